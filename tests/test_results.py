@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -38,9 +39,21 @@ def test_a_finished_table_is_read_not_computed():
 
 def test_other_inputs_other_kind_or_other_code_are_other_results(monkeypatch):
     keys = {results.key("t", {"a": 1}), results.key("t", {"a": 2}), results.key("u", {"a": 1})}
-    monkeypatch.setattr(results, "code_version", lambda: "edited")
+    monkeypatch.setattr(results, "code_version", lambda module: "edited")
     assert len(keys | {results.key("t", {"a": 1})}) == 4
     assert results.key("t", {"a": 1, "b": 2}) == results.key("t", {"b": 2, "a": 1})
+
+
+def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
+    root = Path(results.__file__).parent
+    name = "ethical_compression.score.confidence"
+    reached = results._reached("ethical_compression.score.evaluate", root)
+    # Directly, through another module, and within a function.
+    for part in ("score/loglikelihood.py", "kernels/blocks_torch.py", "models.py"):
+        assert root / part in reached
+    assert root / "compress/gptq.py" not in results._reached(name, root)
+    assert results.code_version(name) != results.code_version()
+    assert results.code_version("__main__") == results.code_version()
 
 
 def test_a_damaged_table_is_made_again(store, capsys):

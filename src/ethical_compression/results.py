@@ -5,6 +5,7 @@ Anything slow (a model converted, a benchmark scored, a layer solved) is kept un
 A build that is killed therefore goes on where it was, and a stale result is never read.
 """
 
+import ast
 import datetime
 import errno
 import hashlib
@@ -19,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,30 +99,70 @@ def write_json(path: Path, value: Any) -> None:
         place.write_text(json.dumps(value, indent=1, sort_keys=True, default=str), encoding="utf-8")
 
 
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """Hash of the package's scientific modules (`SCIENCE`): new code, new key."""
+@cache
+def code_version(module: str | None = None) -> str:
+    """Hash of the scientific code (`SCIENCE`) that `module` is and imports, however indirectly.
+
+    New code, new key; code that the module does not reach leaves what it made alone. None, and a
+    module outside this package (a notebook's `__main__`): all scientific code.
+    """
     root = Path(__file__).parent
+    science = {
+        file
+        for part in SCIENCE
+        for file in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))
+        if file.exists()
+    }
+    if module and module.partition(".")[0] == __package__:
+        science &= _reached(module, root)
     digest = hashlib.sha256()
-    for part in SCIENCE:
-        files = [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py"))
-        for file in files:
-            if file.exists():
-                digest.update(file.relative_to(root).as_posix().encode())
-                digest.update(file.read_bytes())
+    for file in sorted(science):
+        digest.update(file.relative_to(root).as_posix().encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def key(kind: str, inputs: Mapping[str, Any]) -> str:
+def _reached(module: str, root: Path) -> set[Path]:
+    """Files of this package that `module` is and imports, within functions too."""
+
+    def file_of(name: str) -> Path | None:
+        place = root.joinpath(*name.split(".")[1:])
+        choices = (place.with_suffix(".py"), place / "__init__.py")
+        return next((file for file in choices if file.is_file()), None)
+
+    found, waiting = set(), {module}
+    while waiting:
+        name = waiting.pop()
+        file = file_of(name)
+        if file is None or file in found:
+            continue
+        found.add(file)
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                imported = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = package.split(".")[: len(package.split(".")) - node.level + 1]
+                start = ".".join(base) if node.level else ""
+                start = ".".join(filter(None, (start, node.module)))
+                imported = {start, *(f"{start}.{alias.name}" for alias in node.names)}
+            else:
+                continue
+            waiting |= {one for one in imported if one.partition(".")[0] == __package__}
+    return found
+
+
+def key(kind: str, inputs: Mapping[str, Any], module: str | None = None) -> str:
     """Name under which the result of `inputs` is kept: same inputs and same code, same key.
 
     Inputs are compared as JSON; the versions of torch and transformers count as inputs.
+    module: the one whose code makes the result (`code_version`); None: all scientific code.
     """
     canonical = json.dumps(
         {
             "kind": kind,
             "inputs": inputs,
-            "code": code_version(),
+            "code": code_version(module),
             "torch": version("torch"),
             "transformers": version("transformers"),
         },
@@ -134,12 +175,15 @@ def key(kind: str, inputs: Mapping[str, Any]) -> str:
 def table(kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]):
     """The table that `compute()` gives for `inputs`: read from the store, else made and kept.
 
+    compute is a function, or a lambda, of the module whose code makes the table: what that module
+    does not import may change without the table being made again.
     Returns a pandas DataFrame. A stored table whose checksum no longer fits is made again. What it
     cost to make, now or then, is added to `seconds_spent()`.
     """
     import pandas as pd
 
-    path = cache_dir() / "tables" / f"{key(kind, inputs)}.parquet"
+    made_by = getattr(compute, "__module__", None)
+    path = cache_dir() / "tables" / f"{key(kind, inputs, made_by)}.parquet"
     note = path.with_suffix(".json")
     if path.exists() and note.exists():
         known = json.loads(note.read_text(encoding="utf-8"))

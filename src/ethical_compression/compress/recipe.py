@@ -468,7 +468,7 @@ def stored(recipe: Recipe, fingerprint: str, **options):
         "recipe": recipe.inputs(),
         "dtype": options.get("dtype", "float32"),
     }
-    return results.cache_dir() / "compressed" / results.key("model", inputs)
+    return results.cache_dir() / "compressed" / results.key("model", inputs, __name__)
 
 
 def compress(
