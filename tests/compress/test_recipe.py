@@ -18,6 +18,7 @@ TEXT = {"samples": 2, "length": 24}
 RECIPES = [
     Recipe("rtn", bits=8, group_size=16),
     Recipe("gptq", bits=8, group_size=16, **TEXT),
+    Recipe("gptq", bits=8, group_size=16, weighting="entropy", **TEXT),
     Recipe("awq", bits=8, group_size=16, **TEXT),
     Recipe("magnitude", sparsity=0.1),
     Recipe("magnitude", sparsity="2:4"),
@@ -86,6 +87,9 @@ def test_only_what_decides_the_result_counts():
     assert Recipe("magnitude", seed=1).inputs() == Recipe("magnitude").inputs()
     assert Recipe("wanda", seed=1).inputs() != Recipe("wanda").inputs()
     assert "sha256" in Recipe("wanda").inputs()["text"]
+    weighted = Recipe("gptq", bits=4, weighting="entropy")
+    assert weighted.inputs() != Recipe("gptq", bits=4).inputs()
+    assert weighted.label == "Entropy-weighted GPTQ 4-bit"
     # The comparison group is each paper's own, unless it is given.
     assert Recipe("wanda").comparison == "row" and Recipe("magnitude").comparison == "layer"
     # A pattern has a group of its own, so another setting must not make it another result.
@@ -122,6 +126,8 @@ def test_every_method_has_a_label_and_a_look_of_its_own():
         ({"method": "wanda", "sparsity": 50}, "A sparsity of 50 makes no sense"),
         ({"method": "wanda", "comparison": "block"}, "no comparison 'block'"),
         ({"method": "sparsegpt", "damping": 0.0}, "A damping of 0.0"),
+        ({"method": "gptq", "bits": 4, "weighting": "entropie"}, "did you mean 'entropy'"),
+        ({"method": "rtn", "bits": 4, "weighting": "entropy"}, "does not use 'weighting'"),
         ({"method": "layers", "position": "top"}, "no position of layers 'top'"),
         ({"method": "layers", "remove": ["a"]}, "remove must be"),
         ({"method": "gptq", "bits": 4, "samples": 0}, "at least one window"),

@@ -23,6 +23,7 @@ from ethical_compression.compress import (
     layers,
     sparsity,
     store,
+    weighting,
 )
 from ethical_compression.compress.blocks import (
     linear_layers,
@@ -40,7 +41,7 @@ TEXT = ("calibration", "source", "samples", "length", "seed")
 METHODS = {
     "none": (),
     "rtn": GRID,
-    "gptq": (*GRID, "damping", "activation_order", "static_groups", *TEXT),
+    "gptq": (*GRID, "damping", "activation_order", "static_groups", "weighting", *TEXT),
     "awq": (*GRID, *TEXT),
     "int8": (),
     "nf4": (),
@@ -66,7 +67,8 @@ class Recipe:
     "int8", "nf4", "fp4" (bitsandbytes), "magnitude", "wanda", "sparsegpt", or "layers".
     bits, group_size, symmetric: the integer grid (`integer`); group_size −1 is one scale a row.
     damping: added to the Hessian's diagonal, as a share of its mean; activation_order,
-    static_groups: those of `gptq.solve`.
+    static_groups: those of `gptq.solve`; weighting: what a calibration token counts by
+    (`weighting`): "none", each the same, or "entropy", the full model's uncertainty.
     sparsity: share of zeros, or a pattern "N:M"; comparison: "row" or "layer" (`sparsity`), by
     default as in the method's paper.
     remove: how many layers go, or their indices from 0; position: which, where it is a number:
@@ -82,6 +84,7 @@ class Recipe:
     damping: float = 0.01
     activation_order: bool = False
     static_groups: bool = False
+    weighting: str = "none"
     sparsity: float | str = 0.5
     comparison: str | None = None
     remove: int | tuple[int, ...] = 1
@@ -114,6 +117,8 @@ class Recipe:
             raise InputError(
                 f"A damping of {self.damping} makes no sense: it is a share, such as 0.01."
             )
+        if "weighting" in used:
+            known("weighting", self.weighting, weighting.WEIGHTINGS)
         if "position" in used:
             known("position of layers", self.position, layers.POSITIONS)
         if "samples" in used and min(self.samples, self.length) < 1:
@@ -169,7 +174,9 @@ class Recipe:
         used = self.settings()
         name = NAMES[self.method]
         if "bits" in used:
-            return f"{name} {self.bits}-bit"
+            plain = f"{name} {self.bits}-bit"
+            by_entropy = "weighting" in used and self.weighting == "entropy"
+            return f"Entropy-weighted {plain}" if by_entropy else plain
         if "sparsity" in used:
             amount = self.sparsity if isinstance(self.sparsity, str) else f"{self.sparsity:.0%}"
             return f"{name} {amount}"
@@ -330,6 +337,7 @@ def apply(
                 damping=recipe.damping,
                 activation_order=recipe.activation_order,
                 static_groups=recipe.static_groups,
+                token_weights=weighting.token_weights(recipe.weighting, model, inputs),
                 parts=parts,
                 progress=title,
                 note=lambda layer, error: rows.append({"layer": layer, "output_error": error}),
