@@ -215,6 +215,15 @@ def test_mirror_corpora_are_read_and_their_ids_join(mirror):
     )
 
 
+def test_stories_of_one_file_are_kept_out_of_the_other(mirror):
+    english = ms.load("en", corpus="moral_stories", source="mirror")
+    french = ms.load("fr", corpus="histoires_morales", source="mirror")
+    kept = ms.without(french, english)
+    assert len(french) - len(kept) == 29
+    assert kept == [story for story in french if story.id not in {one.id for one in english}]
+    assert ms.without(kept, english) == kept and ms.without(french, french) == []
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """The hub, with one story in the columns of LabHC's tables; returns the calls."""
