@@ -14,6 +14,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
 from ethical_compression.score.confidence import option_probabilities
 from ethical_compression.score.loglikelihood import (
+    Encoded,
     Request,
     choose_layout,
     encode,
@@ -57,9 +58,7 @@ def vocabulary_distances(
     requests: Sequence[Request],
     *,
     max_length: int | None = None,
-    token_budget: int = 512,
-    layout: str | None = None,
-    progress: str | None = None,
+    **options,
 ) -> pd.DataFrame:
     """Divergence of two models' next-token distributions, at each scored token of the requests.
 
@@ -68,15 +67,28 @@ def vocabulary_distances(
     `position` (within the continuation), `token_id`, `js_distance`, `kl_pq`, `kl_qp` (nats).
     Raises InputError for models with different vocabularies and for what `encode` refuses.
     """
+    lengths = [length for length in map(model_length, (model_p, model_q)) if length]
+    requests = [Request(*request) for request in requests]
+    encoded = encode(tokenizer, requests, max_length or min(lengths, default=None))
+    return encoded_distances(model_p, model_q, encoded, **options)
+
+
+def encoded_distances(
+    model_p,
+    model_q,
+    encoded: Sequence[Encoded],
+    *,
+    token_budget: int = 512,
+    layout: str | None = None,
+    progress: str | None = None,
+) -> pd.DataFrame:
+    """As `vocabulary_distances`, of requests that are tokens already."""
     models = [model_p, model_q]
     heads = [output_head(model) for model in models]
     if len(heads[0]["weight"]) != len(heads[1]["weight"]):
         raise InputError(
             "The two models have vocabularies of different sizes: compare models that share one."
         )
-    lengths = [length for length in map(model_length, models) if length]
-    requests = [Request(*request) for request in requests]
-    encoded = encode(tokenizer, requests, max_length or min(lengths, default=None))
     layout = choose_layout(models, encoded, layout)
     width = model_p.config.get_text_config().hidden_size
     rows = plan_rows(encoded, layout=layout, width=width, token_budget=token_budget)

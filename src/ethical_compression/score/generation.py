@@ -1,0 +1,462 @@
+"""Two models go on with the same text: with the same luck, so that only the models differ.
+
+Sampling is an *exponential race* (the Gumbel-max trick; Maddison et al. 2014): every token v of the
+vocabulary draws a time E_v ~ Exp(1), and the one with the smallest E_v ÷ p(v) is said next. That is
+an exact draw from p. The times depend on the prompt, the position and a seed, and on nothing else:
+models share them, so equal distributions give equal tokens, and two that are δ apart in total
+variation give the same token with probability (1 − δ) ÷ (1 + δ) at least (Daliri et al. 2024). No
+prompt hears of the others in its batch.
+
+Tables have one row a token: `prompt` (its place in the list), `position`, `token_id`, `piece` (the
+text it adds), `logprob` and `entropy` (nats) under the model that said it, and `end`: whether the
+model so ended its text, which adds no words to it. Else a text has `length` tokens.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import logging
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ethical_compression import models, results
+from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.errors import InputError
+from ethical_compression.score.divergence import encoded_distances
+from ethical_compression.score.evaluate import fingerprint
+from ethical_compression.score.loglikelihood import Encoded, model_length, score_encoded
+
+# --- Drawing --------------------------------------------------------------------------------------
+
+
+def race(prompt: str, position: int, vocabulary: int, seed: int) -> np.ndarray:
+    """The times E_v that the tokens draw for one place of one prompt's continuation: (vocabulary,).
+
+    float32, positive. The first V of a larger vocabulary are those of a vocabulary of V.
+    """
+    digest = np.frombuffer(hashlib.sha256(prompt.encode()).digest(), dtype=np.uint32)
+    times = np.random.default_rng([seed, position, *digest]).standard_exponential(
+        vocabulary, dtype=np.float32
+    )
+    return np.maximum(times, np.finfo(np.float32).tiny)
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts: Sequence[str],
+    *,
+    length: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch: int = 16,
+    progress: str | None = None,
+) -> pd.DataFrame:
+    """Continue each prompt by at most `length` tokens under one causal language model.
+
+    temperature: logits are divided by it before the race; 0 takes the most probable token (greedy).
+    `logprob` and `entropy` are those at temperature 1, whatever the text was drawn at.
+    batch: prompts continued together, padded on the left; the text does not depend on it, but for
+    two tokens that rounding cannot tell apart, and for LLM.int8, which keeps in full every input
+    column in which *any* row of the batch is large.
+    Returns the table described above. Raises InputError for no prompts, an empty one, one that with
+    its continuation exceeds the model's input, and logits that are not numbers.
+    """
+    from tqdm.auto import tqdm
+
+    if length < 1 or batch < 1 or not (temperature >= 0 and math.isfinite(temperature)):
+        raise InputError(
+            "Generation needs a length and a batch of at least 1 and a temperature of 0 or more, "
+            f"not {length}, {batch} and {temperature}."
+        )
+    ids = prompt_ids(tokenizer, prompts, model_length(model), length)
+    parts = []
+    bar = tqdm(total=length * len(ids), unit="tok", desc=progress, disable=progress is None)
+    for begin in range(0, len(ids), batch):
+        some = range(begin, min(begin + batch, len(ids)))
+        said = _continue(model, [(prompts[i], ids[i]) for i in some], length, temperature, seed)
+        for i, (tokens, logprob, entropy) in zip(some, said, strict=True):
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "prompt": i,
+                        "position": range(len(tokens)),
+                        "token_id": tokens,
+                        "piece": pieces(tokenizer, ids[i], tokens),
+                        "logprob": logprob,
+                        "entropy": entropy,
+                        "end": np.isin(tokens, sorted(_end_tokens(model))),
+                    }
+                )
+            )
+        bar.update(length * len(some))
+    bar.close()
+    return pd.concat(parts, ignore_index=True)
+
+
+def prompt_ids(
+    tokenizer, prompts: Sequence[str], max_length: int | None = None, length: int = 0
+) -> list[list[int]]:
+    """Tokens of each prompt, special ones as the tokenizer adds them by itself.
+
+    Raises InputError for no prompts, one without tokens, and one that leaves no room for `length`
+    more within `max_length`.
+    """
+    if not prompts:
+        raise InputError("There is no prompt to continue: give at least one.")
+    ids = tokenizer(list(prompts))["input_ids"]
+    for prompt, one in zip(prompts, ids, strict=True):
+        if not prompt.strip() or not one:
+            raise InputError("A prompt is empty: give every prompt at least one word.")
+        if max_length is not None and len(one) + length > max_length:
+            raise InputError(
+                f"The prompt {prompt[:40]!r} has {len(one)} tokens, and {length} more exceed the "
+                f"model's input of {max_length}: shorten the prompt or the continuation."
+            )
+    return ids
+
+
+def _continue(model, prompts, length: int, temperature: float, seed: int):
+    """One batch: for each (prompt, ids) the tokens said, their log-probabilities and entropies."""
+    device, width = model.device, max(len(ids) for _, ids in prompts)
+    last = _end_tokens(model)
+    takes = inspect.signature(model.forward).parameters
+    # A pad stands left of the prompt and is seen by nothing: any token will do.
+    step = torch.tensor([[0] * (width - len(ids)) + ids for _, ids in prompts], device=device)
+    seen = torch.tensor(
+        [[0] * (width - len(ids)) + [1] * len(ids) for _, ids in prompts], device=device
+    )
+    options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+    memory, said = None, []
+    open_ = torch.ones(len(prompts), dtype=torch.bool, device=device)
+    with torch.inference_mode(), _quiet_int8():
+        for position in range(length):
+            if "position_ids" in takes:
+                places = (seen.cumsum(1) - 1).clamp(min=0)
+                options["position_ids"] = places[:, -step.shape[1] :]
+            try:
+                out = model(
+                    input_ids=step,
+                    attention_mask=seen,
+                    past_key_values=memory,
+                    use_cache=True,
+                    **options,
+                )
+            except torch.OutOfMemoryError:
+                raise InputError(
+                    f"A batch of {len(prompts)} prompts does not fit in the device's memory: use a "
+                    "smaller batch."
+                ) from None
+            memory, logits = out.past_key_values, out.logits[:, -1].float()
+            log_p = logits.log_softmax(-1)
+            if log_p.isnan().any():
+                raise InputError(
+                    "The model gives next-token logits that are not numbers: its weights or its "
+                    "dtype are broken; load it in float32, or compress it again."
+                )
+            pace = logits
+            if temperature:
+                # argmin E ÷ p is argmax (logit − log E).
+                times = np.stack([race(p, position, logits.shape[1], seed) for p, _ in prompts])
+                pace = logits / temperature - torch.from_numpy(times).to(device).log()
+            token = pace.argmax(-1)
+            logprob = log_p.gather(1, token[:, None])[:, 0]
+            entropy = torch.special.entr(log_p.exp()).sum(-1)
+            said.append(torch.stack([one.double() for one in (token, logprob, entropy)]))
+            step = token[:, None]
+            seen = torch.cat([seen, torch.ones_like(step)], dim=1)
+            open_ &= ~torch.isin(token, torch.tensor(sorted(last), dtype=int, device=device))
+            if not open_.any():
+                break
+    table = torch.stack(said).cpu().numpy()  # (position, what, prompt)
+    for tokens, logprob, entropy in table.transpose(2, 1, 0):
+        end = next((k + 1 for k, token in enumerate(tokens) if token in last), len(tokens))
+        yield tokens[:end].astype(int).tolist(), logprob[:end], entropy[:end]
+
+
+def _end_tokens(model) -> set[int]:
+    """Tokens that end the model's text, by its generation settings, else by its configuration."""
+    for config in (getattr(model, "generation_config", None), model.config.get_text_config()):
+        found = getattr(config, "eos_token_id", None)
+        if found is not None:
+            return {found} if isinstance(found, int) else set(found)
+    return set()
+
+
+@contextlib.contextmanager
+def _quiet_int8():
+    """LLM.int8 in float32 says at every layer and token that it computes in float16."""
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def pieces(tokenizer, before: Sequence[int], ids: Sequence[int]) -> list[str]:
+    """The text that each of `ids` adds after `before`: joined, they are the continuation's text.
+
+    A token that ends within a character adds nothing; the one that completes it adds all of it.
+    Tokens that end a sequence add nothing.
+    """
+
+    def text_of(end: int) -> str:
+        some = [*before, *ids[:end]]
+        text = tokenizer.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text if end == len(ids) else text.rstrip("\ufffd")
+
+    ends = [text_of(end) for end in range(len(ids) + 1)]
+    # What is said never grows shorter, so that a mark rubbed out above is said once.
+    lengths = np.maximum.accumulate([len(text) for text in ends]).tolist()
+    return [ends[k + 1][lengths[k] :] for k in range(len(ids))]
+
+
+# --- Reading what was said ------------------------------------------------------------------------
+
+
+def encoded_texts(tokenizer, prompts: Sequence[str], tokens: pd.DataFrame) -> list[Encoded]:
+    """Each prompt with its continuation in `tokens`, as the scoring engine takes them: no text is
+    tokenised a second time, which could cut it elsewhere."""
+    said = tokens.groupby("prompt", sort=True)["token_id"].agg(list)
+    before = prompt_ids(tokenizer, prompts)
+    return [Encoded([*before[i], *ids], len(ids)) for i, ids in said.items()]
+
+
+def read(model, tokenizer, prompts: Sequence[str], tokens: pd.DataFrame, **options):
+    """`tokens` read by another model: a DataFrame of `prompt, position, logprob, entropy` (nats).
+
+    options: those of `loglikelihood.score_encoded`.
+    """
+    with _quiet_int8():
+        scores = score_encoded(model, encoded_texts(tokenizer, prompts, tokens), **options)
+    ordered = tokens.sort_values(["prompt", "position"], ignore_index=True)
+    return ordered[["prompt", "position"]].assign(logprob=scores.logprob, entropy=scores.entropy)
+
+
+def distances(model_p, model_q, tokenizer, prompts: Sequence[str], tokens: pd.DataFrame, **options):
+    """How far q's next-token distribution is from p's along the texts of `tokens`.
+
+    Returns `prompt, position, kl, js_distance`: KL(p ‖ q) in nats, and the Jensen–Shannon distance
+    in [0, 1]. Where the texts were drawn from p at temperature 1, the sum of `kl` along a text is
+    an unbiased estimate of the divergence between the two distributions over whole texts (the chain
+    rule of relative entropy; Cover & Thomas 2006, §2.5). options: those of `encoded_distances`.
+    """
+    with _quiet_int8():
+        table = encoded_distances(
+            model_p, model_q, encoded_texts(tokenizer, prompts, tokens), **options
+        )
+    ordered = tokens.sort_values(["prompt", "position"], ignore_index=True)
+    return ordered[["prompt", "position"]].assign(
+        kl=table["kl_pq"], js_distance=table["js_distance"]
+    )
+
+
+# --- The study ------------------------------------------------------------------------------------
+
+
+def study(
+    name: str,
+    compressed: Sequence[Recipe],
+    prompts: Sequence[str],
+    *,
+    length: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch: int = 16,
+    dtype: str = "float32",
+    device: str = "cpu",
+    progress: bool = True,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Model `name` and its compressed versions go on with `prompts`, with shared random numbers.
+
+    Returns (tokens, along). tokens: the table of `generate` with a first column `model`, the
+    recipe's label, and `full_logprob`, the full model's of the same token. along: `distances` from
+    the full model (p) to each compressed one (q) along the full model's texts, with `model`.
+    What is done for `batch` prompts is stored at once, so a run that was stopped goes on there; a
+    model is loaded only if something of it is missing. Raises as `generate`.
+    """
+    if not prompts or not compressed:
+        raise InputError("A comparison needs at least one prompt and one compressed model.")
+    where = {"dtype": dtype, "device": device}
+    drawing = {"length": length, "temperature": temperature, "seed": seed}
+    base = {"model": models.describe(name)["fingerprint"], **where, **drawing, "batch": batch}
+    parts = [list(prompts[begin : begin + batch]) for begin in range(0, len(prompts), batch)]
+    full, held = Recipe("none"), {}
+
+    def loaded(recipe: Recipe):
+        if recipe not in held:
+            held[recipe] = recipes.load(recipe, name, progress=progress, **where)
+        return held[recipe]
+
+    def kept(kind: str, recipe: Recipe, number: int, work) -> pd.DataFrame:
+        bar = f"{recipe.label} · {kind} {number + 1}/{len(parts)}" if progress else None
+        return results.table(
+            f"generation-{kind}",
+            base | {"recipe": recipe.inputs(), "prompts": fingerprint(parts[number])},
+            lambda: work(loaded(full).tokenizer, parts[number], progress=bar),
+        )
+
+    def written(recipe: Recipe, number: int) -> pd.DataFrame:
+        return kept(
+            "text",
+            recipe,
+            number,
+            lambda tokenizer, some, **bar: generate(
+                loaded(recipe).model, tokenizer, some, batch=batch, **drawing, **bar
+            ),
+        )
+
+    by_full = [written(full, number) for number in range(len(parts))]
+    texts = [
+        table.assign(model=full.label, prompt=table["prompt"] + number * batch)
+        for number, table in enumerate(by_full)
+    ]
+    texts = [table.assign(full_logprob=table["logprob"]) for table in texts]
+    along = []
+    for recipe in compressed:
+        for number, theirs in enumerate(by_full):
+            mine = written(recipe, number)
+            again = kept(
+                "reading",
+                recipe,
+                number,
+                lambda tokenizer, some, mine=mine, **bar: read(
+                    loaded(full).model, tokenizer, some, mine, **bar
+                ),
+            )
+            apart = kept(
+                "distance",
+                recipe,
+                number,
+                lambda tokenizer, some, theirs=theirs, recipe=recipe, **bar: distances(
+                    loaded(full).model, loaded(recipe).model, tokenizer, some, theirs, **bar
+                ),
+            )
+            place = {"model": recipe.label, "prompt": mine["prompt"] + number * batch}
+            texts.append(mine.assign(full_logprob=again["logprob"], **place))
+            along.append(apart.assign(model=recipe.label, prompt=apart["prompt"] + number * batch))
+        held.pop(recipe, None)  # one compressed model at a time beside the full one
+    tokens, gaps = (pd.concat(tables, ignore_index=True) for tables in (texts, along))
+    for table in (tokens, gaps):
+        table.insert(0, "model", table.pop("model"))
+    return tokens, gaps
+
+
+# --- What the texts are like ----------------------------------------------------------------------
+
+
+def ngrams(tokens: Sequence, n: int) -> list[tuple]:
+    """The runs of n tokens, in order; none where the text is shorter."""
+    return list(zip(*(tokens[k:] for k in range(n)), strict=False))
+
+
+def distinct(tokens: Sequence, n: int) -> float:
+    """Different n-grams ÷ n-grams (Li et al. 2016), in (0, 1]; NaN for fewer than n tokens."""
+    found = ngrams(tokens, n)
+    return len(set(found)) / len(found) if found else math.nan
+
+
+def seq_rep(tokens: Sequence, n: int = 4) -> float:
+    """Share of n-grams that repeat an earlier one of the same text: 1 − `distinct` (seq-rep-n of
+    Welleck et al. 2020, eq. 10)."""
+    return 1 - distinct(tokens, n)
+
+
+def rep(tokens: Sequence, window: int = 16) -> float:
+    """Share of tokens that are among the `window` tokens before them (rep/ℓ of Welleck et al. 2020,
+    of the text itself), in [0, 1); NaN for no tokens."""
+    if not len(tokens):
+        return math.nan
+    return sum(t in tokens[max(0, k - window) : k] for k, t in enumerate(tokens)) / len(tokens)
+
+
+MEASURES = {
+    "confidence": "probability of the chosen token",
+    "entropy_bits": "entropy (bits)",
+    "full_nll": "surprise of the full model (nats a token)",
+    "rep_16": "tokens repeated within 16",
+    "seq_rep_4": "4-grams repeated",
+    "distinct_2": "distinct 2-grams",
+}
+
+
+def per_text(tokens: pd.DataFrame) -> pd.DataFrame:
+    """One row a text: `model, prompt, text, tokens, ended` and the measures of `MEASURES`.
+
+    ended: the model ended the text itself. confidence: mean probability of the chosen tokens, and
+    entropy_bits the mean entropy, under the model that wrote it. full_nll: mean −log p (nats a
+    token) under the full model; its exponential is the perplexity of the text. The measures of
+    repetition are those of `rep`, `seq_rep` and `distinct`, over tokens, without the one that ends
+    the sequence; NaN where a text is too short for one.
+    """
+    rows = []
+    for (model, prompt), one in tokens.groupby(["model", "prompt"], sort=False):
+        one = one.sort_values("position")
+        ids = one.loc[~one["end"], "token_id"].tolist()
+        rows.append(
+            {
+                "model": model,
+                "prompt": prompt,
+                "text": "".join(one["piece"]),
+                "tokens": len(one),
+                "ended": bool(one["end"].any()),
+                "confidence": np.exp(one["logprob"]).mean(),
+                "entropy_bits": one["entropy"].mean() / math.log(2),
+                "full_nll": -one["full_logprob"].mean(),
+                "rep_16": rep(ids, 16),
+                "seq_rep_4": seq_rep(ids, 4),
+                "distinct_2": distinct(ids, 2),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def first_divergence(tokens: pd.DataFrame, *, full: str = "full") -> pd.DataFrame:
+    """How long each model says what the full model says: one row a model and prompt.
+
+    Columns `model, prompt, same, diverged`: tokens in common from the start, and whether another
+    followed. Ending the text counts as a token. A text that never diverged was watched to its end,
+    or to the length asked for: beyond that, nothing is known of it.
+    """
+    said = tokens.sort_values("position", kind="stable").groupby(["model", "prompt"], sort=False)[
+        "token_id"
+    ]
+    said = said.agg(list)
+    if full not in said.index.get_level_values("model"):
+        raise InputError(f"The table of tokens has no model {full!r} to compare with.")
+    rows = []
+    for (model, prompt), mine in said.items():
+        if model == full:
+            continue
+        theirs = said[(full, prompt)]
+        same = next(
+            (k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b),
+            min(len(mine), len(theirs)),
+        )
+        rows.append((model, prompt, same, mine != theirs))
+    return pd.DataFrame(rows, columns=["model", "prompt", "same", "diverged"])
+
+
+def survival(divergence: pd.DataFrame, length: int, *, level: float = 0.95) -> pd.DataFrame:
+    """Share of texts that are still the full model's after t tokens, t = 0 … length, by model.
+
+    Columns `model, position, n, same, low, high`, with Wilson's interval at each t by itself. All
+    texts are watched to `length`, or to an end that both models set, so the share is what the
+    Kaplan–Meier estimate would be.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    rows = []
+    for model, some in divergence.groupby("model", sort=False):
+        for t in range(length + 1):
+            alive = int(((some["same"] >= t) | ~some["diverged"]).sum())
+            low, high = proportion_confint(alive, len(some), 1 - level, method="wilson")
+            rows.append((model, t, len(some), alive / len(some), low, high))
+    return pd.DataFrame(rows, columns=["model", "position", "n", "same", "low", "high"])

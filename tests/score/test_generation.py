@@ -1,0 +1,310 @@
+"""Shared luck: equal models write equal texts, each draw is from the model's own distribution."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+from test_loglikelihood import tiny_tokenizer
+from tiny_models import FAMILIES, tiny_model
+
+from ethical_compression import results
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.errors import InputError
+from ethical_compression.score import generation
+
+PROMPTS = ["the cat sat", "the answer is", "an unbelievable thing, thought the", "the dog saw"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tiny_tokenizer("bytes")
+
+
+def endless(family: str, **changes) -> torch.nn.Module:
+    """A tiny model that never ends its text."""
+    model = tiny_model(family, **changes)
+    model.generation_config.eos_token_id = model.config.eos_token_id = None
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_text_is_that_of_transformers(family, tokenizer):
+    model = tiny_model(family)
+    table = generation.generate(model, tokenizer, PROMPTS, length=12, temperature=0)
+    for number, prompt in enumerate(PROMPTS):
+        mine = table[table["prompt"] == number]
+        ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+        theirs = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)
+        assert mine["token_id"].tolist() == theirs[0, ids.shape[1] :].tolist()
+        assert mine["end"].tolist() == [token == 2 for token in mine["token_id"]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neighbours_in_a_batch_change_nothing(family, tokenizer):
+    model = endless(family)
+    together = generation.generate(model, tokenizer, PROMPTS, length=10, batch=4)
+    apart = generation.generate(model, tokenizer, PROMPTS, length=10, batch=1)
+    alone = generation.generate(model, tokenizer, PROMPTS[2:3], length=10)
+    same = ["token_id", "piece"]
+    assert together[same].equals(apart[same])
+    assert alone[same].equals(apart.loc[apart["prompt"] == 2, same].reset_index(drop=True))
+    np.testing.assert_allclose(together["logprob"], apart["logprob"], atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("temperature", [0, 0.5, 1])
+def test_confidence_is_what_the_scoring_engine_says(family, temperature, tokenizer):
+    model = endless(family)
+    table = generation.generate(model, tokenizer, PROMPTS, length=8, temperature=temperature)
+    again = generation.read(model, tokenizer, PROMPTS, table)
+    assert again[["prompt", "position"]].equals(table[["prompt", "position"]])
+    np.testing.assert_allclose(again["logprob"], table["logprob"], atol=1e-4)
+    np.testing.assert_allclose(again["entropy"], table["entropy"], atol=1e-4)
+
+
+# --- The coupling ---------------------------------------------------------------------------------
+
+
+def test_one_model_twice_writes_one_text_and_another_seed_another(tokenizer):
+    first, second = (
+        generation.generate(endless("llama"), tokenizer, PROMPTS, length=10, seed=3)
+        for _ in range(2)
+    )
+    pd.testing.assert_frame_equal(first, second)
+    other = generation.generate(endless("llama"), tokenizer, PROMPTS, length=10, seed=4)
+    assert (other["token_id"] != first["token_id"]).mean() > 0.5
+
+
+def draw(p: np.ndarray, seeds: int, prompt: str = "a") -> np.ndarray:
+    times = (generation.race(prompt, 0, len(p), seed) for seed in range(seeds))
+    return np.array([(one / p).argmin() for one in times])
+
+
+def test_draws_follow_the_distribution():
+    p = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
+    counts = np.bincount(draw(p, 4000), minlength=5)
+    assert stats.chisquare(counts, 4000 * p).pvalue > 0.001
+    # Places of a prompt, and prompts, draw on their own: no two agree more often than by chance.
+    for one, two in ((("a", 0), ("a", 1)), (("a", 0), ("b", 0))):
+        same = [
+            (generation.race(*one, 5, s) / p).argmin() == (generation.race(*two, 5, s) / p).argmin()
+            for s in range(2000)
+        ]
+        assert stats.binomtest(sum(same), 2000, float((p**2).sum())).pvalue > 0.001
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_generated_tokens_follow_the_model(temperature, tokenizer):
+    model, prompt = endless("gpt2"), PROMPTS[0]
+    with torch.inference_mode():
+        ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+        p = (model(ids).logits[0, -1].double() / temperature).softmax(-1).numpy()
+    winners = draw(p, 8000, prompt)
+    for seed in range(0, 8000, 400):
+        options = {"length": 1, "temperature": temperature, "seed": seed}
+        said = generation.generate(model, tokenizer, [prompt], **options)
+        assert said["token_id"].tolist() == [winners[seed]]
+    # Tokens expected less often than five times share a cell.
+    common = np.flatnonzero(8000 * p >= 5)
+    counts = np.bincount(winners, minlength=len(p))
+    observed = [*counts[common], 8000 - counts[common].sum()]
+    expected = [*8000 * p[common], 8000 * (1 - p[common].sum())]
+    assert stats.chisquare(observed, expected).pvalue > 0.001
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)), min_size=2, max_size=6))
+def test_two_models_agree_at_least_as_often_as_the_bound(weights):
+    p, q = (np.array(side) / sum(side) for side in zip(*weights, strict=True))
+    apart = np.abs(p - q).sum() / 2
+    n = 600
+    same = int((draw(p, n) == draw(q, n)).sum())
+    bound = (1 - apart) / (1 + apart)
+    assert same == n or proportion_confint(same, n, 1e-4, method="wilson")[1] >= bound
+
+
+def test_a_larger_vocabulary_keeps_the_times_of_a_smaller_one():
+    small, large = (generation.race("a", 2, size, 0) for size in (50, 80))
+    assert (small == large[:50]).all() and (small > 0).all()
+
+
+# --- Between two models ---------------------------------------------------------------------------
+
+
+def test_distances_along_a_text_are_the_models_own(tokenizer):
+    p, q = endless("llama"), endless("llama", seed=1)
+    table = generation.generate(p, tokenizer, PROMPTS[:2], length=5)
+    along = generation.distances(p, q, tokenizer, PROMPTS[:2], table)
+    assert along["js_distance"].between(0, 1).all() and (along["kl"] > 0).all()
+    for (prompt, position), row in along.set_index(["prompt", "position"]).iterrows():
+        before = table[(table["prompt"] == prompt) & (table["position"] < position)]["token_id"]
+        ids = torch.tensor([tokenizer(PROMPTS[prompt])["input_ids"] + before.tolist()])
+        with torch.inference_mode():
+            ours, theirs = (m(ids).logits[0, -1].double().softmax(-1).numpy() for m in (p, q))
+        assert row["kl"] == pytest.approx(stats.entropy(ours, theirs), abs=1e-4)
+    none = generation.distances(p, p, tokenizer, PROMPTS[:2], table)
+    np.testing.assert_allclose(none[["kl", "js_distance"]], 0, atol=1e-3)
+
+
+def tokens(**texts):
+    """A table of tokens by model: a list of texts, each a list of ids; 2 ends a text."""
+    rows = [
+        {
+            "model": model,
+            "prompt": prompt,
+            "position": position,
+            "token_id": token,
+            "piece": "" if token == 2 else f"{token} ",
+            "logprob": math.log(0.5),
+            "entropy": math.log(2),
+            "full_logprob": math.log(0.25),
+            "end": token == 2,
+        }
+        for model, some in texts.items()
+        for prompt, ids in enumerate(some)
+        for position, token in enumerate(ids)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_first_divergence_and_survival_by_hand():
+    full = [[5, 6, 7, 8], [5, 6, 2], [9, 9, 9, 9], [5, 6, 7, 8]]
+    other = [[5, 6, 8, 8], [5, 6, 2], [9, 9, 9, 9], [5, 2]]
+    found = generation.first_divergence(tokens(full=full, other=other))
+    assert found["same"].tolist() == [2, 3, 4, 1]
+    assert found["diverged"].tolist() == [True, False, False, True]
+    curve = generation.survival(found, 4)
+    assert curve["same"].tolist() == [1, 1, 0.75, 0.5, 0.5]
+    assert (curve["low"] <= curve["same"]).all() and (curve["high"] >= curve["same"]).all()
+
+
+def test_survival_is_that_of_kaplan_and_meier():
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    rng = np.random.default_rng(0)
+    same = np.minimum(rng.geometric(0.1, 60) - 1, 12)
+    found = pd.DataFrame({"model": "a", "prompt": range(60), "same": same, "diverged": same < 12})
+    curve = generation.survival(found, 12).set_index("position")["same"]
+    # The text is another from the token after those in common.
+    theirs = SurvfuncRight(same + 1, same < 12)
+    for time, alive in zip(theirs.surv_times, theirs.surv_prob, strict=True):
+        assert curve[time] == pytest.approx(alive)
+
+
+# --- What texts are like --------------------------------------------------------------------------
+
+
+def test_repetition_by_hand():
+    ids = [1, 2, 3, 1, 2, 3, 1, 2]
+    # Four-grams 1231 2312 3123 1231 2312: three of five are different.
+    assert generation.seq_rep(ids, 4) == pytest.approx(2 / 5)
+    assert generation.distinct(ids, 1) == pytest.approx(3 / 8)
+    assert generation.distinct(ids, 2) == pytest.approx(3 / 7)
+    assert generation.rep(ids, 16) == pytest.approx(5 / 8)
+    assert generation.rep(ids, 2) == 0
+    assert generation.rep([4, 4, 5, 4], 1) == pytest.approx(1 / 4)
+    assert math.isnan(generation.seq_rep([1, 2, 3], 4)) and math.isnan(generation.rep([], 16))
+
+
+@given(st.lists(st.integers(0, 5), min_size=4, max_size=30), st.integers(1, 4))
+def test_repetition_properties(ids, n):
+    assert 0 <= generation.seq_rep(ids, n) < 1
+    assert generation.seq_rep(ids, n) == pytest.approx(1 - generation.distinct(ids, n))
+    assert generation.distinct(range(len(ids)), n) == 1
+    # Renaming the tokens changes nothing; a wider window finds more.
+    assert generation.seq_rep([10 - t for t in ids], n) == generation.seq_rep(ids, n)
+    assert generation.rep(ids, n) <= generation.rep(ids, n + 1) <= generation.rep(ids, len(ids))
+    # Over the whole text, what repeats is all but the first of each kind.
+    assert generation.rep(ids, len(ids)) == pytest.approx(generation.seq_rep(ids, 1))
+
+
+def test_a_text_in_a_row():
+    table = generation.per_text(tokens(full=[[5, 6, 5, 2]], other=[[5, 6, 5, 6]]))
+    first, second = table.to_dict("records")
+    assert first["text"] == "5 6 5 " and first["ended"] and not second["ended"]
+    assert first["tokens"] == 4
+    assert first["rep_16"] == pytest.approx(1 / 3) and second["rep_16"] == pytest.approx(1 / 2)
+    assert math.isnan(first["seq_rep_4"]) and second["seq_rep_4"] == 0
+    assert first["confidence"] == pytest.approx(0.5) and first["entropy_bits"] == pytest.approx(1)
+    assert math.exp(first["full_nll"]) == pytest.approx(4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text(alphabet="the cat é→œ😀", max_size=12), st.integers(0, 3))
+def test_pieces_join_to_the_text(text, kept):
+    tokenizer = tiny_tokenizer("bytes")
+    ids = tokenizer("the cat" + text)["input_ids"]
+    before, after = ids[:kept], ids[kept:]
+    pieces = generation.pieces(tokenizer, before, after)
+    whole, start = (
+        tokenizer.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for some in (ids, before)
+    )
+    assert len(pieces) == len(after) and start + "".join(pieces) == whole
+
+
+# --- The study, and what it refuses ---------------------------------------------------------------
+
+
+def test_study_is_kept_and_says_who_wrote_what(tmp_path, monkeypatch):
+    converted = results.cache_dir() / "models"
+    converted.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "models").symlink_to(converted)
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+    recipes = [Recipe("rtn", bits=8, group_size=-1), Recipe("rtn", bits=2, group_size=-1)]
+    prompts = ["Once upon a time", "Il était une fois une", "The main reason"]
+    options = {"length": 6, "batch": 2, "progress": False}
+    written, along = generation.study("tiny-random-llama", recipes, prompts, **options)
+    assert written["model"].unique().tolist() == ["full", "RTN 8-bit", "RTN 2-bit"]
+    assert sorted(written["prompt"].unique()) == [0, 1, 2]
+    full = written[written["model"] == "full"]
+    assert (full["full_logprob"] == full["logprob"]).all()
+    size = along.groupby("model")["kl"].mean()
+    assert 0 < size["RTN 8-bit"] < size["RTN 2-bit"]
+    # Where the words before it are the full model's, the reading is the full model's too.
+    other = written[written["model"] == "RTN 8-bit"].merge(full, on=["prompt", "position"])
+    same = other[other["position"] == 0].query("token_id_x == token_id_y")
+    np.testing.assert_allclose(same["full_logprob_x"], same["logprob_y"], atol=1e-4)
+
+    monkeypatch.setattr(generation, "generate", lambda *a, **k: pytest.fail("made again"))
+    again = generation.study("tiny-random-llama", recipes, prompts, **options)
+    pd.testing.assert_frame_equal(again[0], written)
+    pd.testing.assert_frame_equal(again[1], along)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prompts": []}, "no prompt"),
+        ({"prompts": ["a cat", " "]}, "prompt is empty"),
+        ({"length": 0}, "at least 1"),
+        ({"temperature": -1.0}, "temperature of 0 or more"),
+        ({"temperature": math.nan}, "temperature of 0 or more"),
+        ({"length": 62}, "exceed the model's input of 64"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change, words, tokenizer):
+    options = {"prompts": ["the cat sat"], "length": 4} | change
+    with pytest.raises(InputError, match=words):
+        generation.generate(tiny_model("llama"), tokenizer, options.pop("prompts"), **options)
+
+
+def test_broken_weights_are_refused(tokenizer):
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.lm_head.weight[3] = math.nan
+    with pytest.raises(InputError, match="not numbers"):
+        generation.generate(model, tokenizer, ["the cat"], length=2)
+
+
+def test_a_study_of_nothing_is_refused():
+    with pytest.raises(InputError, match="at least one prompt and one compressed"):
+        generation.study("tiny-random-llama", [], ["a"], length=2)
+    with pytest.raises(InputError, match="no model 'full'"):
+        generation.first_divergence(tokens(other=[[1, 2]]))
