@@ -1,0 +1,381 @@
+"""Fine-tuning classifiers of posts: layers go first, then the rest is trained (IDA23).
+
+One `Run` is one trained classifier; its predictions on the test posts are stored as soon as they
+are made, so that a grid of runs that was killed goes on with the run it was in. Attention can be
+supervised by the annotators' rationales, as the study describes it or as its code does it.
+"""
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ethical_compression import results
+from ethical_compression.datasets import hate_speech
+from ethical_compression.datasets.files import known
+from ethical_compression.datasets.hate_speech import Post
+from ethical_compression.errors import InputError
+from ethical_compression.train import encoders
+
+SUPERVISIONS = ("published", "released")
+WEIGHTS = ("train", "test", "none")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run is trained and measured on. `labels` by index; `toxic`: those that count as so."""
+
+    train: tuple[Post, ...]
+    test: tuple[Post, ...]
+    labels: tuple[str, ...]
+    toxic: tuple[str, ...]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        content = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One classifier: an encoder (`encoders.load`), how deep it stays, and the seed of everything.
+
+    depth: layers kept, None for all; position: which go, "bottom", "middle" or "upper".
+    supervision: "none", or one of `SUPERVISIONS`; strength: λ, its weight in the loss.
+    seed: of the head's weights, of dropout and of the order of posts.
+    """
+
+    model: str
+    depth: int | None = None
+    position: str = "upper"
+    supervision: str = "none"
+    strength: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a run is trained: the study's settings are the defaults.
+
+    class_weights: the loss is weighted by n ÷ (classes · n of the class), counted on the "train"
+    split, on the "test" split (as the released code does), or not at all ("none").
+    frozen_embeddings: word embeddings stay as they were, which saves half the time of a small
+    model's step on a CPU. device: as torch names it.
+    """
+
+    learning_rate: float = 2e-5
+    epochs: int = 3
+    batch_size: int = 16
+    max_length: int = 128
+    class_weights: str = "train"
+    frozen_embeddings: bool = False
+    device: str = "cpu"
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def data(
+    name: str,
+    source: str,
+    *,
+    train_split: str = "train",
+    test_split: str = "test",
+    train_posts: int | None = None,
+    test_posts: int | None = None,
+    seed: int = 0,
+) -> Data:
+    """Two splits of a data set of `datasets.hate_speech`; limits and seed as for its `load`."""
+    entry = hate_speech.DATASETS.get(name, {})
+    splits = [
+        tuple(hate_speech.load(name, split, source=source, limit=limit, seed=seed))
+        for split, limit in ((train_split, train_posts), (test_split, test_posts))
+    ]
+    return Data(*splits, labels=entry["labels"], toxic=entry["toxic"])
+
+
+def class_weights(labels: Sequence[int], classes: int) -> np.ndarray:
+    """(classes,): n ÷ (classes · n of the class), as scikit-learn's "balanced".
+
+    Raises InputError where a class has no post.
+    """
+    counts = np.bincount(np.asarray(labels, dtype=int), minlength=classes)
+    if not counts.all():
+        raise InputError(
+            f"No post has the label number {int(np.argmin(counts))}: take more posts, so that "
+            "every class can be weighted."
+        )
+    return counts.sum() / (classes * counts)
+
+
+# --- Attention supervision ------------------------------------------------------------------------
+
+
+def attention_loss(attentions: Sequence, marked, seen, *, how: str = "published"):
+    """How far the first token's attention is from the marked tokens: a scalar tensor.
+
+    attentions: one (posts, heads, tokens, tokens) tensor a layer, after the softmax; marked:
+    (posts, tokens) of 0 and 1; seen: (posts, tokens), 0 at padding. The mean over posts with a
+    mark; 0 where no post has one.
+
+    how: "published": the last layer's row, averaged over heads, against the mask divided by its
+    sum: cross-entropy −Σ t·log a (Proskurina et al. 2023, after Mathew et al. 2021). "released":
+    what we understand their code to do: the *first* layer's row; a log-softmax of it, though it is
+    a softmax already; and the integer mask read as the *positions* to look up, so that a marked
+    token asks for attention to position 1, and an unmarked one for attention to position 0.
+    """
+    import torch
+
+    known("way to supervise attention", how, SUPERVISIONS)
+    supervised = marked.bool().any(1)
+    layer = attentions[-1 if how == "published" else 0]
+    row = layer[:, :, 0].mean(1)[supervised]
+    marked, seen = marked[supervised], seen[supervised].bool()
+    if not len(row):
+        return layer.sum() * 0
+    if how == "published":
+        target = marked / marked.sum(1, keepdim=True)
+        return -(target * row.clamp_min(1e-12).log()).sum(1).mean()
+    log = torch.log_softmax(row.masked_fill(~seen, -math.inf), dim=1)
+    picked = -log.gather(1, marked.long())
+    return ((picked * seen).sum(1) / seen.sum(1)).mean()
+
+
+# --- Training -------------------------------------------------------------------------------------
+
+
+def encoded(posts: Sequence[Post], tokenizer, max_length: int) -> list[dict[str, Any]]:
+    """`input_ids`, `labels` and `marked` (1 at sub-words of the rationale) of every post."""
+    rows = []
+    for post in posts:
+        found = tokenizer(
+            list(post.tokens), is_split_into_words=True, truncation=True, max_length=max_length
+        )
+        mask = post.rationale or (0,) * len(post.tokens)
+        marked = [0 if word is None else mask[word] for word in found.word_ids()]
+        rows.append({"input_ids": found["input_ids"], "labels": post.label, "marked": marked})
+    return rows
+
+
+def collated(rows: Sequence[dict[str, Any]], padding: int) -> dict[str, Any]:
+    """Rows of `encoded` as padded tensors, with their `attention_mask`."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    def padded(name: str, value: int):
+        parts = [torch.tensor(row[name]) for row in rows]
+        return pad_sequence(parts, batch_first=True, padding_value=value)
+
+    ones = [torch.ones(len(row["input_ids"]), dtype=torch.long) for row in rows]
+    return {
+        "input_ids": padded("input_ids", padding),
+        "attention_mask": pad_sequence(ones, batch_first=True),
+        "marked": padded("marked", 0),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+    }
+
+
+def train(run: Run, data: Data, training: Training = Training(), *, progress: bool = False):
+    """The classifier of a run: `models.Loaded`, in eval mode.
+
+    The same run, data and settings give the same weights on a CPU with the same number of threads.
+    Batches hold posts of like length. Raises InputError for a class without posts, a supervision
+    without any rationale, and a loss that becomes NaN or infinite.
+    """
+    import tempfile
+
+    import torch
+    import transformers
+
+    known("kind of class weights", training.class_weights, WEIGHTS)
+    known("supervision of attention", run.supervision, ("none", *SUPERVISIONS))
+    supervised = run.supervision != "none" and run.strength > 0
+    if supervised and not any(post.rationale for post in data.train):
+        raise InputError(
+            "No training post has a rationale to supervise attention with: choose other data, or "
+            "supervision none."
+        )
+    weight = None
+    if training.class_weights != "none":
+        counted = data.train if training.class_weights == "train" else data.test
+        weight = class_weights([post.label for post in counted], len(data.labels))
+        weight = torch.tensor(weight, dtype=torch.float32, device=training.device)
+    loaded = encoders.load(
+        run.model,
+        data.labels,
+        depth=run.depth,
+        position=run.position,
+        seed=run.seed,
+        device=training.device,
+    )
+    model, tokenizer = loaded.model, loaded.tokenizer
+    if supervised:
+        model.set_attn_implementation("eager")  # the only one that hands its weights out
+    if training.frozen_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+
+    class Supervised(transformers.Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            labels, marked = inputs.pop("labels"), inputs.pop("marked")
+            output = model(**inputs, output_attentions=supervised)
+            loss = torch.nn.functional.cross_entropy(output.logits, labels, weight=weight)
+            if supervised:
+                seen = inputs["attention_mask"]
+                extra = attention_loss(output.attentions, marked, seen, how=run.supervision)
+                loss = loss + run.strength * extra
+            if not loss.isfinite():
+                raise InputError(
+                    f"The loss became NaN or infinite at step {self.state.global_step}: lower the "
+                    f"learning rate ({training.learning_rate:g}); nothing of this run is kept."
+                )
+            return (loss, output) if return_outputs else loss
+
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = transformers.TrainingArguments(
+            output_dir=scratch,
+            learning_rate=training.learning_rate,
+            num_train_epochs=training.epochs,
+            per_device_train_batch_size=training.batch_size,
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+            seed=run.seed,
+            use_cpu=training.device == "cpu",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=not progress,
+            dataloader_pin_memory=False,
+        )
+        trainer = Supervised(
+            model=model,
+            args=arguments,
+            train_dataset=encoded(data.train, tokenizer, training.max_length),
+            data_collator=functools.partial(collated, padding=tokenizer.pad_token_id),
+        )
+        if not progress:
+            trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+    return loaded._replace(model=model.eval())
+
+
+@functools.lru_cache(maxsize=1)
+def trained(run: Run, data: Data, training: Training):
+    """`train`, the last one kept in memory: change nothing in it."""
+    return train(run, data, training)
+
+
+def probabilities(model, tokenizer, posts: Sequence[Post], *, max_length: int = 128) -> np.ndarray:
+    """(posts, classes): the softmax of the logits, in float64; posts of like length together."""
+    import torch
+
+    rows = encoded(posts, tokenizer, max_length)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    found = np.empty((len(rows), model.config.num_labels))
+    for begin in range(0, len(order), 64):
+        places = order[begin : begin + 64]
+        batch = collated([rows[i] for i in places], tokenizer.pad_token_id)
+        with torch.no_grad():
+            logits = model(
+                input_ids=batch["input_ids"].to(model.device),
+                attention_mask=batch["attention_mask"].to(model.device),
+            ).logits
+        found[places] = logits.double().softmax(1).cpu().numpy()
+    return found
+
+
+# --- Predictions ----------------------------------------------------------------------------------
+
+
+def predictions(
+    runs: Sequence[Run],
+    data: Data,
+    training: Training = Training(),
+    *,
+    progress: bool = True,
+):
+    """Predictions of every run on the test posts: a DataFrame with a row a run and post.
+
+    Columns: `model`, `depth` (layers kept, always a number), `layers` (that the encoder had),
+    `position` ("none" where all layers are kept), `method` ("full" or "layers"; "magnitude" and
+    "wanda" in the table of `pruned.predictions`), `parameters` (those of the blocks that are not
+    zero), `supervision`, `strength`, `seed`; `id` (the post's), `gold` (index of its label),
+    `toxic` (whether that label counts as toxic), one column a label, `p_<label>`, and
+    `toxic_score`, the sum of the toxic labels' probabilities.
+    Every run is stored as soon as it is done. Runs that train the same classifier (all layers kept,
+    whatever the position; λ = 0, whatever the supervision) are trained once.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    parts = []
+    for run in tqdm(runs, unit="run", desc="classifiers", disable=not progress):
+        run = canonical(run)
+        parts.append(
+            results.table(
+                "predictions",
+                inputs(run, data, training),
+                lambda run=run: rows(run, data, training, trained(run, data, training)),
+            )
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def canonical(run: Run) -> Run:
+    """The run, with what makes no difference set to its default."""
+    if run.depth is None:
+        run = replace(run, position="upper")
+    if run.supervision == "none" or not run.strength:
+        run = replace(run, supervision="none", strength=0.0)
+    return run
+
+
+def inputs(run: Run, data: Data, training: Training) -> dict[str, Any]:
+    """All that decides a run's predictions: JSON-ready."""
+    fingerprint = encoders.describe(run.model)["fingerprint"]
+    return asdict(run) | asdict(training) | {"encoder": fingerprint, "data": data.fingerprint}
+
+
+def rows(run: Run, data: Data, training: Training, loaded, *, method: str = "layers"):
+    """The table of one run (`predictions`): `loaded` is its classifier."""
+    import pandas as pd
+
+    p = probabilities(loaded.model, loaded.tokenizer, data.test, max_length=training.max_length)
+    gold = np.array([post.label for post in data.test])
+    toxic = [data.labels.index(label) for label in data.toxic]
+    total, kept, nonzero = size(run, loaded.model)
+    whole = run.depth is None and method == "layers"
+    return pd.DataFrame(
+        {
+            "model": run.model,
+            "depth": kept,
+            "layers": total,
+            "position": "none" if whole or method != "layers" else run.position,
+            "method": "full" if whole else method,
+            "parameters": nonzero,
+            "supervision": run.supervision,
+            "strength": run.strength,
+            "seed": run.seed,
+            "id": [post.id for post in data.test],
+            "gold": gold,
+            "toxic": np.isin(gold, toxic),
+            **{f"p_{label}": p[:, i] for i, label in enumerate(data.labels)},
+            "toxic_score": p[:, toxic].sum(1),
+        }
+    )
+
+
+def size(run: Run, model) -> tuple[int, int, int]:
+    """(layers that the encoder had, layers kept, parameters of the blocks that are not zero)."""
+    from ethical_compression.compress.blocks import transformer_blocks
+
+    blocks = transformer_blocks(model)
+    nonzero = sum(int(weight.count_nonzero()) for weight in blocks.parameters())
+    return encoders.depth_of(run.model), len(blocks), nonzero
