@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from statsmodels.sandbox.regression import gmm
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -304,3 +306,81 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert statistics.p_text(0.0312) == "p = 0.031"
     assert statistics.p_text(1.0) == "p = 1"
     assert statistics.p_text(0.0) == "p < 10⁻³⁰⁰"
+
+
+# --- Where the change happens -----------------------------------------------------------------
+
+
+def two_looks(generator, n, slope=0.0, noise=0.5, own=(1, 1)):
+    """`before`, `after`, `again`: a stable value, the change that depends on it, and noise."""
+    stable = generator.normal(size=n)
+    spread = noise * np.exp(0.3 * stable)  # noise that is not the same everywhere
+    before = stable + own[0] * spread * generator.normal(size=n)
+    after = (1 + slope) * stable + 0.1 + own[1] * spread * generator.normal(size=n)
+    return before, after, stable + spread * generator.normal(size=n)
+
+
+def test_the_naive_slope_is_least_squares_with_robust_errors():
+    before, after, _ = two_looks(np.random.default_rng(0), 60, slope=-0.2)
+    found = statistics.change_slope(before, after)
+    fitted = sm.OLS(after - before, sm.add_constant(before)).fit(cov_type="HC1", use_t=True)
+    assert found.slope == pytest.approx(fitted.params[1])
+    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(fitted.conf_int()[1]))
+    assert found.p == pytest.approx(fitted.pvalues[1])
+    assert found.n == 60 and found.agreement == pytest.approx(1)
+
+
+def test_the_slope_on_a_second_look_is_the_instrumental_variable_estimate():
+    before, after, again = two_looks(np.random.default_rng(1), 80, slope=-0.3)
+    found = statistics.change_slope(before, after, again)
+    x, z = (sm.add_constant(values) for values in (before, again))
+    fitted = gmm.IV2SLS(after - before, x, z).fit()
+    assert found.slope == pytest.approx(fitted.params[1])
+    # White's sandwich, by hand, around the fitted residuals.
+    bread = np.linalg.inv(z.T @ x)
+    meat = (z * (fitted.resid**2)[:, None]).T @ z
+    error = np.sqrt((bread @ meat @ bread.T)[1, 1] * 80 / 78)
+    half = stats.t.ppf(0.975, 78) * error
+    assert (found.ci_low, found.ci_high) == pytest.approx((found.slope - half, found.slope + half))
+    assert found.agreement == pytest.approx(np.corrcoef(before, again)[0, 1])
+
+
+@pytest.mark.parametrize("own", [(1, 1), (1, 0), (0, 1)], ids=["both", "before", "after"])
+def test_noise_alone_has_a_slope_to_the_naive_eye_only(own):
+    """400 studies in which nothing happens but noise, in one of the models or in both."""
+    generator = np.random.default_rng(2)
+    studies = [two_looks(generator, 120, own=own) for _ in range(400)]
+    naive = [statistics.change_slope(before, after) for before, after, _ in studies]
+    found = [statistics.change_slope(*study) for study in studies]
+
+    def excludes_zero(slopes):
+        return sum(not one.ci_low <= 0 <= one.ci_high for one in slopes)
+
+    low, high = stats.binom.ppf([0.0005, 0.9995], 400, 0.05)
+    assert low <= excludes_zero(found) <= high
+    assert abs(np.mean([one.slope for one in found])) < 0.02
+    # A full model that is itself without noise is the one case in which the naive slope is right.
+    assert excludes_zero(naive) > 350 if own[0] else excludes_zero(naive) <= high
+
+
+def test_a_slope_that_is_there_is_found():
+    generator = np.random.default_rng(3)
+    found = [statistics.change_slope(*two_looks(generator, 120, slope=-0.4)) for _ in range(300)]
+    covered = sum(one.ci_low <= -0.4 <= one.ci_high for one in found)
+    assert covered >= stats.binom.ppf(0.0005, 300, 0.95)
+    assert np.mean([one.slope for one in found]) == pytest.approx(-0.4, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("lists", "words"),
+    [
+        (([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]), "at least four"),
+        (([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3]), "equally long"),
+        (([0.1, 0.2, 0.3, np.nan], [0.1, 0.2, 0.3, 0.4]), "missing or infinite"),
+        (([0.5] * 4, [0.1, 0.2, 0.3, 0.4]), "same value"),
+        (([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], [0.5] * 4), "same value"),
+    ],
+)
+def test_a_slope_that_cannot_be_is_one_sentence(lists, words):
+    with pytest.raises(InputError, match=words):
+        statistics.change_slope(*lists)

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial import distance
 from scipy.special import softmax
+from scipy.stats import binom
 from test_loglikelihood import REQUESTS, tiny_tokenizer
 from tiny_models import tiny_model
 
+from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.datasets import multiple_choice
 from ethical_compression.errors import InputError
 from ethical_compression.score import divergence
 from ethical_compression.score import loglikelihood as ll
+from ethical_compression.statistics import change_slope
 
 
 def scores(logprobs):
@@ -40,6 +45,57 @@ def test_option_distances(first, second):
     assert table["item"].tolist() == ["i9", "i8", "i7"]
     swapped = divergence.option_distances(scores(second), scores(first))
     np.testing.assert_allclose(swapped["js_distance"], table["js_distance"], atol=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(arrays(float, (3, 3, 4), elements=st.floats(-200, 0)))
+def test_option_distances_are_a_metric(logprobs):
+    """Within 0 and 1, nothing from itself, and no way round is shorter."""
+
+    def between(first, second):
+        return divergence.option_distances(scores(first), scores(second))["js_distance"]
+
+    a, b, c = logprobs
+    direct = between(a, c)
+    assert direct.between(0, 1).all()
+    assert (between(a, a) == 0).all()
+    assert (direct <= between(a, b) + between(b, c) + 1e-6).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables, tables)
+def test_the_parts_of_a_change_add_up_and_one_of_them_has_a_direction(first, second):
+    table = divergence.directed_change(scores(first), scores(second))
+    p, q = softmax(first, 1).max(1), softmax(second, 1).max(1)
+    np.testing.assert_allclose(table["before"], p, atol=1e-9)
+    np.testing.assert_allclose(table["after"], q, atol=1e-9)
+    np.testing.assert_allclose(table["directed"] + table["directionless"], q - p, atol=1e-9)
+    # The change the other way has the same directionless part, and the opposite directed one.
+    other_way = divergence.directed_change(scores(first), scores(2 * first - second))
+    np.testing.assert_allclose(other_way["directionless"], table["directionless"], atol=1e-9)
+    np.testing.assert_allclose(other_way["directed"], -table["directed"], atol=1e-9)
+
+
+def test_a_change_without_direction_still_moves_confidence():
+    """Even odds can only become less even; noise has a slope, but no directed one."""
+    first = scores([[-1.0, -1.0]])
+    (row,) = divergence.directed_change(first, scores([[-1.0, -2.0]])).itertuples()
+    assert row.directed == pytest.approx(0)
+    assert row.directionless == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)
+
+    generator = np.random.default_rng(0)
+    excluded = np.zeros(2)
+    for _ in range(100):
+        logprobs = generator.normal(scale=2, size=(150, 2))
+        noisy = logprobs + generator.normal(scale=1, size=logprobs.shape)
+        table = divergence.directed_change(scores(logprobs), scores(noisy))
+        whole, directed = (
+            change_slope(table["before"], table["before"] + change)
+            for change in (table["after"] - table["before"], table["directed"])
+        )
+        excluded += [not one.ci_low <= 0 <= one.ci_high for one in (whole, directed)]
+    assert excluded[0] > 95
+    assert excluded[1] <= binom.ppf(0.999, 100, 0.05)
 
 
 def test_option_distances_by_length():
@@ -95,6 +151,24 @@ def test_a_model_is_no_distance_from_itself():
     model, tokenizer = tiny_model("gpt2"), tiny_tokenizer("bytes")
     table = divergence.vocabulary_distances(model, model, tokenizer, REQUESTS)
     assert (table[["js_distance", "kl_pq", "kl_qp"]] == 0).all(axis=None)
+
+
+def test_item_distances_are_those_of_each_options_tokens():
+    items = {name: multiple_choice.load(name, limit=3) for name in ("piqa", "openbookqa")}
+    recipe = Recipe("rtn", bits=3, group_size=16)
+    table = divergence.item_distances("tiny-random-llama", recipe, items, progress=False)
+    assert set(table["model"]) == {"RTN 3-bit"}
+    full, rounded = (recipes.load(one, "tiny-random-llama") for one in (Recipe(), recipe))
+    item = items["openbookqa"][1]
+    expected = divergence.vocabulary_distances(
+        full.model, rounded.model, full.tokenizer, [ll.Request(item.context, item.options[2])]
+    )
+    found = table[(table["benchmark"] == "openbookqa") & (table["item"] == item.id)]
+    assert set(found["option"]) == set(range(len(item.options)))
+    found = found[found["option"] == 2]
+    assert found["token_id"].tolist() == expected["token_id"].tolist()
+    np.testing.assert_allclose(found["js_distance"], expected["js_distance"], atol=1e-4)
+    assert (found["js_distance"] > 0).all()
 
 
 def test_vocabulary_distances_refuse_other_vocabularies():

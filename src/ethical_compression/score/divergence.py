@@ -5,14 +5,20 @@ scored token, it compares all they could have said next. Both lie in [0, 1] (Lin
 Schindelin 2003: the square root of the divergence in bits is a metric).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from ethical_compression import models, results
+from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
 from ethical_compression.score.confidence import option_probabilities
+from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.loglikelihood import (
     Encoded,
     Request,
@@ -25,6 +31,8 @@ from ethical_compression.score.loglikelihood import (
     run_rows,
 )
 
+KEYS = ["benchmark", "item", "option"]
+
 
 def option_distances(
     first: pd.DataFrame, second: pd.DataFrame, normalisation: str = "none"
@@ -35,20 +43,62 @@ def option_distances(
     Returns one row an item, in the order of `first`: `benchmark, item, js_distance`.
     Raises InputError when the tables do not hold the same options, or hold several models.
     """
-    keys = ["benchmark", "item", "option"]
+    both = paired_options(first, second, normalisation)
+    log_m = np.logaddexp(both["log_p"], both["log_p_q"]) - np.log(2)
+    bits = both["p"] * (both["log_p"] - log_m) + both["p_q"] * (both["log_p_q"] - log_m)
+    total = (bits / (2 * np.log(2))).groupby([both[key] for key in KEYS[:2]], sort=False).sum()
+    return np.sqrt(total.clip(0, 1)).rename("js_distance").reset_index()
+
+
+def directed_change(
+    first: pd.DataFrame, second: pd.DataFrame, normalisation: str = "none"
+) -> pd.DataFrame:
+    """Change in each item's confidence from `first` to `second`, in two parts that add up to it.
+
+    Were the options' log-likelihoods changed as much, but the other way, confidence would change
+    too: by the mirror image, if it were a straight function of them, but it is bent, and never
+    below chance. `directionless` is the mean of the change and of that mirrored change, which a
+    change without any direction makes as well; `directed` is half their difference, which
+    is 0 on average where no direction is preferred.
+
+    Tables and errors as in `option_distances`. Returns one row an item, in the order of `first`:
+    `benchmark, item, before, after, directed, directionless`; `before` and `after` are confidences.
+    """
+    both = paired_options(first, second, normalisation)
+    item = [both[key] for key in KEYS[:2]]
+
+    def confidence(log_p):
+        largest = log_p.groupby(item, sort=False).transform("max")
+        return 1 / np.exp(log_p - largest).groupby(item, sort=False).sum()
+
+    before, after = confidence(both["log_p"]), confidence(both["log_p_q"])
+    mirrored = confidence(2 * both["log_p"] - both["log_p_q"])
+    table = {
+        "before": before,
+        "after": after,
+        "directed": (after - mirrored) / 2,
+        "directionless": (after + mirrored) / 2 - before,
+    }
+    return pd.DataFrame(table).reset_index()
+
+
+def paired_options(
+    first: pd.DataFrame, second: pd.DataFrame, normalisation: str = "none"
+) -> pd.DataFrame:
+    """Both models' probabilities of each option, in the order of `first`.
+
+    Returns `benchmark, item, option, p, log_p, p_q, log_p_q`, the last two those of `second`.
+    Raises as `option_distances`.
+    """
     sides = []
     for table in (first, second):
         if "model" in table.columns and table["model"].nunique() > 1:
             raise InputError("Each of the two scores tables must be of one model: split them.")
-        sides.append(option_probabilities(table, normalisation)[[*keys, "p", "log_p"]])
-    both = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("", "_q"), indicator=True)
+        sides.append(option_probabilities(table, normalisation)[[*KEYS, "p", "log_p"]])
+    both = sides[0].merge(sides[1], on=KEYS, how="outer", suffixes=("", "_q"), indicator=True)
     if (both["_merge"] != "both").any():
         raise InputError("The two scores tables hold different options: score the same items.")
-    both = sides[0][keys].merge(both, on=keys)  # an outer merge sorts
-    log_m = np.logaddexp(both["log_p"], both["log_p_q"]) - np.log(2)
-    bits = both["p"] * (both["log_p"] - log_m) + both["p_q"] * (both["log_p_q"] - log_m)
-    total = (bits / (2 * np.log(2))).groupby([both[key] for key in keys[:2]], sort=False).sum()
-    return np.sqrt(total.clip(0, 1)).rename("js_distance").reset_index()
+    return sides[0][KEYS].merge(both.drop(columns="_merge"), on=KEYS)  # an outer merge sorts
 
 
 def vocabulary_distances(
@@ -120,3 +170,55 @@ def encoded_distances(
             "kl_qp": found[2],
         }
     )
+
+
+def item_distances(
+    name: str,
+    recipe: Recipe,
+    benchmarks: Mapping[str, Sequence],
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """`vocabulary_distances` of model `name` from itself under `recipe`, on every option's tokens.
+
+    benchmarks: items by name, as for `evaluate`. Each benchmark is stored as soon as it is done.
+    Returns one row a scored token: `model` (the recipe's label), `benchmark`, `item`, `option` and
+    the columns of `vocabulary_distances` but `request`.
+    """
+    options = {"dtype": dtype, "device": device}
+    base = {"model": models.describe(name)["fingerprint"], "recipe": recipe.inputs(), **options}
+
+    @cache
+    def pair():
+        return [recipes.load(one, name, progress=progress, **options) for one in (Recipe(), recipe)]
+
+    parts = [
+        results.table(
+            "distances",
+            base | {"items": fingerprint([asdict(item) for item in items])},
+            lambda items=items, benchmark=benchmark: _of_items(
+                *pair(), items, f"{recipe.label} · {benchmark}" if progress else None
+            ),
+        )
+        for benchmark, items in benchmarks.items()
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    table.insert(0, "model", recipe.label)
+    return table
+
+
+def _of_items(full, compressed, items: Sequence, progress: str | None) -> pd.DataFrame:
+    which = [(item, number) for item in items for number in range(len(item.options))]
+    requests = [Request(item.context, item.options[number]) for item, number in which]
+    found = vocabulary_distances(
+        full.model, compressed.model, full.tokenizer, requests, progress=progress
+    )
+    of = [which[request] for request in found.pop("request")]
+    labels = {
+        "benchmark": [item.benchmark for item, _ in of],
+        "item": [item.id for item, _ in of],
+        "option": [number for _, number in of],
+    }
+    return pd.concat([pd.DataFrame(labels), found], axis=1)
