@@ -182,6 +182,57 @@ def test_mcnemar_interval_covers():
     assert 0.93 < hits / 1000 < 0.98
 
 
+def test_share_is_wilsons_interval_and_the_binomial_test():
+    from statsmodels.stats.proportion import proportion_confint, proportions_ztest
+
+    found = statistics.share([True] * 9 + [False] * 3)
+    oracle = stats.binomtest(9, 12)
+    assert (found.n, found.share, found.p) == (12, 0.75, oracle.pvalue)
+    wilson = oracle.proportion_ci(method="wilson")
+    assert (found.ci_low, found.ci_high) == pytest.approx((wilson.low, wilson.high))
+    halves = statistics.share([1, 0.5, 0.5, 1, 1])
+    assert halves.share == 0.8
+    interval = proportion_confint(4, 5, method="wilson")
+    assert (halves.ci_low, halves.ci_high) == pytest.approx(interval)
+    assert halves.p == pytest.approx(proportions_ztest(4, 5, 0.5, prop_var=0.5)[1])
+    assert statistics.share([1.0] * 20).ci_high == 1.0
+    for wrong in ([], [2], [math.nan]):
+        with pytest.raises(InputError, match="at least one answer"):
+            statistics.share(wrong)
+
+
+def test_n_for_mcnemar_gives_the_power_that_simulation_finds():
+    n = statistics.n_for_mcnemar(0.1, 0.3)
+    gained, lost = 0.2, 0.1
+    draws = np.random.default_rng(0).multinomial(n, [gained, lost, 1 - gained - lost], 4000)
+    found = [stats.binomtest(a, a + b).pvalue < 0.05 for a, b, _ in draws if a + b]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+    assert statistics.n_for_mcnemar(-0.1, 0.3) == n < statistics.n_for_mcnemar(0.05, 0.3)
+    for wrong in ((0, 0.3), (0.4, 0.3), (0.1, 1.2)):
+        with pytest.raises(InputError, match="No number of pairs"):
+            statistics.n_for_mcnemar(*wrong)
+
+
+def test_paired_answers_pair_by_name_not_by_row():
+    table = pd.DataFrame(
+        {
+            "language": ["en"] * 4 + ["fr"] * 4,
+            "story": [*"abcd", *"dcba"],
+            "moral": [1, 1, 0, 0, 0, 1, 0, 0],
+        }
+    )
+    found = statistics.paired_answers(table, "language", "en", "fr", value="moral")
+    assert (found.gained, found.lost, found.difference) == (1, 2, -0.25)
+    cases = [
+        (table, "de", "no language 'de' in the table; it holds en, fr"),
+        (table.drop(index=4), "fr", "'d' has only one of the language 'en' and 'fr', as 1 in all"),
+        (pd.concat([table, table.tail(1)]), "fr", "'a' of language 'fr' comes twice"),
+    ]
+    for wrong, after, words in cases:
+        with pytest.raises(InputError, match=words):
+            statistics.paired_answers(wrong, "language", "en", after, value="moral")
+
+
 def test_equivalence_agrees_with_its_interval():
     rng = np.random.default_rng(0)
     before = rng.random(200)

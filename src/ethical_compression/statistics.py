@@ -72,6 +72,40 @@ class Slope:
     agreement: float
 
 
+@dataclass(frozen=True)
+class Share:
+    """A share of `n` answers with Wilson's interval; `p` asks whether it could be one half."""
+
+    n: int
+    share: float
+    ci_low: float
+    ci_high: float
+    p: float
+
+
+def share(answers, *, level: float = 0.95) -> Share:
+    """How many of (n,) answers are yes: share, Wilson's interval, exact test against one half.
+
+    An answer may be a fraction, the mean of several that one item gave (both orders of a question):
+    the item stays the unit, and the interval, which takes it for a single yes or no, errs on the
+    wide side; `p` is then the normal one that goes with Wilson's interval, as wide.
+    Raises InputError for no answers, and for values outside 0 to 1.
+    """
+    from scipy import stats
+    from statsmodels.stats.proportion import proportion_confint
+
+    answers = np.asarray(answers, dtype=float)
+    if answers.ndim != 1 or not answers.size or not ((answers >= 0) & (answers <= 1)).all():
+        raise InputError("A share needs at least one answer, each between 0 (no) and 1 (yes).")
+    n, yes = len(answers), float(answers.sum())
+    low, high = proportion_confint(yes, n, alpha=1 - level, method="wilson")
+    if np.isin(answers, [0, 1]).all():
+        p = stats.binomtest(round(yes), n).pvalue
+    else:
+        p = 2 * stats.norm.sf(abs(yes - n / 2) / math.sqrt(n / 4))
+    return Share(n, yes / n, min(float(low), yes / n), max(float(high), yes / n), float(p))
+
+
 def mean_interval(values, *, level: float = 0.95) -> tuple[float, float, float]:
     """The mean of (n,) values, n ≥ 2, and Student's interval of it: (mean, low, high)."""
     from scipy import stats
@@ -255,6 +289,27 @@ def change_slope(before, after, again=None, *, level: float = 0.95) -> Slope:
     )
 
 
+def n_for_mcnemar(
+    difference: float, discordant: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int:
+    """The fewest pairs with which McNemar's test finds a `difference` of two shares at this power.
+
+    discordant: the share of pairs that the two sides answer differently, at least |difference|.
+    The normal approximation of Connor (1987), which the exact test exceeds by a few pairs.
+    Raises InputError for a difference of 0 and for more difference than discordance.
+    """
+    from scipy import stats
+
+    if not 0 < abs(difference) <= discordant <= 1:
+        raise InputError(
+            f"No number of pairs finds a difference of {difference} where {discordant} of them "
+            "differ: it must be other than 0, and at most that share."
+        )
+    spread = math.sqrt(discordant - difference**2)
+    needed = stats.norm.isf(alpha / 2) * math.sqrt(discordant) + stats.norm.ppf(power) * spread
+    return math.ceil((needed / difference) ** 2)
+
+
 def n_for_power(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """The fewest pairs with which a two-sided paired t-test finds d_z = `effect` at this power.
 
@@ -321,6 +376,32 @@ def align(items: pd.DataFrame, model: str, *, full: str = "full", value: str = "
             "score both models on the same data."
         )
     return before[value], after[value]
+
+
+def paired_answers(
+    table: pd.DataFrame, side: str, before, after, *, value: str, unit: str = "story"
+) -> McNemar:
+    """McNemar's test between two values of column `side`, over the `unit`s that both answered.
+
+    table: one row a unit and side, such as English and French verdicts on the same stories.
+    Raises InputError for a side without rows, a unit given twice, and units that are not shared.
+    """
+    sides = []
+    for name in (before, after):
+        answers = table[table[side] == name].set_index(unit)[value]
+        if answers.empty:
+            known = ", ".join(map(str, table[side].unique()))
+            raise InputError(f"There is no {side} {name!r} in the table; it holds {known}.")
+        if answers.index.has_duplicates:
+            twice = answers.index[answers.index.duplicated()][0]
+            raise InputError(f"The {unit} {twice!r} of {side} {name!r} comes twice; keep one.")
+        sides.append(answers)
+    if len(unpaired := sides[0].index.symmetric_difference(sides[1].index)):
+        raise InputError(
+            f"The {unit} {unpaired[0]!r} has only one of the {side} {before!r} and {after!r}, as "
+            f"{len(unpaired)} in all: compare both on the same ones."
+        )
+    return mcnemar(sides[0], sides[1].loc[sides[0].index])
 
 
 def paired_table(
