@@ -136,3 +136,67 @@ def test_the_token_tree_shows_trunk_and_branches():
     assert seen.sum(1).tolist() == [1, 2, 3, 4, 5, 4, 5]
     assert axes.get_xlabel() and axes.get_ylabel()
     assert "sees the first 3, which all 2 branches share" in alt
+
+
+# --- Moral preference -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    rng = np.random.default_rng(0)
+    tables = []
+    for model, norms in (("GPTQ 3-bit", [True]), ("full", [True, False])):
+        for language in ("en", "fr"):
+            for norm in norms:
+                columns = {"model": model, "language": language, "norm": norm, "story": range(40)}
+                columns |= {"moral_tokens": rng.integers(15, 25, 40), "immoral_tokens": 20}
+                margin = rng.normal(size=40)
+                columns |= {"margin": margin, "prefers_moral": margin > 0}
+                tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_shares_and_changes_are_drawn_where_their_words_say(verdicts):
+    changes = pd.DataFrame(
+        {"label": ["norm\ngiven"], "difference": [-0.1], "ci_low": [-0.2], "ci_high": [0.0]}
+    )
+    fig, alt = figures.moral_preference(verdicts, changes)
+    left, right = fig.get_axes()
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        "English\nwith norm",
+        "French\nwith norm",
+        "English\nwithout norm",
+        "French\nwithout norm",
+    ]
+    assert len(left.containers) == 2 + 4 and len(right.containers) == 1
+    side = verdicts[(verdicts["model"] == "full") & (verdicts["language"] == "fr")]
+    for norm, words in ((True, "with"), (False, "without")):
+        value = side.loc[side["norm"] == norm, "prefers_moral"].mean()
+        assert f"full, French {words} norm: {value:.2f}" in alt
+    assert "norm given −0.10 (−0.20 to 0.00)" in alt
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["full", "GPTQ 3-bit"]
+
+
+def test_length_panels_carry_their_correlation(verdicts):
+    from scipy import stats
+
+    table = verdicts[(verdicts["model"] == "full") & verdicts["norm"]]
+    longer = table["moral_tokens"] - table["immoral_tokens"]
+    moved = table.assign(margin=table["margin"] - 5 * longer)
+    fig, alt = figures.length_and_preference({"mean": table, "sum": moved})
+    for title, one in (("mean", table), ("sum", moved)):
+        rho = stats.spearmanr(longer, one["margin"]).statistic
+        assert f"{title}: ρ {statistics.signed(rho, 2)}" in alt
+    assert len(fig.get_axes()) == 2 and "ρ = −0.9" in fig.get_axes()[1].get_title()
+
+
+def test_bars_of_both_orders_fill_up_and_hide_an_empty_no_answer():
+    patterns = ["moral twice"] * 3 + ["first twice"] * 5 + ["immoral twice"] * 2
+    stories = pd.DataFrame({"pattern": patterns, "label": "label"})
+    fig, alt = figures.answers_in_both_orders(stories)
+    (axes,) = fig.get_axes()
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(1)
+    assert "moral twice 0.30, first twice 0.50, second twice 0.00, immoral twice 0.20" in alt
+    assert "no answer" not in alt
+    more = pd.concat([stories, stories.assign(label="written", pattern="no answer")])
+    assert "written: moral twice 0.00" in figures.answers_in_both_orders(more)[1]

@@ -116,3 +116,19 @@ def test_provenance_says_what_ran_where():
     assert found["packages"]["torch"]
     assert found["hardware"]["cores"] >= 1
     json.dumps(found)
+
+
+def test_a_larger_run_is_read_with_its_provenance_or_not_at_all(tmp_path, monkeypatch):
+    place = tmp_path / "src" / "ethical_compression"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(results, "__file__", str(place / "results.py"))
+    frame = pd.DataFrame({"x": [1.5, 2.5]})
+    results.keep_larger("shares", frame, command="python results/shares.py")
+    read, made = results.larger("shares")
+    pd.testing.assert_frame_equal(read, frame)
+    assert made["command"] == "python results/shares.py" and made["packages"]["torch"]
+    pd.DataFrame({"x": [9.0]}).to_parquet(tmp_path / "results" / "shares.parquet")
+    with pytest.raises(InputError, match=r"not the table that its \.json speaks of"):
+        results.larger("shares")
+    with pytest.raises(InputError, match=r"results/nothing\.parquet or its \.json is missing"):
+        results.larger("nothing")

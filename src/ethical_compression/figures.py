@@ -16,6 +16,7 @@ from ethical_compression.statistics import (
     mean_interval,
     others,
     paired_table,
+    share,
     signed,
     with_interval,
 )
@@ -405,4 +406,159 @@ def token_tree(row, pieces):
         f"which all {branches + 1} branches share, and the tokens before it on its own branch, but "
         "none of another branch."
     )
+    return fig, alt
+
+
+LANGUAGES = {"en": "English", "fr": "French"}
+# The two languages wherever they are compared, and the four ways of answering in both orders.
+LANGUAGE_LOOKS = {"en": ("#0072B2", "o"), "fr": ("#D55E00", "s")}
+PATTERN_LOOKS = {
+    "moral twice": ("#0072B2", ""),
+    "first twice": ("#E69F00", "///"),
+    "second twice": ("#56B4E9", "\\\\\\"),
+    "immoral twice": ("#D55E00", "xx"),
+    "no answer": ("0.85", ""),
+}
+
+
+def moral_preference(verdicts: pd.DataFrame, changes: pd.DataFrame, *, full: str = "full"):
+    """Share of stories whose moral action is preferred (left), and paired changes of it (right).
+
+    verdicts: tables of `score.moral.judged`, stacked with a `model` column; shares carry Wilson's
+    95% interval, and the dotted line marks one half. changes: a row a comparison, with `label`,
+    `difference`, `ci_low` and `ci_high` (`statistics.paired_answers`).
+    """
+    from matplotlib import pyplot
+
+    style()
+    models = sorted(verdicts["model"].unique(), key=lambda model: model != full)
+    rows = list(dict.fromkeys(zip(verdicts["language"], verdicts["norm"], strict=True)))
+    look = looks(models)
+    height = 1.5 + 0.5 * max(len(rows), 0.62 * len(changes))
+    fig, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, height))
+    names, words, step = [], [], 0.7 / len(models)
+    for y, (language, norm) in enumerate(rows):
+        name = f"{LANGUAGES.get(language, language)}\n{'with' if norm else 'without'} norm"
+        names.append(name)
+        for place, model in enumerate(models):
+            here = (verdicts["language"] == language) & (verdicts["norm"] == norm)
+            answers = verdicts.loc[here & (verdicts["model"] == model), "prefers_moral"]
+            if answers.empty:
+                continue
+            found = share(answers)
+            numbers = found.share, found.ci_low, found.ci_high
+            at = y + (place - (len(models) - 1) / 2) * step
+            _interval(left, numbers, at, look[model], label=None if y else model)
+            words.append(f"{model}, {name.replace(chr(10), ' ')}: {found.share:.2f}")
+    left.axvline(0.5, color="0.5", ls=":")
+    left.set_yticks(range(len(rows)), names)
+    left.set_ylim(len(rows) - 0.5, -0.5)
+    left.set_xlabel("Share of stories: moral\naction preferred")
+    for y, row in enumerate(changes.itertuples()):
+        _interval(right, (row.difference, row.ci_low, row.ci_high), y, ("#000000", "o"))
+    right.axvline(0, color="0.5", lw=1)
+    right.set_yticks(range(len(changes)), changes["label"], fontsize=9)
+    right.set_ylim(len(changes) - 0.5, -0.5)
+    right.set_xlabel("Change on the same\nstories (paired)")
+    for axes in (left, right):
+        axes.grid(False, axis="y")
+        axes.locator_params(axis="x", nbins=4)
+    if len(models) > 1:
+        _legend(fig)
+    moves = "; ".join(
+        f"{row.label.replace(chr(10), ' ')} {signed(row.difference, 2)} "
+        f"({signed(row.ci_low, 2)} to {signed(row.ci_high, 2)})"
+        for row in changes.itertuples()
+    )
+    alt = (
+        f"Share of stories whose moral action is likelier, with 95% intervals. {'; '.join(words)}. "
+        f"Paired changes: {moves}."
+    )
+    return fig, alt
+
+
+def length_and_preference(verdicts: Mapping[str, pd.DataFrame]):
+    """Margin of the moral action against how many tokens longer it is, a panel a measure.
+
+    verdicts: printed title of a measure -> table of `score.moral.judged`. ρ is Spearman's, over
+    the stories of both languages. Under no influence of length the cloud is level.
+    """
+    from matplotlib import pyplot
+    from scipy import stats
+
+    style()
+    fig, grid = pyplot.subplots(1, len(verdicts), figsize=(WIDTH, 2.7), squeeze=False)
+    words = []
+    for axes, (title, table) in zip(grid[0], verdicts.items(), strict=True):
+        longer = table["moral_tokens"] - table["immoral_tokens"]
+        for language, side in table.groupby("language"):
+            colour, marker = LANGUAGE_LOOKS.get(language, ("#009E73", "^"))
+            axes.scatter(
+                longer[side.index],
+                side["margin"],
+                s=12,
+                color=colour,
+                marker=marker,
+                alpha=0.5,
+                linewidths=0,
+                label=LANGUAGES.get(language, language),
+            )
+        rho = stats.spearmanr(longer, table["margin"]).statistic
+        axes.axhline(0, color="0.5", lw=1)
+        axes.axvline(0, color="0.5", lw=1, ls=":")
+        axes.set_title(f"{title}\nρ = {signed(rho, 2)}")
+        axes.locator_params(nbins=4)
+        words.append(f"{title}: ρ {signed(rho, 2)}")
+    grid[0, 0].set_ylabel("Margin of the moral action")
+    grid[0, len(verdicts) // 2].set_xlabel("Tokens by which the moral action is longer")
+    _legend(fig)
+    alt = (
+        "The margin by which a model prefers the moral action, against how many tokens longer that "
+        f"action is than the other, a point a story. Spearman's correlation, by measure: "
+        f"{'; '.join(words)}."
+    )
+    return fig, alt
+
+
+def answers_in_both_orders(stories: pd.DataFrame, by: str = "label"):
+    """How the two orders of a question were answered, as shares of the stories, a bar a group.
+
+    stories: tables of `score.declarative.by_story`, stacked with a column `by` that names the bar.
+    Only the first part of a bar is a preference for the moral action, and only the last for the
+    other; what lies between followed the place and not the action.
+    """
+    from matplotlib import pyplot
+
+    style()
+    groups = list(dict.fromkeys(stories[by]))
+    fig, axes = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.42 * len(groups)))
+    words = []
+    for y, group in enumerate(groups):
+        patterns = stories.loc[stories[by] == group, "pattern"]
+        start, said = 0.0, []
+        for pattern, (colour, hatch) in PATTERN_LOOKS.items():
+            part = float((patterns == pattern).mean())
+            if not part and pattern == "no answer":
+                continue
+            axes.barh(
+                y,
+                part,
+                0.66,
+                left=start,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.8,
+                label=pattern,
+            )
+            start += part
+            said.append(f"{pattern} {part:.2f}")
+        words.append(f"{group.replace(chr(10), ' ')}: {', '.join(said)}")
+    axes.set_yticks(range(len(groups)), groups, fontsize=9)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("Share of stories")
+    _legend(fig)
+    alt = f"How both orders of a story's question were answered: {'; '.join(words)}."
     return fig, alt

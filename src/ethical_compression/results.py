@@ -308,3 +308,38 @@ def benchmarks(task: str):
         run = json.loads(file.read_text(encoding="utf-8"))
         frames.append(pd.DataFrame(run["rows"]).assign(machine=run["machine"]["name"]))
     return pd.concat(frames, ignore_index=True)
+
+
+def keep_larger(name: str, frame, **said) -> None:
+    """Write `results/NAME.parquet` and beside it, as JSON, its provenance and what is `said`.
+
+    For runs too long for a page, made once by the script of that name in the same folder.
+    """
+    path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
+    with whole_or_nothing(path) as place:
+        frame.to_parquet(place, index=False)
+    write_json(path.with_suffix(".json"), said | provenance() | {"sha256": sha256_of(path)})
+
+
+def larger(name: str):
+    """A table kept by `keep_larger` and what is known of its making: (DataFrame, dict).
+
+    Raises InputError outside a copy of the repository, and where the table is not the one that its
+    provenance speaks of.
+    """
+    import pandas as pd
+
+    path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
+    note = path.with_suffix(".json")
+    if not (path.exists() and note.exists()):
+        raise InputError(
+            f"results/{name}.parquet or its .json is missing: work in a copy of the repository, or "
+            f"make it with `python results/{name}.py`."
+        )
+    made = json.loads(note.read_text(encoding="utf-8"))
+    if made.get("sha256") != sha256_of(path):
+        raise InputError(
+            f"results/{name}.parquet is not the table that its .json speaks of: take both from one "
+            f"commit, or make them with `python results/{name}.py`."
+        )
+    return pd.read_parquet(path), made

@@ -378,30 +378,37 @@ def align(items: pd.DataFrame, model: str, *, full: str = "full", value: str = "
     return before[value], after[value]
 
 
-def paired_answers(
+def paired_sides(
     table: pd.DataFrame, side: str, before, after, *, value: str, unit: str = "story"
-) -> McNemar:
-    """McNemar's test between two values of column `side`, over the `unit`s that both answered.
+) -> tuple[pd.Series, pd.Series]:
+    """`value` where column `side` is `before` and where it is `after`, indexed alike by `unit`.
 
     table: one row a unit and side, such as English and French verdicts on the same stories.
     Raises InputError for a side without rows, a unit given twice, and units that are not shared.
     """
     sides = []
     for name in (before, after):
-        answers = table[table[side] == name].set_index(unit)[value]
-        if answers.empty:
+        values = table[table[side] == name].set_index(unit)[value]
+        if values.empty:
             known = ", ".join(map(str, table[side].unique()))
             raise InputError(f"There is no {side} {name!r} in the table; it holds {known}.")
-        if answers.index.has_duplicates:
-            twice = answers.index[answers.index.duplicated()][0]
+        if values.index.has_duplicates:
+            twice = values.index[values.index.duplicated()][0]
             raise InputError(f"The {unit} {twice!r} of {side} {name!r} comes twice; keep one.")
-        sides.append(answers)
+        sides.append(values)
     if len(unpaired := sides[0].index.symmetric_difference(sides[1].index)):
         raise InputError(
             f"The {unit} {unpaired[0]!r} has only one of the {side} {before!r} and {after!r}, as "
             f"{len(unpaired)} in all: compare both on the same ones."
         )
-    return mcnemar(sides[0], sides[1].loc[sides[0].index])
+    return sides[0], sides[1].loc[sides[0].index]
+
+
+def paired_answers(
+    table: pd.DataFrame, side: str, before, after, *, value: str, unit: str = "story"
+) -> McNemar:
+    """McNemar's test between two values of column `side`; arguments as `paired_sides`."""
+    return mcnemar(*paired_sides(table, side, before, after, value=value, unit=unit))
 
 
 def paired_table(
