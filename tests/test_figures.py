@@ -129,7 +129,7 @@ def test_the_token_tree_shows_trunk_and_branches():
     from ethical_compression.score.loglikelihood import Encoded, plan_rows
 
     encoded = [Encoded([5, 6, 7, a, b, 0], 3) for a, b in ((1, 2), (3, 4))]
-    (row,) = plan_rows(encoded, layout="tree", width=10**9, token_budget=10**9)
+    (row,) = plan_rows(encoded, layout="tree", width=10**9, limit=10**9)
     fig, alt = figures.token_tree(row, [str(token) for token in row.token])
     (axes,) = fig.axes
     seen = axes.images[0].get_array()

@@ -90,9 +90,11 @@ def test_forward(impl, shape, dtype, with_bias, softcap):
         found.best.double(), logits.log_softmax(-1).max(-1).values, atol=5e-5, rtol=1e-5
     )
     assert torch.equal(found.best == found.logprob, found.argmax == targets)
-    brief = kernels.linear_logprob(hidden, weight, targets, impl=impl, argmax=False, **options)
-    assert brief.argmax is None
+    options |= {"argmax": False, "entropy": False}
+    brief = kernels.linear_logprob(hidden, weight, targets, impl=impl, **options)
+    assert brief.argmax is None and brief.entropy is None
     assert torch.equal(brief.best, found.best)
+    torch.testing.assert_close(brief.logprob, found.logprob)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -115,6 +117,19 @@ def test_backward(impl, shape, dtype, softcap):
         torch.testing.assert_close(
             one.grad.double(), other.grad, atol=TOLERANCE[dtype] * scale, rtol=TOLERANCE[dtype]
         )
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_backward_without_the_entropy(impl, asked):
+    hidden, weight, bias, targets = draw(*SHAPES[1], torch.float32)
+    ours = [t.clone().requires_grad_() for t in (hidden, weight, bias)]
+    kernels.linear_logprob(
+        *ours[:2], targets, bias=ours[2], entropy=asked, impl=impl
+    ).logprob.sum().backward()
+    exact = [t.double().clone().requires_grad_() for t in (hidden, weight, bias)]
+    reference(*exact[:2], targets, exact[2])[0].sum().backward()
+    for one, other in zip(ours, exact, strict=True):
+        torch.testing.assert_close(one.grad.double(), other.grad, atol=5e-5, rtol=1e-4)
 
 
 def test_backward_of_what_is_asked_only(impl):

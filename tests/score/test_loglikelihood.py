@@ -220,15 +220,15 @@ quick = settings(
     encoded=st.lists(sequences, min_size=1, max_size=12),
     layout=st.sampled_from(["tree", "cache", "plain"]),
     width=st.sampled_from([1, 4, 10**6]),
-    token_budget=st.integers(1, 60),
+    limit=st.integers(1, 60),
 )
-def test_a_plan_holds_every_target_once_after_its_own_tokens(encoded, layout, width, token_budget):
-    rows = ll.plan_rows(encoded, layout=layout, width=width, token_budget=token_budget)
+def test_a_plan_holds_every_target_once_after_its_own_tokens(encoded, layout, width, limit):
+    rows = ll.plan_rows(encoded, layout=layout, width=width, limit=limit)
     owners = [(i, p) for i, one in enumerate(encoded) for p in range(one.scored)]
     assert sorted(slot for row in rows for slot in row.slot) == list(range(len(owners)))
     for row in rows:
         longest = max(row.depth) + 1
-        assert len(row) <= max(token_budget, 4 * longest)
+        assert len(row) <= max(limit, 4 * longest)
         assert all(parent < node for node, parent in enumerate(row.parent))
         for node, target, slot in zip(row.node, row.target, row.slot, strict=True):
             path = []
@@ -241,9 +241,32 @@ def test_a_plan_holds_every_target_once_after_its_own_tokens(encoded, layout, wi
             one = encoded[request]
             end = len(one.ids) - one.scored + position
             assert (path, target) == (list(one.ids[:end]), one.ids[end])
-    batches = list(ll.batches(rows, token_budget))
+
+
+@quick
+@given(
+    lengths=st.lists(st.integers(1, 60), max_size=8),
+    token_budget=st.integers(1, 200),
+    once=st.integers(0, 50),
+)
+def test_batches_keep_to_the_budget_and_feed_as_little_as_any_split(lengths, token_budget, once):
+    def cost(split):
+        return sum(len(batch[0]) * len(batch) + once for batch in split)
+
+    def splits(rows):
+        for first in range(1, len(rows) + 1):
+            if first == 1 or first * len(rows[0]) <= token_budget:
+                yield from ([rows[:first], *rest] for rest in splits(rows[first:]))
+        if not rows:
+            yield []
+
+    rows = [[0] * length for length in sorted(lengths, reverse=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ll, "PASS", once)
+        batches = ll.batches(rows, token_budget)
     assert [row for batch in batches for row in batch] == rows
     assert all(len(batch) == 1 or len(batch) * len(batch[0]) <= token_budget for batch in batches)
+    assert cost(batches) == min(map(cost, splits(rows)))
 
 
 @pytest.mark.parametrize("family", ["llama", "bloom"])

@@ -27,8 +27,8 @@ def part(bias, block):
     return None if bias is None else bias[block]
 
 
-def partials(hidden, weight, bias, targets, softcap, argmax):
-    """Per block and position (blocks, N): top, total, moment, argmax or 0; and wanted (N,)."""
+def partials(hidden, weight, bias, targets, softcap, argmax, entropy):
+    """Per block and position (blocks, N): top, total, moment or 0, argmax or 0; and wanted (N,)."""
     wanted = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
     columns = []
     for block in spans(hidden, weight):
@@ -39,10 +39,13 @@ def partials(hidden, weight, bias, targets, softcap, argmax):
         # `max`, which says where too, takes many times as long as `amax`.
         top, best = logits.max(-1) if argmax else (logits.amax(-1), local)
         logits -= torch.where(top == -torch.inf, 0, top)[:, None]
-        share = logits.exp()
-        moment = torch.linalg.vecdot(share, logits)
-        if moment.isnan().any():  # 0 · −inf is 0 here
-            moment = torch.linalg.vecdot(share, logits.masked_fill(share == 0, 0))
+        if entropy:
+            share = logits.exp()
+            moment = torch.linalg.vecdot(share, logits)
+            if moment.isnan().any():  # 0 · −inf is 0 here
+                moment = torch.linalg.vecdot(share, logits.masked_fill(share == 0, 0))
+        else:
+            share, moment = logits.exp_(), torch.zeros_like(top)
         columns.append((top, share.sum(-1), moment, best + block.start))
     return *(torch.stack(column) for column in zip(*columns, strict=True)), wanted
 
@@ -55,7 +58,8 @@ def logit_gradient(
     log_p = logits - normaliser[:, None]
     p = log_p.exp()
     gradient = -by_logprob[:, None] * p
-    gradient -= by_entropy[:, None] * torch.where(p > 0, p * (log_p + entropy[:, None]), 0)
+    if by_entropy is not None:
+        gradient -= by_entropy[:, None] * torch.where(p > 0, p * (log_p + entropy[:, None]), 0)
     here = ((targets >= 0) & (targets < len(weight))).nonzero()[:, 0]
     gradient[here, targets[here]] += by_logprob[here]
     return gradient * (1 - (logits / softcap) ** 2) if softcap else gradient

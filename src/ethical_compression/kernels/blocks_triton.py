@@ -322,8 +322,8 @@ def shape(size, hidden, weight):
     return (triton.cdiv(len(hidden), size["BLOCK_N"]) * blocks,), blocks
 
 
-def partials(hidden, weight, bias, targets, softcap, argmax):
-    """As `blocks_torch.partials`; the arg-max costs nothing here and is always found."""
+def partials(hidden, weight, bias, targets, softcap, argmax, entropy):
+    """As `blocks_torch.partials`; arg-max and entropy cost nothing here and are always found."""
     has_bias = bias is not None
     hidden, weight, bias, cap = operands(hidden, weight, bias, softcap)
     size = tiles(hidden)
@@ -363,6 +363,8 @@ def logit_gradient(
     """As `blocks_torch.logit_gradient`, in the inputs' dtype: the matrix products that follow run
     at its speed."""
     has_bias = bias is not None
+    if by_entropy is None:
+        entropy = by_entropy = torch.zeros_like(normaliser)
     hidden, weight, bias, cap = operands(hidden, weight, bias, softcap)
     size = tiles(hidden)
     gradient = hidden.new_empty(len(hidden), len(weight))

@@ -17,11 +17,11 @@ GRADIENT_CELLS = {"cpu": 2**20, "cuda": 2**25}  # gradients that a backward pass
 
 class LinearLogprob(NamedTuple):
     """What a next-token distribution says, (N,) each: log-probability of the target and of the most
-    probable token, entropy (float32, nats), and which token that is (int64, or None if not asked).
+    probable token, entropy (float32, nats), and which token that is (int64). None if not asked for.
     """
 
     logprob: torch.Tensor
-    entropy: torch.Tensor
+    entropy: torch.Tensor | None
     best: torch.Tensor
     argmax: torch.Tensor | None
 
@@ -34,6 +34,7 @@ def linear_logprob(
     bias: torch.Tensor | None = None,
     softcap: float | None = None,
     argmax: bool = True,
+    entropy: bool = True,
     impl: str = "auto",
 ) -> LinearLogprob:
     """log softmax(hidden · weightᵀ + bias)[target], entropy in nats, and arg-max, per position.
@@ -46,9 +47,11 @@ def linear_logprob(
     """
     if len(hidden) == 0:
         empty = hidden.new_zeros(0, dtype=torch.float32)
-        return LinearLogprob(empty, empty, empty, targets.new_zeros(0) if argmax else None)
+        none = targets.new_zeros(0)
+        return LinearLogprob(empty, empty if entropy else None, empty, none if argmax else None)
+    wanted = (argmax, entropy)
     impl = pick(impl, hidden)
-    return LinearLogprob(*_Function.apply(hidden, weight, bias, targets, softcap, argmax, impl))
+    return LinearLogprob(*_Function.apply(hidden, weight, bias, targets, softcap, wanted, impl))
 
 
 def pick(impl: str, tensor: torch.Tensor) -> str:
@@ -80,40 +83,43 @@ def backend(impl: str):
 
 class Summary(NamedTuple):
     """Per position: log Σ exp z, entropy (nats), logits of the target and of the best token, all
-    float32; and which that is, int64 or None."""
+    float32; and which that is, int64. None if not asked for."""
 
     normaliser: torch.Tensor
-    entropy: torch.Tensor
+    entropy: torch.Tensor | None
     wanted: torch.Tensor
     peak: torch.Tensor
     argmax: torch.Tensor | None
 
 
-def summarise(hidden, weight, bias, targets, softcap, argmax, impl) -> Summary:
-    """Run all blocks and put their partial sums together."""
+def summarise(hidden, weight, bias, targets, softcap, asked, impl) -> Summary:
+    """Run all blocks and put their partial sums together. asked: (argmax, entropy)."""
     top, total, moment, best, wanted = backend(impl).partials(
-        hidden, weight, bias, targets, softcap, argmax
+        hidden, weight, bias, targets, softcap, *asked
     )
     # A block of nothing but −inf has top −inf and adds nothing: exp(−inf) = 0.
     peak, block = top.max(0)
     shift = torch.where(top == -torch.inf, -torch.inf, top - peak)
     scale = shift.exp()
-    moment = ((moment + total * torch.where(scale > 0, shift, 0)) * scale).sum(0)
-    total = (total * scale).sum(0)
-    # H = log Z − E[z], both measured from the peak, where they are small.
-    entropy = total.log() - moment / total
-    best = best.gather(0, block[None])[0].long() if argmax else None
-    return Summary(peak + total.log(), entropy, wanted, peak, best)
+    whole = (total * scale).sum(0)
+    entropy = None
+    if asked[1]:
+        moment = ((moment + total * torch.where(scale > 0, shift, 0)) * scale).sum(0)
+        # H = log Z − E[z], both measured from the peak, where they are small.
+        entropy = whole.log() - moment / whole
+    best = best.gather(0, block[None])[0].long() if asked[0] else None
+    return Summary(peak + whole.log(), entropy, wanted, peak, best)
 
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, targets, softcap, argmax, impl):
-        found = summarise(hidden, weight, bias, targets, softcap, argmax, impl)
+    def forward(ctx, hidden, weight, bias, targets, softcap, asked, impl):
+        found = summarise(hidden, weight, bias, targets, softcap, asked, impl)
         ctx.save_for_backward(hidden, weight, bias, targets, found.normaliser, found.entropy)
         ctx.softcap, ctx.impl = softcap, impl
         best = found.peak - found.normaliser
-        ctx.mark_non_differentiable(best, *([found.argmax] if argmax else []))
+        ctx.mark_non_differentiable(best, *([found.argmax] if asked[0] else []))
+        ctx.set_materialize_grads(False)  # an entropy that no loss uses costs nothing
         return found.wanted - found.normaliser, found.entropy, best, found.argmax
 
     @staticmethod
@@ -123,6 +129,10 @@ class _Function(torch.autograd.Function):
         Logits are made again, a block of the vocabulary at a time, and multiplied out.
         """
         hidden, weight, bias, targets, normaliser, entropy = ctx.saved_tensors
+        if by_logprob is None and by_entropy is None:
+            return (None,) * 7
+        if by_logprob is None:
+            by_logprob = torch.zeros_like(normaliser)
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         of_hidden = torch.zeros_like(hidden, dtype=torch.float32) if wants_hidden else None
         of_weight = torch.empty_like(weight) if wants_weight else None
@@ -139,7 +149,7 @@ class _Function(torch.autograd.Function):
                 normaliser,
                 entropy,
                 by_logprob.contiguous(),
-                by_entropy.contiguous(),
+                None if by_entropy is None else by_entropy.contiguous(),
             )
             if wants_hidden:
                 of_hidden += gradient @ weight[block].to(gradient.dtype)
@@ -188,7 +198,7 @@ def paired_divergence(
     with torch.no_grad():
         targets = torch.zeros(len(hidden_p), dtype=torch.int64, device=hidden_p.device)
         pair = [
-            (h, w, b, cap, summarise(h, w, b, targets, cap, False, impl).normaliser)
+            (h, w, b, cap, summarise(h, w, b, targets, cap, (False, False), impl).normaliser)
             for h, w, b, cap in heads
         ]
         return PairedDivergence(*backend(impl).divergence_sums(*pair))

@@ -128,7 +128,7 @@ def encoded_distances(
     model_q,
     encoded: Sequence[Encoded],
     *,
-    token_budget: int = 512,
+    token_budget: int | None = None,
     layout: str | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def encoded_distances(
         )
     layout = choose_layout(models, encoded, layout)
     width = model_p.config.get_text_config().hidden_size
-    rows = plan_rows(encoded, layout=layout, width=width, token_budget=token_budget)
+    rows = plan_rows(encoded, layout=layout, width=width)
     found = np.zeros((3, first_slots(encoded)[-1]), dtype=np.float32)
 
     def consume(states, targets, slots):

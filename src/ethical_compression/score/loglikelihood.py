@@ -22,6 +22,7 @@ The output head is applied only where a token is scored.
 import inspect
 import math
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,6 +34,9 @@ from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import linear_logprob
 
 SLAB = 1000  # texts tokenised at a time: the tokenizer's own records are many times their ids
+ROW = 512  # tokens that a row of many requests stays within: attention grows with its square
+PASS = 100  # tokens that cost as much as reading all weights once more, on two CPU cores
+BUDGET = {"cpu": 1024, "cuda": 16384}  # tokens in one forward pass
 
 
 class Request(NamedTuple):
@@ -160,17 +164,17 @@ def first_slots(encoded: Sequence[Encoded]) -> np.ndarray:
 
 
 def plan_rows(
-    encoded: Sequence[Encoded], *, layout: str, width: int, token_budget: int
+    encoded: Sequence[Encoded], *, layout: str, width: int, limit: int = ROW
 ) -> list[Row]:
     """Lay the requests out in rows, longest row first.
 
     layout: "tree", "cache" or "plain", as above; "plain" still merges identical inputs.
     width: the model's hidden size, which decides when a tree pays. A token saved saves about
-    24·width² operations a layer; attending to one more neighbour costs 4·width. So a request joins
-    the row of its neighbour in sorted order while 6·width·(tokens shared) exceeds the neighbours
-    that its other tokens would needlessly attend to. Under a cache a row has one trunk: the first
-    two requests fix it, if it makes up half of the second.
-    token_budget: what a row stays within, or within four times its longest sequence.
+    24·width² operations a layer. A pair of tokens that need not attend to each other costs 4·width
+    in either direction, at some two thirds of the rate. So a request joins the row of its neighbour
+    in sorted order while 2·width·(tokens shared) exceeds the pairs that it would add. Under a cache
+    a row has one trunk: the first two requests fix it, if it makes up half of the second.
+    limit: tokens that a row stays within, or within four times its longest sequence.
     """
     slots = first_slots(encoded)
     order = sorted(range(len(encoded)), key=lambda i: encoded[i].ids)
@@ -185,11 +189,11 @@ def plan_rows(
         while shared < min(len(last), len(feed)) and last[shared] == feed[shared]:
             shared += 1
         new = len(feed) - shared
-        full = bool(rows) and len(rows[-1]) + new > max(token_budget, 4 * len(feed))
+        full = bool(rows) and len(rows[-1]) + new > max(limit, 4 * len(feed))
         if new == 0 or not rows:
             joins = bool(rows)
         elif layout == "tree":
-            joins = not full and 6 * width * shared > new * len(rows[-1])
+            joins = not full and 2 * width * shared > new * len(rows[-1])
         elif layout == "cache":
             fits = 2 * shared >= len(feed) if trunk is None else shared >= trunk
             joins = fits and not full
@@ -215,16 +219,29 @@ def plan_rows(
     return sorted(rows, key=len, reverse=True)
 
 
-def batches(rows: Sequence[Row], token_budget: int) -> Iterable[list[Row]]:
-    """Consecutive rows whose padded size (rows × longest) stays within `token_budget` tokens."""
-    batch: list[Row] = []
-    for row in rows:
-        if batch and len(batch[0]) * (len(batch) + 1) > token_budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def batches(rows: Sequence[Row], token_budget: int) -> list[list[Row]]:
+    """Consecutive rows, longest first, whose padded size (rows × longest) stays within the budget.
+
+    Of all such splits the one that feeds the fewest tokens, padding and `PASS` a batch counted
+    (shortest path; a batch ends where it is full or where the next row is shorter).
+    """
+    lengths = [len(row) for row in rows]
+    shorter = [i for i in range(1, len(rows)) if lengths[i] < lengths[i - 1]]
+    cost = [0.0, *[math.inf] * len(rows)]
+    begin = [0] * len(cost)
+    for i, length in enumerate(lengths):
+        if cost[i] == math.inf:
+            continue
+        full = min(len(rows), i + max(1, token_budget // length))
+        for end in (*shorter[bisect_right(shorter, i) : bisect_left(shorter, full)], full):
+            if (found := cost[i] + length * (end - i) + PASS) < cost[end]:
+                cost[end], begin[end] = found, i
+    split = []
+    end = len(rows)
+    while end:
+        split.append(list(rows[begin[end] : end]))
+        end = begin[end]
+    return split[::-1]
 
 
 def padded(values: Iterable[Sequence[int]], length: int, device, fill: int = 0) -> torch.Tensor:
@@ -356,7 +373,7 @@ def layouts(model) -> tuple[str, ...]:
     probes = [Encoded([*draw[a:b], *draw[c:d], 0], b - a + d - c) for a, b, c, d in branches]
 
     def plan(layout):  # to a model without bounds, even such short trunks are worth sharing
-        return plan_rows(probes, layout=layout, width=10**9, token_budget=100)
+        return plan_rows(probes, layout=layout, width=10**9)
 
     def states(batches, layout):
         parts = [scored_states(model, batch, layout) for batch in batches]
@@ -444,7 +461,7 @@ def model_length(model) -> int | None:
 
 
 def run_rows(
-    models: Sequence, rows: Sequence[Row], layout: str, token_budget: int, consume, progress
+    models: Sequence, rows: Sequence[Row], layout: str, token_budget: int | None, consume, progress
 ):
     """Run rows through models in batches; `consume(states of each model, targets, slots)`.
 
@@ -453,7 +470,8 @@ def run_rows(
     from tqdm.auto import tqdm
 
     bar = tqdm(total=sum(map(len, rows)), unit="tok", desc=progress, disable=progress is None)
-    waiting = list(batches(rows, token_budget))[::-1]
+    budget = token_budget or BUDGET.get(models[0].device.type, BUDGET["cuda"])
+    waiting = batches(rows, budget)[::-1]
     while waiting:
         batch = waiting.pop()
         try:
@@ -488,35 +506,39 @@ def score_encoded(
     model,
     encoded: Sequence[Encoded],
     *,
-    token_budget: int = 512,
+    token_budget: int | None = None,
     layout: str | None = None,
+    entropy: bool = True,
     progress: str | None = None,
 ) -> Scores:
     """Run tokenised requests through one causal language model; see `loglikelihoods`.
+
+    entropy: whether it is wanted; it costs a CPU a twentieth of the time. NaN if not.
 
     Raises InputError when a row does not fit in memory, a score is not a finite number, or the
     model is not seen to run the layout asked for.
     """
     layout = choose_layout([model], encoded, layout)
     width = model.config.get_text_config().hidden_size
-    rows = plan_rows(encoded, layout=layout, width=width, token_budget=token_budget)
+    rows = plan_rows(encoded, layout=layout, width=width)
     head = output_head(model)
     starts = first_slots(encoded)
-    logprob, entropy = np.zeros((2, starts[-1]), dtype=np.float32)
+    logprob, spread = np.zeros((2, starts[-1]), dtype=np.float32)
     greedy = np.zeros(starts[-1], dtype=bool)
 
     def consume(states, targets, slots):
-        result = linear_logprob(states[0], targets=targets, argmax=False, **head)
+        result = linear_logprob(states[0], targets=targets, argmax=False, entropy=entropy, **head)
         if not result.logprob.isfinite().all():
             raise InputError(
                 "The model gives log-likelihoods that are not finite numbers: its weights or its "
                 "dtype are broken; load it in float32, or compress it again."
             )
-        logprob[slots], entropy[slots] = result.logprob.cpu(), result.entropy.cpu()
+        logprob[slots] = result.logprob.cpu()
+        spread[slots] = result.entropy.cpu() if entropy else np.nan
         greedy[slots] = (result.logprob == result.best).cpu()
 
     run_rows([model], rows, layout, token_budget, consume, progress)
-    return Scores(logprob, entropy, greedy, starts)
+    return Scores(logprob, spread, greedy, starts)
 
 
 def sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -541,9 +563,9 @@ def loglikelihoods(
     moral action) has an empty context; a generation has its prompt.
     details: add per-token lists.
     max_length: tokens the model is fed at most (default: what its config says).
-    options: token_budget (tokens in one forward pass; halved by itself when memory runs out),
-    layout ("tree", "cache" or "plain"; None takes the first of `layouts`), progress (text of
-    the progress bar; None shows none).
+    options: token_budget (tokens in one forward pass, by default `BUDGET`; halved by itself when
+    memory runs out), layout ("tree", "cache" or "plain"; None takes the first of `layouts`),
+    progress (text of the progress bar; None shows none).
 
     Returns a pandas DataFrame, one row a request in the given order: `logprob` (nats, summed over
     the continuation), `tokens`, `bytes` (UTF-8, of the continuation as given), `greedy` (every
@@ -557,7 +579,7 @@ def loglikelihoods(
 
     requests = [Request(*request) for request in requests]
     encoded = encode(tokenizer, requests, max_length or model_length(model))
-    scores = score_encoded(model, encoded, **options)
+    scores = score_encoded(model, encoded, entropy=details, **options)
     tokens = np.diff(scores.starts)
     columns = {
         "logprob": sums(scores.logprob, scores.starts),
@@ -632,7 +654,7 @@ def score_text(
         done = end
         if end == len(ids) or len(pieces) == max_windows:
             break
-    scores = score_encoded(model, pieces, **options)
+    scores = score_encoded(model, pieces, entropy=False, **options)
     return pd.DataFrame(
         {
             "window": range(len(pieces)),
