@@ -58,7 +58,7 @@ def test_option_distances_are_a_metric(logprobs):
     a, b, c = logprobs
     direct = between(a, c)
     assert direct.between(0, 1).all()
-    assert (between(a, a) == 0).all()
+    assert (between(a, a) < 1e-7).all()  # the root of what rounding leaves
     assert (direct <= between(a, b) + between(b, c) + 1e-6).all()
 
 
