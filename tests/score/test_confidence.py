@@ -248,6 +248,138 @@ def test_brier_equals_scikit_learn():
     assert cf.brier([[0.8, 0.2, np.nan]], [0]) == pytest.approx(0.08)
 
 
+def test_classwise_error_equals_torchmetrics_class_by_class():
+    torch = pytest.importorskip("torch")
+    oracle = pytest.importorskip("torchmetrics.functional.classification")
+    rng = np.random.default_rng(3)
+    p, gold = rng.dirichlet(np.ones(4) / 2, size=300), rng.integers(0, 4, size=300)
+    theirs = [
+        float(
+            oracle.binary_calibration_error(
+                torch.tensor(p[:, k]), torch.tensor(gold == k).int(), n_bins=15, norm="l1"
+            )
+        )
+        for k in range(4)
+    ]
+    assert cf.classwise_calibration_error(p, gold) == pytest.approx(np.mean(theirs), abs=1e-6)
+    # The third option is offered by one item of the two, and is a class of one item.
+    ragged = np.array([[0.7, 0.3, np.nan], [0.5, 0.25, 0.25]])
+    ours = cf.classwise_calibration_error(ragged, [0, 1], bins=1)
+    assert ours == pytest.approx((0.1 + 0.225 + 0.25) / 3)
+
+
+def test_proper_scores_of_items_equal_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(4)
+    logprobs, gold = rng.normal(-5, 2, size=(40, 3)), rng.integers(0, 3, size=40)
+    items = cf.per_item(scores_table(logprobs.tolist(), gold.tolist()))
+    p = cf.probability_matrix(items)
+    assert items["log_score"].mean() == pytest.approx(metrics.log_loss(gold, p, labels=[0, 1, 2]))
+    assert items["brier"].mean() == pytest.approx(cf.brier(p, gold))
+    assert items["p_true"].to_numpy() == pytest.approx(np.exp(-items["log_score"]))
+    # Wrong and certain: the probability underflows, the score does not.
+    assert cf.per_item(scores_table([[0.0, -5000.0]], [1])).loc[0, "log_score"] == 5000
+
+
+# --- As released ----------------------------------------------------------------------------------
+
+
+def test_the_released_error_of_two_options_by_hand():
+    # Largest p .9 .6 .8 with labels 0, 1, 0: |.9 − 0|, |.6 − 1| and |.8 − 0|, in bins of their own,
+    # although the first and third answers are right.
+    p = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2]])
+    assert cf.released_calibration_error(p, [0, 1, 0]) == pytest.approx((0.9 + 0.4 + 0.8) / 3)
+    # The same forecasts with the options written the other way round: another number.
+    turned = cf.released_calibration_error(p[:, ::-1], [1, 0, 1])
+    assert turned == pytest.approx((0.1 + 0.6 + 0.2) / 3)
+    assert cf.calibration_error([0.9, 0.6, 0.8], [1, 0, 1], 100) == pytest.approx(0.9 / 3)
+
+
+def test_the_released_error_of_more_options_by_hand():
+    # Two ranges of five items: a step of 2, so they end at the smallest and third smallest largest
+    # p, .4 and .6. Range 0: .4, and those above the last, .8 and .9; range 1: .5 and .6.
+    p = np.array(
+        [
+            [0.4, 0.3, 0.3],  # gold 0, right: range 0, class 0
+            [0.2, 0.5, 0.3],  # gold 1, right: range 1, class 1
+            [0.6, 0.2, 0.2],  # gold 1, wrong: range 1, class 1
+            [0.8, 0.1, 0.1],  # gold 0, right: range 0, class 0
+            [0.9, 0.1, 0.0],  # gold 2, wrong: range 0, class 2
+        ]
+    )
+    gold = [0, 1, 1, 0, 2]
+    # Range 0: |1 − .6| for class 0, |0 − .9| for class 2; range 1: |1/2 − .55| for class 1.
+    expected = (0.4 + 0.9 + 0.05) / (3 * 2)
+    assert cf.released_calibration_error(p, gold, ranges=2) == pytest.approx(expected)
+    # An item with another number of options than the first one is left out.
+    wider = np.vstack([np.column_stack([p, np.full(5, np.nan)]), [0.97, 0.01, 0.01, 0.01]])
+    assert cf.released_calibration_error(wider, [*gold, 3], 2) == pytest.approx(expected)
+
+
+def test_the_released_error_is_large_where_one_position_is_rightly_preferred():
+    rng = np.random.default_rng(5)
+    for shape, low, high in (([0.5, 0.5, 0.5, 0.5], 0, 0.1), ([4, 0.5, 0.5, 0.5], 0.2, 1)):
+        p = rng.dirichlet(shape, size=4000)
+        gold = np.array([rng.choice(4, p=row) for row in p])
+        assert cf.adaptive_calibration_error(p, gold) < 0.03
+        assert low < cf.released_calibration_error(p, gold) < high
+
+
+def test_definitions_are_named_and_fewer_items_than_ranges_have_no_released_error():
+    items = cf.per_item(scores_table([[-1.0, -2.0, -3.0]] * 14, [0] * 14))
+    assert np.isnan(cf.benchmark_calibration(items, "released"))
+    assert np.isnan(cf.summary(items, "released").loc[0, "calibration_error"])
+    with pytest.raises(InputError, match="stated, released"):
+        cf.benchmark_calibration(items, "published")
+
+
+def test_calibration_summary_gathers_the_measures():
+    rng = np.random.default_rng(6)
+    table = scores_table(rng.normal(size=(60, 3)).tolist(), rng.integers(0, 3, 60).tolist())
+    items = cf.per_item(table.assign(model="full"))
+    row = cf.calibration_summary(items).loc[0]
+    p, gold = cf.probability_matrix(items), items["gold"]
+    assert row["gap"] == pytest.approx(items["confidence"].mean() - items["correct"].mean())
+    assert row["ece"] == cf.calibration_error(items["confidence"], items["correct"])
+    assert row["stated"] == row["ace"] == cf.adaptive_calibration_error(p, gold)
+    assert row["released"] == cf.released_calibration_error(p, gold)
+    assert row["brier"] == pytest.approx(cf.brier(p, gold))
+    assert (row["model"], row["n"]) == ("full", 60)
+
+
+# --- Selective prediction -------------------------------------------------------------------------
+
+
+def test_risk_and_coverage_by_hand():
+    # From the surest: right, then two that tie, one of them wrong, then wrong.
+    table = cf.risk_coverage([0.7, 0.9, 0.7, 0.6], [1, 1, 0, 0])
+    assert table["threshold"].tolist() == [0.9, 0.7, 0.6]
+    assert table["coverage"].tolist() == [0.25, 0.75, 1]
+    assert table["risk"].tolist() == pytest.approx([0, 1 / 3, 1 / 2])
+    # The tie counts as half an error each: (0 + ½/2 + 1/3 + 2/4) / 4.
+    area = cf.aurc([0.7, 0.9, 0.7, 0.6], [1, 1, 0, 0])
+    assert area == pytest.approx((0 + 0.25 + 1 / 3 + 1 / 2) / 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.9]), st.booleans()), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_area_is_the_mean_over_all_orders_of_what_ties(pairs):
+    from itertools import permutations
+
+    areas = []
+    for order in permutations(pairs):
+        if [c for c, _ in order] == sorted((c for c, _ in pairs), reverse=True):
+            wrong = np.cumsum([not right for _, right in order])
+            areas.append((wrong / np.arange(1, len(wrong) + 1)).mean())
+    confidence, correct = zip(*pairs, strict=True)
+    assert cf.aurc(confidence, correct) == pytest.approx(np.mean(areas))
+    # Only the order counts, and answering everything leaves the plain share wrong.
+    assert cf.aurc(np.square(confidence), correct) == pytest.approx(np.mean(areas))
+    assert cf.risk_coverage(confidence, correct)["risk"].iloc[-1] == pytest.approx(
+        1 - np.mean(correct)
+    )
+
+
 def test_bad_calibration_input_is_refused_in_words():
     for arguments, words in [
         (([0.5], [1, 0]), "equally long"),

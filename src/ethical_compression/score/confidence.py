@@ -12,6 +12,7 @@ import pandas as pd
 from ethical_compression.errors import InputError
 
 NORMALISATIONS = {"none": None, "token": "tokens", "byte": "bytes"}
+DEFINITIONS = ("stated", "released")
 
 
 def option_probabilities(scores: pd.DataFrame, normalisation: str = "none") -> pd.DataFrame:
@@ -83,7 +84,9 @@ def per_item(scores: pd.DataFrame, normalisation: str = "none") -> pd.DataFrame:
     Columns: `benchmark`, `item`, `gold`, `predicted` (the most probable option; of several equally
     probable ones the first), `correct`, `confidence` (the largest p), `p_true` (p of the gold
     option), `entropy_bits` (of p, between 0 and log2 of the number of options), `margin` (largest
-    minus second largest p), `options` (how many) and `probabilities` (a tuple, in option order).
+    minus second largest p), `brier` (Σ_k (p_k − [gold = k])², in [0, 2]), `log_score` (−ln p of the
+    gold option, nats: finite even where that p is too small for a float), `options` (how many) and
+    `probabilities` (a tuple, in option order).
 
     Raises InputError as `option_probabilities` does.
     """
@@ -101,17 +104,22 @@ def per_item(scores: pd.DataFrame, normalisation: str = "none") -> pd.DataFrame:
     bits = np.add.reduceat((-table["p"] * table["log_p"]).to_numpy(), start) / np.log(2)
     items["entropy_bits"] = bits + 0.0  # no negative zero
     items["margin"] = [float(np.subtract(*np.sort(p)[:-3:-1])) for p in groups]
+    items["brier"] = [
+        float(p @ p - 2 * p[gold] + 1) for p, gold in zip(groups, items["gold"], strict=True)
+    ]
+    items["log_score"] = 0.0 - table["log_p"].to_numpy()[start + items["gold"]]
     items["options"] = [len(p) for p in groups]
     items["probabilities"] = [tuple(p.tolist()) for p in groups]
     return items
 
 
-def summary(items: pd.DataFrame) -> pd.DataFrame:
+def summary(items: pd.DataFrame, definition: str = "stated") -> pd.DataFrame:
     """Per benchmark (and model): `n`, then percentages as the paper's tables print them.
 
     `accuracy`; `conf`, the mean confidence; `conf_err`, the mean confidence of wrong answers (NaN
     where none is wrong); `conf_true`, the mean probability of the gold option; `entropy`, the mean
-    entropy in bits ×100; `calibration_error` ×100 by the paper's rule (`benchmark_calibration`).
+    entropy in bits ×100; `calibration_error` ×100 by the paper's rule (`benchmark_calibration`,
+    which `definition` is for).
     """
     keys = [key for key in ("model", "benchmark") if key in items.columns]
     rows = []
@@ -125,19 +133,61 @@ def summary(items: pd.DataFrame) -> pd.DataFrame:
                 "conf_err": 100 * group.loc[~group["correct"], "confidence"].mean(),
                 "conf_true": 100 * group["p_true"].mean(),
                 "entropy": 100 * group["entropy_bits"].mean(),
-                "calibration_error": 100 * benchmark_calibration(group),
+                "calibration_error": 100 * benchmark_calibration(group, definition),
             }
         )
     return pd.DataFrame(rows)
 
 
-def benchmark_calibration(items: pd.DataFrame) -> float:
+def calibration_summary(items: pd.DataFrame) -> pd.DataFrame:
+    """Per benchmark (and model), in [0, 1] unless said otherwise: what calibration can mean.
+
+    `n`; `gap`, mean confidence − share right (its sign says over- or underconfident); `ece`, of the
+    chosen option's confidence in 15 bins; `ece_adaptive`, the same in 15 bins of equal counts;
+    `ace` and `classwise`, over the options by their position; `brier` in [0, 2] and `log_score` in
+    nats, which are proper: only honest probabilities minimise them; `aurc`, the mean share wrong
+    over all ways to leave the least confident items out; `stated` and `released`, the paper's
+    number by either definition of `benchmark_calibration`.
+    """
+    keys = [key for key in ("model", "benchmark") if key in items.columns]
+    rows = []
+    for values, group in items.groupby(keys, sort=False):
+        sure, right = group["confidence"], group["correct"]
+        matrix, gold = probability_matrix(group), group["gold"]
+        rows.append(
+            dict(zip(keys, values, strict=True))
+            | {
+                "n": len(group),
+                "gap": sure.mean() - right.mean(),
+                "ece": calibration_error(sure, right),
+                "ece_adaptive": calibration_error(sure, right, scheme="count"),
+                "ace": adaptive_calibration_error(matrix, gold),
+                "classwise": classwise_calibration_error(matrix, gold),
+                "brier": group["brier"].mean(),
+                "log_score": group["log_score"].mean(),
+                "aurc": aurc(sure, right),
+                "stated": benchmark_calibration(group),
+                "released": benchmark_calibration(group, "released"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def benchmark_calibration(items: pd.DataFrame, definition: str = "stated") -> float:
     """The calibration error that the paper reports for one benchmark's items, in [0, 1].
 
-    More than two options: `adaptive_calibration_error` with 15 ranges; two: a 100-bin ECE. So
-    numbers of two-option and many-option benchmarks are not on one scale. The released code counts
-    differently in both cases (a later chapter shows by how much).
+    definition: "stated", as the paper words it. More than two options:
+    `adaptive_calibration_error` with 15 ranges; two: a 100-bin ECE. So numbers of two-option and
+    many-option benchmarks are not on one scale. "released", as the released code counts:
+    `released_calibration_error`; NaN for fewer than 15 items with more than two options.
+    Raises InputError for another definition.
     """
+    if definition not in DEFINITIONS:
+        raise InputError(
+            f"Unknown definition {definition!r}; choose one of {', '.join(DEFINITIONS)}."
+        )
+    if definition == "released":
+        return released_calibration_error(probability_matrix(items), items["gold"])
     if items["options"].max() == 2:
         return calibration_error(items["confidence"], items["correct"], bins=100)
     return adaptive_calibration_error(probability_matrix(items), items["gold"])
@@ -155,9 +205,8 @@ def calibration_error(confidence, correct, bins: int = 15, scheme: str = "width"
     the bins and is biased upwards in small samples: compare it at equal `n`, `bins` and `scheme`
     only. `confidence`, `correct`: (n,), each in [0, 1]. For `scheme` see `reliability`.
     """
-    table = reliability(confidence, correct, bins, scheme)
-    gaps = (table["accuracy"] - table["confidence"]).abs()
-    return float(np.average(gaps, weights=table["count"]))
+    confidence, correct, index = _binned(confidence, correct, bins, scheme)
+    return float(np.abs(np.bincount(index, correct - confidence)).sum() / len(index))
 
 
 def adaptive_calibration_error(probabilities, gold, ranges: int = 15) -> float:
@@ -168,17 +217,75 @@ def adaptive_calibration_error(probabilities, gold, ranges: int = 15) -> float:
     where an item lacks option k (that class then averages over the items that have it); `gold`:
     (n,). With fewer items than ranges each item is its own range, which measures little.
     """
-    probabilities = np.asarray(probabilities, dtype=float)
-    gold = np.asarray(gold)
+    per_class = []
+    for p, hit in _by_class(probabilities, gold):
+        p, hit, index = _binned(p, hit, ranges, "count")
+        counts = np.bincount(index)
+        gaps = np.abs(np.bincount(index, hit - p))[counts > 0] / counts[counts > 0]
+        per_class.append(gaps.mean())
+    return float(np.mean(per_class))
+
+
+def classwise_calibration_error(probabilities, gold, bins: int = 15) -> float:
+    """Class-wise ECE (Kull et al. 2019, eq. 2), in [0, 1].
+
+    For every class k the ECE of p_k as a forecast of [gold = k], in equal parts of [0, 1]; the mean
+    over classes. A class here is an option's *position*, which is arbitrary: on a benchmark whose
+    gold answer always comes first it measures little else. `probabilities`, `gold` as in
+    `adaptive_calibration_error`.
+    """
+    return float(
+        np.mean([calibration_error(p, hit, bins) for p, hit in _by_class(probabilities, gold)])
+    )
+
+
+def released_calibration_error(probabilities, gold, ranges: int = 15, bins: int = 100) -> float:
+    """What the released code of Proskurina et al. 2024 computes as calibration error, in [0, 1].
+
+    It keeps the items that have as many options as the first one. For two options it is the ECE in
+    `bins` parts of the largest probability against the *index* of the right option, so that it
+    depends on which option is written first. For more, items are cut by their largest probability
+    at `ranges` values, every n ÷ `ranges`-th in order, into those at or below each; those above the
+    last, the most confident, join the first range. Within a range, |share right − mean confidence|
+    is taken of the items *whose gold is k*, summed over k and divided by options × ranges. Grouped
+    so, with hindsight, a perfectly calibrated model that prefers one position has a large error.
+    `probabilities`, `gold` as in `adaptive_calibration_error`. NaN for fewer items than ranges.
+    """
+    probabilities, gold = _forecasts(probabilities, gold)
+    counts = np.isfinite(probabilities).sum(axis=1)
+    options = int(counts[0])
+    kept, gold = probabilities[counts == options, :options], gold[counts == options]
+    top = kept.max(axis=1)
+    if options == 2:
+        return calibration_error(top, gold, bins)
+    step = len(top) // ranges
+    if not step:
+        return float("nan")
+    cuts = np.sort(top)[: step * ranges : step]
+    table = pd.DataFrame(
+        {
+            "range": np.searchsorted(cuts, top, side="left") % ranges,
+            "gold": gold,
+            "gap": (kept.argmax(axis=1) == gold) - top,
+        }
+    )
+    return float(table.groupby(["range", "gold"])["gap"].mean().abs().sum() / (options * ranges))
+
+
+def _forecasts(probabilities, gold) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, gold = np.asarray(probabilities, dtype=float), np.asarray(gold)
     if probabilities.ndim != 2 or gold.shape != probabilities.shape[:1] or not gold.size:
         raise InputError("Probabilities must be (items, options) with one gold answer per item.")
-    per_class = []
+    return probabilities, gold
+
+
+def _by_class(probabilities, gold):
+    """(p_k, whether gold is k) of the items that offer option k, for every k that any offers."""
+    probabilities, gold = _forecasts(probabilities, gold)
     for k, p in enumerate(probabilities.T):
         has = np.isfinite(p)
         if has.any():
-            table = reliability(p[has], gold[has] == k, ranges, "count")
-            per_class.append((table["accuracy"] - table["confidence"]).abs().mean())
-    return float(np.mean(per_class))
+            yield p[has], gold[has] == k
 
 
 def brier(probabilities, gold) -> float:
@@ -202,6 +309,29 @@ def reliability(confidence, correct, bins: int = 15, scheme: str = "width") -> p
 
     Raises InputError for unequal lengths, no items, values outside [0, 1], or an unknown scheme.
     """
+    confidence, correct, index = _binned(confidence, correct, bins, scheme)
+    frame = pd.DataFrame({"bin": index, "confidence": confidence, "correct": correct})
+    table = frame.groupby("bin").agg(
+        low=("confidence", "min"),
+        high=("confidence", "max"),
+        count=("correct", "size"),
+        confidence=("confidence", "mean"),
+        accuracy=("correct", "mean"),
+        hits=("correct", "sum"),
+    )
+    if scheme == "width":
+        edges = np.linspace(0, 1, bins + 1)
+        table["low"], table["high"] = edges[table.index], edges[table.index + 1]
+
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(table.pop("hits"), table["count"], method="wilson")
+    low, high = low.clip(upper=table["accuracy"]), high.clip(lower=table["accuracy"])  # rounding
+    return table.assign(accuracy_low=low, accuracy_high=high).reset_index(drop=True)
+
+
+def _binned(confidence, correct, bins: int, scheme: str):
+    """Both as checked float arrays, and the bin of each item."""
     confidence = np.asarray(confidence, dtype=float)
     correct = np.asarray(correct, dtype=float)
     if confidence.ndim != 1 or confidence.shape != correct.shape or not confidence.size:
@@ -217,24 +347,42 @@ def reliability(confidence, correct, bins: int = 15, scheme: str = "width") -> p
         index = equal_count_bins(confidence, bins)
     else:
         raise InputError(f"Unknown scheme {scheme!r}; choose 'width' or 'count'.")
+    return confidence, correct, index
 
-    frame = pd.DataFrame({"bin": index, "confidence": confidence, "correct": correct})
-    table = frame.groupby("bin").agg(
-        low=("confidence", "min"),
-        high=("confidence", "max"),
-        count=("correct", "size"),
-        confidence=("confidence", "mean"),
-        accuracy=("correct", "mean"),
-        hits=("correct", "sum"),
+
+def risk_coverage(confidence, correct) -> pd.DataFrame:
+    """Selective prediction: answer only where confidence reaches a threshold, and count the errors.
+
+    One row a distinct confidence, from the highest: `threshold`, `coverage` (share of items at or
+    above it), `risk` (share wrong among them); the last row answers everything. `confidence`,
+    `correct`: (n,). Source: El-Yaniv & Wiener 2010. Raises InputError as `reliability` does.
+    """
+    confidence, correct, _ = _binned(confidence, correct, 1, "width")
+    frame = pd.DataFrame({"threshold": confidence, "wrong": 1 - correct})
+    steps = frame.groupby("threshold")["wrong"].agg(["size", "sum"]).sort_index(ascending=False)
+    steps = steps.cumsum()
+    return pd.DataFrame(
+        {
+            "threshold": steps.index,
+            "coverage": (steps["size"] / len(frame)).to_numpy(),
+            "risk": (steps["sum"] / steps["size"]).to_numpy(),
+        }
     )
-    if scheme == "width":
-        table["low"], table["high"] = edges[table.index], edges[table.index + 1]
 
-    from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(table.pop("hits"), table["count"], method="wilson")
-    low, high = low.clip(upper=table["accuracy"]), high.clip(lower=table["accuracy"])  # rounding
-    return table.assign(accuracy_low=low, accuracy_high=high).reset_index(drop=True)
+def aurc(confidence, correct) -> float:
+    """Area under the risk–coverage curve, in [0, 1]: less is better (Geifman et al. 2019).
+
+    The mean, over k = 1 … n, of the share wrong among the k most confident items; where items are
+    equally confident, over all orders that they could come in. It judges the *order* that
+    confidence gives, not its level: any rescaling of confidence leaves it alone. `confidence`,
+    `correct`: (n,). Raises InputError as `reliability` does.
+    """
+    confidence, correct, _ = _binned(confidence, correct, 1, "width")
+    _, level = np.unique(-confidence, return_inverse=True)
+    # An item's share in the errors of those it ties with: the mean over their orders.
+    wrong = (np.bincount(level, 1 - correct) / np.bincount(level))[np.sort(level)]
+    return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
 
 
 def equal_count_bins(values, bins: int) -> np.ndarray:
