@@ -1,0 +1,281 @@
+"""Repairing a model's probabilities afterwards, without touching a weight.
+
+A *fix* is a rule that turns the log-likelihoods of an item's options into better probabilities. It
+has one or two numbers, fitted on items whose answers are known and judged on others. Three of them:
+
+- "temperature": p_k ∝ exp(β · logprob_k), β = 1 ÷ temperature (Guo et al. 2017). It never changes
+  which option is chosen.
+- "temperature and length": p_k ∝ exp(β · logprob_k + γ · bytes_k). A sum of log-probabilities
+  punishes long options; γ gives back, byte by byte, what that took. It can change the choice.
+- "isotonic": the chosen option's p is replaced by the share right at that p, as the best
+  non-decreasing curve has it (Zadrozny & Elkan 2002); the other options share the rest as before.
+  It moves confidence only: the choice stays.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.errors import InputError
+from ethical_compression.score.confidence import option_probabilities, per_item
+
+TERMS = {
+    "temperature": ("logprob",),
+    "temperature and length": ("logprob", "bytes"),
+    "isotonic": (),
+}
+TERMS_AND_NONE = ("none", *TERMS)
+# As sure as isotonic may make one of an answer: fitted on few items, it would often say 0 or 1.
+EDGE = 1e-3
+
+
+class Fix(NamedTuple):
+    """A fitted fix. weights: by column of the scores; curve: (confidence, share right), isotonic's.
+
+    Where neither is given it leaves probabilities as they are.
+    """
+
+    weights: Mapping[str, float] | None = None
+    curve: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What log-likelihoods are divided by; infinite where they do not help at all."""
+        weight = (self.weights or {"logprob": 1.0}).get("logprob", 1.0)
+        return 1 / weight if weight > 0 else float("inf")
+
+
+def fit(scores: pd.DataFrame, method: str) -> Fix:
+    """The fix of that method which gives the right answers of `scores` the highest likelihood.
+
+    scores: a table of one model (`score.loglikelihood.score_items`), any benchmarks. "temperature"
+    and "temperature and length" are convex problems, solved by Newton's method within β ≥ 0;
+    doing nothing (β = 1, γ = 0) is among the choices, so the mean log score of these items is never
+    worse than before. "none" is the fix that does nothing.
+    Raises InputError for an unknown method, several models, and what `per_item` refuses.
+    """
+    if method not in TERMS_AND_NONE:
+        raise InputError(f"Unknown fix {method!r}; choose one of {', '.join(TERMS_AND_NONE)}.")
+    _one_model(scores)
+    if method == "none":
+        return Fix()
+    if method == "isotonic":
+        return Fix(curve=_isotonic(per_item(scores)))
+    terms = TERMS[method]
+    if missing := [name for name in terms if name not in scores.columns]:
+        raise InputError(f"The scores table lacks the column(s) {', '.join(missing)}.")
+    table = option_probabilities(scores)
+    return Fix(weights=dict(zip(terms, _conditional_logit(table, terms), strict=True)))
+
+
+def _conditional_logit(table: pd.DataFrame, terms: tuple[str, ...]) -> np.ndarray:
+    """Weights w that maximise Σ ln softmax(x · w)[gold], x of each item's options; w[0] ≥ 0."""
+    from scipy import optimize
+
+    start = np.flatnonzero(table["option"].to_numpy() == 0)
+    size = np.diff([*start, len(table)])
+    gold = start + table["gold"].to_numpy(dtype=int)[start]
+    x = table[list(terms)].to_numpy(dtype=float)
+    # Only differences within an item count; each term in units of its own spread.
+    x = x - np.repeat(np.add.reduceat(x, start) / size[:, None], size, axis=0)
+    scale = x.std(axis=0)
+    scale[scale == 0] = 1
+    x = x / scale
+
+    def loss(w):
+        logit = x @ w
+        top = np.maximum.reduceat(logit, start)
+        mass = np.exp(logit - np.repeat(top, size))
+        total = np.add.reduceat(mass, start)
+        p = mass / np.repeat(total, size)
+        value = (top + np.log(total) - logit[gold]).mean()
+        slope = (np.add.reduceat(p[:, None] * x, start) - x[gold]).mean(axis=0)
+        return value, slope
+
+    neutral = np.zeros(len(terms))
+    neutral[0] = scale[0]
+    bounds = [(0, None), *[(None, None)] * (len(terms) - 1)]
+    found = optimize.minimize(
+        loss, neutral, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-9}
+    )
+    best = found.x if np.isfinite(found.fun) and found.fun <= loss(neutral)[0] else neutral
+    return best / scale
+
+
+def _isotonic(items: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The non-decreasing curve of the share right against confidence that fits best."""
+    from scipy.optimize import isotonic_regression
+
+    sure = items.groupby("confidence")["correct"].agg(["mean", "size"])
+    curve = isotonic_regression(sure["mean"].astype(float), weights=sure["size"].astype(float)).x
+    return sure.index.to_numpy(), curve.clip(EDGE, 1 - EDGE)
+
+
+def apply(fix: Fix, scores: pd.DataFrame) -> pd.DataFrame:
+    """Per-item records (`score.confidence.per_item`) of `scores` as the fix leaves them.
+
+    Isotonic's confidence of the chosen option may fall below another's; it is still the choice,
+    and `confidence` its probability. Raises InputError as `per_item` does.
+    """
+    if fix.curve is not None:
+        return _with_confidence(per_item(scores), *fix.curve)
+    if fix.weights is not None:
+        logit = sum(weight * scores[name] for name, weight in fix.weights.items())
+        scores = scores.assign(logprob=logit)
+    return per_item(scores)
+
+
+def _with_confidence(items: pd.DataFrame, at: np.ndarray, share: np.ndarray) -> pd.DataFrame:
+    """`items` with a new p of the chosen option, the others' parts of the rest kept."""
+    sure = np.interp(items["confidence"], at, share)
+    rows = []
+    for old, new, chosen in zip(items["probabilities"], sure, items["predicted"], strict=True):
+        p = np.asarray(old)
+        rest = p.sum() - p[chosen]
+        # Where the rest has underflowed to nothing, nothing is known of its parts.
+        p = p / rest if rest > 0 else np.full(len(p), 1 / (len(p) - 1))
+        p = p * (1 - new)
+        p[chosen] = new
+        rows.append(p)
+    gold = items["gold"]
+    true = np.array([p[k] for p, k in zip(rows, gold, strict=True)])
+    with np.errstate(divide="ignore"):
+        log_score = -np.log(true)
+    return items.assign(
+        confidence=sure,
+        p_true=true,
+        entropy_bits=[-float((p[p > 0] * np.log2(p[p > 0])).sum()) for p in rows],
+        margin=[float(np.subtract(*np.sort(p)[:-3:-1])) for p in rows],
+        brier=[float(p @ p - 2 * p[k] + 1) for p, k in zip(rows, gold, strict=True)],
+        log_score=log_score,
+        probabilities=[tuple(p.tolist()) for p in rows],
+    )
+
+
+def halves(items: pd.DataFrame, seed: int) -> np.ndarray:
+    """True for one half of the items, (n,): as even as can be within each benchmark."""
+    rng = np.random.default_rng(seed)
+    first = np.zeros(len(items), dtype=bool)
+    for rows in items.groupby("benchmark", sort=False).indices.values():
+        drawn = rng.permutation(rows)
+        # Which half gets the odd one is drawn, too.
+        first[drawn[: (len(rows) + int(rng.integers(2))) // 2]] = True
+    return first
+
+
+def cross_fit(
+    scores: pd.DataFrame,
+    method: str,
+    *,
+    fitted_on: pd.DataFrame | None = None,
+    repeats: int = 20,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Fit on one half of the items, apply to the other, and the other way round; `repeats` times.
+
+    scores: a table of one model. fitted_on: the table to fit on instead, of another model and the
+    same items (does the full model's fix serve the compressed one?). No item is ever judged by a
+    fix that saw it. The halves depend on `seed` and the items, not on the model or the method.
+
+    Returns `apply`'s records stacked, in the order of `scores`, with columns `repeat`,
+    `temperature`, `length_weight` (γ, 0 where the method has none). Raises InputError as `fit`
+    does, for fewer than four items of a benchmark, and where the two tables hold different items.
+    """
+    _one_model(scores)
+    source = scores if fitted_on is None else fitted_on
+    _one_model(source)
+    keys = ["benchmark", "item"]
+    items = scores[keys].drop_duplicates(ignore_index=True)
+    other = source[keys].drop_duplicates(ignore_index=True)
+    if set(map(tuple, items.to_numpy())) != set(map(tuple, other.to_numpy())):
+        raise InputError("The fix is to be fitted on the same items of another model.")
+    if (few := items["benchmark"].value_counts()).min() < 4:
+        raise InputError(
+            f"{few.idxmin()} has {few.min()} items: a fit on one half needs at least four."
+        )
+    place = pd.MultiIndex.from_frame(items)
+    where = place.get_indexer(pd.MultiIndex.from_frame(scores[keys]))
+    where_fitted = place.get_indexer(pd.MultiIndex.from_frame(source[keys]))
+    parts = []
+    for repeat in range(repeats):
+        first = halves(items, 1000 * seed + repeat)
+        both = []
+        for side in (first, ~first):
+            fix = fit(source[~side[where_fitted]], method)
+            both.append(
+                apply(fix, scores[side[where]]).assign(
+                    repeat=repeat,
+                    temperature=fix.temperature,
+                    length_weight=(fix.weights or {}).get("bytes", 0.0),
+                )
+            )
+        part = pd.concat(both, ignore_index=True)
+        order = place.get_indexer(pd.MultiIndex.from_frame(part[keys]))
+        parts.append(part.iloc[np.argsort(order, kind="stable")])
+    return pd.concat(parts, ignore_index=True)
+
+
+def averaged(repeated: pd.DataFrame) -> pd.DataFrame:
+    """One row an item: the means over repeats of what `cross_fit` gives, for paired tests by item.
+
+    `confidence`, `p_true`, `correct`, `brier`, `log_score`, `entropy_bits`: means, so that
+    `correct` may lie between 0 and 1; `gold`, `options` as they are.
+    """
+    keys = [key for key in ("model", "benchmark", "item") if key in repeated.columns]
+    values = ["confidence", "p_true", "correct", "brier", "log_score", "entropy_bits"]
+    grouped = repeated.groupby(keys, sort=False)
+    return grouped[["gold", "options"]].first().join(grouped[values].mean()).reset_index()
+
+
+def resampled(
+    items: pd.DataFrame,
+    measure: Callable[..., float],
+    columns: tuple[str, ...] = ("confidence", "correct"),
+    *,
+    against: pd.DataFrame | None = None,
+    resamples: int = 400,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """`measure` of the items, or its change from `against`, with its bootstrap interval over items.
+
+    measure: a function of the named columns, as (n,) arrays. items, against: per-item records with
+    or without `repeat`; the measure is taken in each repeat and averaged. Items are drawn with replacement within each benchmark, the same in both tables
+    and all repeats, so that the comparison stays paired. Returns (value, low, high): percentiles,
+    which for a measure that is biased in small samples (an ECE) share its bias; a change loses most
+    of it. Raises InputError where the two tables hold different items.
+    """
+    tables = [items] if against is None else [items, against]
+    blocks = []
+    for table in tables:
+        repeats = table["repeat"] if "repeat" in table.columns else pd.Series(0, table.index)
+        blocks.append([part.reset_index(drop=True) for _, part in table.groupby(repeats)])
+    first = blocks[0][0]
+    for part in (part for block in blocks for part in block):
+        if not part[["benchmark", "item"]].equals(first[["benchmark", "item"]]):
+            raise InputError("Both tables must hold the same items, in the same order.")
+    groups = list(first.groupby("benchmark", sort=False).indices.values())
+    # As arrays: a data frame's rows are slow to draw many thousand times.
+    arrays = [[[part[c].to_numpy() for c in columns] for part in block] for block in blocks]
+
+    def value(rows=slice(None)) -> float:
+        means = [
+            np.mean([measure(*(values[rows] for values in part)) for part in block])
+            for block in arrays
+        ]
+        return float(means[0] - means[1]) if len(means) == 2 else float(means[0])
+
+    rng = np.random.default_rng(seed)
+    drawn = [
+        value(np.concatenate([rng.choice(rows, len(rows)) for rows in groups]))
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return value(), float(low), float(high)
+
+
+def _one_model(scores: pd.DataFrame) -> None:
+    if "model" in scores.columns and scores["model"].nunique() > 1:
+        raise InputError("A fix is fitted on the scores of one model: split the table by model.")
