@@ -242,10 +242,11 @@ def resampled(
     """`measure` of the items, or its change from `against`, with its bootstrap interval over items.
 
     measure: a function of the named columns, as (n,) arrays. items, against: per-item records with
-    or without `repeat`; the measure is taken in each repeat and averaged. Items are drawn with replacement within each benchmark, the same in both tables
-    and all repeats, so that the comparison stays paired. Returns (value, low, high): percentiles,
-    which for a measure that is biased in small samples (an ECE) share its bias; a change loses most
-    of it. Raises InputError where the two tables hold different items.
+    or without `repeat`; the measure is taken in each repeat and averaged. Items are drawn with
+    replacement within each benchmark, the same in both tables and all repeats, so that the
+    comparison stays paired. Returns (value, low, high): percentiles, which for a measure that is
+    biased in small samples (an ECE) share its bias; a change loses most of it.
+    Raises InputError where the two tables hold different items.
     """
     tables = [items] if against is None else [items, against]
     blocks = []
