@@ -30,7 +30,21 @@ TASK_FILES = {
     "hellaswag": "hellaswag/hellaswag.yaml",
     "arc_easy": "arc/arc_easy.yaml",
     "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
+    **{f"xstorycloze_{c}": f"xstorycloze/default_{c}.yaml" for c in mc.STORY_LANGUAGES},
 }
+STORIES = [
+    {
+        "story_id": "1",
+        "input_sentence_1": "Rosa a planté des tomates. ",
+        "input_sentence_2": "She watered  them.",
+        "input_sentence_3": 'Her brother said "no".',
+        "input_sentence_4": "It rained.",
+        "sentence_quiz1": "They grew.",
+        "sentence_quiz2": " They dried up.",
+        "answer_right_ending": right,
+    }
+    for right in (1, 2)
+]
 # Rows in the hub's columns, with what tends to go wrong: spaces, brackets, capitals, numbers.
 HUB_ROWS = {
     "piqa": [
@@ -98,6 +112,7 @@ HUB_ROWS = {
             "mc1_targets": {"choices": ["Nothing.", "Arthritis."], "labels": [1, 0]},
         }
     ],
+    **{f"xstorycloze_{code}": STORIES for code in mc.STORY_LANGUAGES},
 }
 
 
@@ -111,7 +126,7 @@ def lm_eval_task(name: str, docs: list[dict]):
 
     class Offline(ConfigurableTask):
         def download(self, *_args, **_options):
-            self.dataset = dict.fromkeys(("train", "validation", "test"), rows)
+            self.dataset = dict.fromkeys(("train", "validation", "test", "eval"), rows)
 
     folder = Path(inspect.getfile(lm_eval.tasks)).parent
     return Offline(config=load_yaml(folder / TASK_FILES[name]))
@@ -203,6 +218,34 @@ def test_the_hub_is_asked_for_the_data_that_lm_eval_scores(name, hub):
     ]
     assert {item.source for item in items} == {f"{config.dataset_path}@beef"}
     assert mc.source_record(name, "hub")["commit"] == "0123abcd"
+
+
+def test_the_papers_seven_benchmarks_are_there_and_a_story_has_no_french():
+    papers = {"hellaswag", "piqa", "boolq", "truthfulqa_mc1", "arc_easy", "openbookqa"}
+    assert papers | {"xstorycloze_en"} < set(mc.BENCHMARKS)
+    assert "xstorycloze_en" in refusal(mc.load, "xstorycloze_fr", source="hub")
+
+
+def test_a_data_set_that_is_a_script_is_refused_in_words(hub, monkeypatch):
+    def load_dataset(*_args, **_options):
+        raise RuntimeError("Dataset scripts are no longer supported, but found xstory_cloze.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert "plain files" in refusal(mc.load, "xstorycloze_en", source="hub")
+
+
+def test_questions_of_unequal_numbers_of_options_go_through(hub):
+    arc = mc.load("arc_easy", source="hub")
+    assert [len(item.options) for item in arc] == [3, 5]
+    assert [item.gold for item in arc] == [2, 4]
+
+
+def test_a_story_whose_right_ending_is_none_of_the_two_is_refused(hub, monkeypatch):
+    for wrong in (0, 3):
+        monkeypatch.setitem(
+            HUB_ROWS, "xstorycloze_ar", [STORIES[0] | {"answer_right_ending": wrong}]
+        )
+        assert "of 2" in refusal(mc.load, "xstorycloze_en", source="hub")
 
 
 def test_embedded_items_are_all_there():

