@@ -18,6 +18,7 @@ FIGURES = [
     figures.confidence_before_after,
     figures.reliability_diagram,
     figures.change_against_confidence,
+    figures.risk_coverage_curves,
 ]
 
 
@@ -103,6 +104,46 @@ def test_change_against_confidence_says_the_numbers_it_draws(items):
     )
     assert statistics.signed(low) in alt
     assert statistics.signed(high) in alt
+
+
+def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
+    from ethical_compression.score.confidence import aurc
+
+    fig, alt = figures.risk_coverage_curves(items, names=NAMES)
+    rows = summary(items).set_index(["benchmark", "model"])["accuracy"]
+    for axes, benchmark in zip(fig.get_axes(), NAMES, strict=False):
+        ends = [line.get_ydata()[-1] for line in axes.get_lines()]
+        assert sorted(ends) == pytest.approx(sorted(1 - rows[benchmark] / 100))
+        assert all(line.get_xdata()[0] >= 10 / 60 for line in axes.get_lines())
+    side = items[(items["model"] == "full") & (items["benchmark"] == "piqa")]
+    assert f"full {aurc(side['confidence'], side['correct']):.3f}" in alt
+
+
+def test_overconfidence_by_length_draws_confidence_above_and_accuracy_below(items):
+    full = items[items["model"] == "full"].assign(length=np.arange(180) % 60 + 1.0)
+    both = pd.concat([full.assign(normalisation="none"), full.assign(normalisation="byte")])
+    fig, alt = figures.overconfidence_by_length(both, bins=3)
+    above, below = fig.get_axes()
+    shortest = full[full["length"] <= 20]
+    for axes, value in ((above, "confidence"), (below, "correct")):
+        assert axes.containers[0].lines[0].get_ydata()[0] == pytest.approx(shortest[value].mean())
+    gap = statistics.signed((full["confidence"] - full["correct"]).mean(), 2)
+    assert "sum: confidence" in alt and f"{gap} above the share right" in alt
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["sum", "per byte"]
+
+
+def test_repaired_reliability_counts_repeated_items_once(items):
+    piqa = items[items["benchmark"] == "piqa"]
+    once = piqa.assign(fix="none")
+    twice = pd.concat([once.assign(repeat=0), once.assign(repeat=1)])
+    bars = []
+    for table in (once, twice):
+        fig, alt = figures.repaired_reliability(table, bins=4)
+        parts = fig.get_axes()[0].containers[0].lines[2]
+        bars.append([line.get_segments() for line in parts])
+    np.testing.assert_allclose(bars[0], bars[1])
+    gap = (piqa["confidence"] - piqa["correct"])[piqa["model"] == "full"].mean()
+    assert f"full: none {statistics.signed(gap, 2)}" in alt
 
 
 def test_looks_are_fixed_and_never_shared():

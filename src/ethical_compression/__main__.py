@@ -1,5 +1,8 @@
 """``python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"``.
 
+``compress MODEL --output FOLDER`` compresses a model by a recipe; ``compare FULL COMPRESSED`` takes
+two runs of lm-eval with --log_samples and needs no model.
+
 Everything that can be wrong with the parameters is found before the notebook's first cell runs;
 the executed copy is kept only if every cell has run. Exit codes: 0 done, 1 a cell failed, 2 bad
 input, 130 and 143 interrupted.
@@ -38,6 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     compress_command.add_argument("--report", action="store_true", help="measure it afterwards")
     compress_command.add_argument("--dtype", default="float32")
     compress_command.add_argument("--device", default="cpu")
+    compare_command = commands.add_parser(
+        "compare", help="compare two runs of lm-eval --log_samples, item by item"
+    )
+    compare_command.add_argument("full", type=Path, help="the full model's folder or samples file")
+    compare_command.add_argument("compressed", type=Path, help="the compressed model's")
+    compare_command.add_argument("--label", default="compressed", help="the latter's name")
+    compare_command.add_argument(
+        "--measure",
+        default="p_true",
+        choices=["p_true", "confidence", "entropy_bits", "brier", "log_score"],
+    )
+    compare_command.add_argument("--normalisation", default="none", choices=["none", "byte"])
+    compare_command.add_argument("--output", type=Path, help="a .csv of the paired table")
+    compare_command.add_argument("--figures", type=Path, help="a folder for the figures")
     given = parser.parse_args(arguments)
     # A batch system ends a job by SIGTERM: let it clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -51,6 +68,17 @@ def main(arguments: list[str] | None = None) -> int:
             options = {"dtype": given.dtype, "device": given.device}
             settings = recipe_settings(given.recipe, dict(given.changes))
             compress(given.model, settings, given.output, measure=given.report, **options)
+            return 0
+        if given.command == "compare":
+            compare(
+                given.full,
+                given.compressed,
+                label=given.label,
+                measure=given.measure,
+                normalisation=given.normalisation,
+                output=given.output,
+                drawings=given.figures,
+            )
             return 0
         parameters = resolve(given.notebook, given.profile, dict(given.changes))
         output = given.output or Path("_build/executed", given.profile, given.notebook.name)
@@ -179,6 +207,65 @@ def compress(
     if measure:
         record, layers = report.report(chosen, model, folder=output, **options)
         print(report.sentences(record, layers))
+
+
+def compare(
+    full: Path,
+    compressed: Path,
+    *,
+    label: str = "compressed",
+    measure: str = "p_true",
+    normalisation: str = "none",
+    output: Path | None = None,
+    drawings: Path | None = None,
+) -> None:
+    """Print what two lm-eval runs say of each benchmark: confidence, calibration, the paired test.
+
+    output: a CSV of the paired table (`statistics.paired_table`). drawings: a folder for the
+    figures, each a PNG with its words in a text file beside it. Raises InputError as
+    `lm_eval_runs.pair` and `paired_table` do, before anything is written.
+    """
+    import pandas as pd
+
+    from . import statistics
+    from .datasets import lm_eval_runs
+    from .results import whole_or_nothing
+    from .score import confidence
+
+    if output is not None and output.suffix != ".csv":
+        raise InputError(f"The paired table is written as CSV: name a .csv file, not {output}.")
+    answers = confidence.per_item(lm_eval_runs.pair(full, compressed, label), normalisation)
+    tests = statistics.paired_table(answers, value=measure)
+    keys = ["model", "benchmark"]
+    calibration = confidence.calibration_summary(answers)[[*keys, "ece", "brier", "log_score"]]
+    levels = confidence.summary(answers).merge(calibration, on=keys)
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        print(levels.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+        print(f"\nChange of {measure}, paired by item, with 95% intervals:\n")
+        print(tests.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    if measure == "p_true":
+        print()
+        for row in tests.to_dict("records"):
+            print(statistics.sentence(row))
+    if output is not None:
+        with whole_or_nothing(output) as place:
+            tests.to_csv(place, index=False)
+    if drawings is not None:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from . import figures
+
+        for name, (fig, alt) in {
+            "before_after": figures.confidence_before_after(answers, value=measure),
+            "reliability": figures.reliability_diagram(answers),
+            "where": figures.change_against_confidence(answers),
+            "selective": figures.risk_coverage_curves(answers),
+        }.items():
+            with whole_or_nothing(drawings / f"{name}.png") as place:
+                fig.savefig(place, format="png", dpi=200)
+            with whole_or_nothing(drawings / f"{name}.txt") as place:
+                place.write_text(alt + "\n", encoding="utf-8")
 
 
 def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from ethical_compression.score.confidence import equal_count_bins, reliability
+from ethical_compression.score.confidence import (
+    aurc,
+    equal_count_bins,
+    reliability,
+    risk_coverage,
+)
 from ethical_compression.statistics import (
     align,
     mean_interval,
@@ -51,6 +56,8 @@ MEASURES = {
     "p_true": "probability of the right answer",
     "confidence": "confidence",
     "entropy_bits": "entropy (bits)",
+    "brier": "Brier score",
+    "log_score": "log score (nats)",
 }
 
 
@@ -320,6 +327,204 @@ def change_against_confidence(
         "is not an effect of compression."
     )
     return fig, alt
+
+
+def risk_coverage_curves(
+    items: pd.DataFrame,
+    *,
+    full: str = "full",
+    least: int = 10,
+    names: Mapping[str, str] | None = None,
+):
+    """Share wrong among the items a model would answer, against the share that it answers.
+
+    A panel per benchmark; the least confident items are left out first. Curves begin where `least`
+    items are answered: of fewer, a share says nothing. A curve that does not rise belongs to a
+    model whose confidence does not tell its right answers from its wrong ones. `names` maps
+    benchmarks to printed titles.
+    """
+    from matplotlib import pyplot
+
+    style()
+    benchmarks, models = _order(items, full)
+    look = looks(models)
+    columns = min(2, len(benchmarks))
+    rows = -(-len(benchmarks) // columns)
+    fig, grid = pyplot.subplots(
+        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True
+    )
+    words = []
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(benchmarks):
+            axes.set_visible(False)
+            continue
+        benchmark = benchmarks[place]
+        areas = []
+        for number, model in enumerate(models):
+            side = items[(items["benchmark"] == benchmark) & (items["model"] == model)]
+            curve = risk_coverage(side["confidence"], side["correct"])
+            curve = curve[curve["coverage"] * len(side) >= min(least, len(side))]
+            colour, marker = look[model]
+            axes.plot(
+                curve["coverage"],
+                curve["risk"],
+                color=colour,
+                marker=marker,
+                # Markers stand apart, and not all curves' at one place.
+                markevery=(number / 10, 0.25),
+                lw=1.4,
+                label=None if place else model,
+            )
+            areas.append(f"{model} {aurc(side['confidence'], side['correct']):.3f}")
+        axes.set(xlim=(0, 1.03), title=_title(benchmark, names))
+        axes.locator_params(axis="both", nbins=5)
+        if place + columns >= len(benchmarks):
+            axes.set_xlabel("Share answered")
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel("Share wrong")
+        words.append(f"{_title(benchmark, names)}: {', '.join(areas)}")
+    _legend(fig)
+    alt = (
+        f"Share of wrong answers against the share of items answered, of {_listed(models)}, the "
+        f"least confident left out first. Area under the curve, less being better, on "
+        f"{'; '.join(words)}."
+    )
+    return fig, alt
+
+
+def overconfidence_by_length(
+    items: pd.DataFrame,
+    *,
+    unit: str = "bytes",
+    bins: int = 5,
+    names: Mapping[str, str] | None = None,
+):
+    """Confidence (above) and share right (below) against the length of the options.
+
+    items: one model's per-item records under several normalisations, stacked with a column
+    `normalisation` ("none", "token", "byte") and a column `length`, the mean length of the item's
+    options in `unit`. Equal-count bins of length over all benchmarks, 95% intervals; the distance
+    between the two panels' points is overconfidence. `names` maps normalisations to printed ones.
+    """
+    from matplotlib import pyplot
+
+    style()
+    kinds = items["normalisation"].unique().tolist()
+    titles = {"none": "sum", "token": "per token", "byte": "per byte", **(names or {})}
+    colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["GPTQ 2-bit"]]
+    fig, panels = pyplot.subplots(2, 1, sharex=True, sharey=True, figsize=(WIDTH, 5.2))
+    words = []
+    for number, kind in enumerate(kinds):
+        side = items[items["normalisation"] == kind]
+        where = equal_count_bins(side["length"], bins)
+        used = np.unique(where)
+        at = np.array([side["length"][where == index].mean() for index in used])
+        for axes, value in zip(panels, ("confidence", "correct"), strict=True):
+            means = np.array(
+                [mean_interval(side.loc[where == index, value].astype(float)) for index in used]
+            )
+            _series(
+                axes,
+                at * (1 + 0.03 * (number - (len(kinds) - 1) / 2)),
+                means.T,
+                colours[number % len(colours)],
+                label=titles.get(kind, kind) if value == "confidence" else None,
+            )
+            if value == "confidence":
+                rise = means[0, 0], means[-1, 0]
+        gap = float((side["confidence"] - side["correct"]).mean())
+        words.append(
+            f"{titles.get(kind, kind)}: confidence {rise[0]:.2f} for the shortest options and "
+            f"{rise[1]:.2f} for the longest, {signed(gap, 2)} above the share right overall"
+        )
+    panels[0].set(xscale="log", ylim=(0, 1.03), ylabel="Mean confidence")
+    panels[1].set(ylabel="Share right", xlabel=f"Mean length of the options ({unit}, log scale)")
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    low, high = items["length"].min(), items["length"].max()
+    shown = [tick for tick in ticks if low <= tick <= high]
+    panels[1].set_xticks(shown, [str(tick) for tick in shown])
+    panels[1].tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    _legend(fig)
+    alt = (
+        f"Mean confidence and share of right answers in {bins} equal-count bins of the options' "
+        f"mean length in {unit}, with 95% intervals, as the log-likelihood is taken. "
+        f"{'; '.join(words)}."
+    )
+    return fig, alt
+
+
+def repaired_reliability(
+    items: pd.DataFrame,
+    *,
+    bins: int = 10,
+    least: int = 5,
+):
+    """Share right against confidence before and after each fix, a panel per model.
+
+    items: per-item records stacked with columns `model` and `fix`, in the order to draw; repeated
+    cross-fits may be stacked, too: their counts are divided by the repeats for the intervals.
+    """
+    from matplotlib import pyplot
+
+    style()
+    models, fixes = items["model"].unique().tolist(), items["fix"].unique().tolist()
+    colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["RTN 2-bit"]]
+    columns = min(2, len(models))
+    rows = -(-len(models) // columns)
+    fig, grid = pyplot.subplots(
+        rows, columns, figsize=(WIDTH, 0.8 + 2.6 * rows), squeeze=False, sharex=True, sharey=True
+    )
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(models):
+            axes.set_visible(False)
+            continue
+        axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", zorder=1)
+        for number, fix in enumerate(fixes):
+            side = items[(items["model"] == models[place]) & (items["fix"] == fix)]
+            repeats = side["repeat"].nunique() if "repeat" in side.columns else 1
+            table = reliability(side["confidence"], side["correct"], bins)
+            table["count"] = table["count"] / repeats
+            table = table[table["count"] >= least]
+            low, high = _wilson(table["accuracy"] * table["count"], table["count"])
+            aside = (number - (len(fixes) - 1) / 2) * 0.5 / bins / len(fixes)
+            _series(
+                axes,
+                table["confidence"] + aside,
+                np.array([table["accuracy"], low, high]),
+                colours[number % len(colours)],
+                label=None if place else fix,
+            )
+        axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), title=models[place])
+        axes.locator_params(axis="both", nbins=5)
+        if place + columns >= len(models):
+            axes.set_xlabel("Confidence")
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel("Share right")
+    _legend(fig)
+    gaps = (items["confidence"] - items["correct"]).groupby(
+        [items["model"], items["fix"]], sort=False
+    )
+    words = "; ".join(
+        f"{model}: "
+        + ", ".join(f"{fix} {signed(gaps.get_group((model, fix)).mean(), 2)}" for fix in fixes)
+        for model in models
+    )
+    alt = (
+        f"Reliability diagrams of {_listed(models)} before and after each fix, judged on items "
+        "that the fix did not see, with 95% intervals. "
+        f"Mean confidence minus share right, {words}."
+    )
+    return fig, alt
+
+
+def _wilson(hits, counts):
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, counts, method="wilson")
+    share = hits / counts
+    return np.minimum(low, share), np.maximum(high, share)
 
 
 def _order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:
