@@ -1,0 +1,485 @@
+"""Direct preference optimisation (DPO; Rafailov et al. 2023) on the scoring engine's kernels.
+
+    L = −log σ( β [ log π(y⁺|x)/π_ref(y⁺|x) − log π(y⁻|x)/π_ref(y⁻|x) ] )
+
+x is a prompt, y⁺ the answer to prefer and y⁻ the one to turn from, π the model in training and
+π_ref the model before. What is the same in every step is done once: the log-probabilities of π_ref
+before the first step, and in each step the prompt, which both answers share as branches of a row
+(`score.loglikelihood`). The output head runs only where an answer is scored, and its logits are
+never kept. Rows are run a few at a time, so that memory is bounded by `token_budget`.
+
+Settings that the loss does not name are those of TRL's `DPOTrainer`: AdamW without weight decay, a
+learning rate that falls in a straight line to 0, gradients clipped to a norm of 1. Unlike there the
+model stays in eval mode: no dropout, so that a seed decides everything.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ethical_compression import results
+from ethical_compression.compress import checkpoint
+from ethical_compression.datasets.files import known
+from ethical_compression.datasets.moral_stories import MoralStory
+from ethical_compression.errors import InputError
+from ethical_compression.kernels.logprob import linear_logprob
+from ethical_compression.score import loglikelihood as engine
+
+# Which of a story's two actions is preferred: DPO_M and DPO_I of Leteno et al. 2025.
+DIRECTIONS = {"moral": "DPO_M", "immoral": "DPO_I"}
+# The projections of attention and feed-forward layers, by the names that families give them.
+PROJECTIONS = (
+    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    *("out_proj", "fc1", "fc2", "query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
+    *("c_attn", "c_proj", "c_fc"),
+)
+MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of each weight's gradients
+
+
+class Pair(NamedTuple):
+    """Two answers to one prompt; `chosen` and `rejected` bring the space that precedes them."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. beta: how far the model may leave its reference for a reward. batch: pairs a
+    step. rank, alpha: of LoRA adapters on every projection; rank 0 trains all weights. clip: the
+    largest norm of a step's gradient. end: whether an end-of-sequence token closes the answers, as
+    in TRL. seed: of the order of the pairs and of the adapters' first weights."""
+
+    beta: float = 0.1
+    learning_rate: float = 1e-5
+    epochs: int = 3
+    batch: int = 8
+    rank: int = 0
+    alpha: float = 16
+    clip: float = 1.0
+    end: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("beta", "learning_rate", "epochs", "batch", "clip", "alpha"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"DPO needs a positive {name}, not {value}.")
+        if self.rank < 0:
+            raise InputError(f"A rank of {self.rank} makes no sense: 0 trains all weights.")
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def split(
+    stories: Sequence[MoralStory], held_out: int, seed: int = 0
+) -> tuple[list[MoralStory], list[MoralStory]]:
+    """(to train on, to test on): `held_out` stories are set apart by their ids alone.
+
+    The same seed sets the same ids apart in every language of a corpus. Raises InputError where
+    nothing would be left.
+    """
+    if not 0 < held_out < len(stories):
+        raise InputError(
+            f"{held_out} of {len(stories)} stories cannot be held out: leave some to each side."
+        )
+    ids = sorted(story.id for story in stories)
+    apart = {ids[i] for i in np.random.default_rng(seed).permutation(len(ids))[:held_out]}
+    return (
+        [story for story in stories if story.id not in apart],
+        [story for story in stories if story.id in apart],
+    )
+
+
+def without(stories: Sequence[MoralStory], others: Sequence[MoralStory]) -> list[MoralStory]:
+    """The stories that are not among `others`, by id: two corpora may share some."""
+    ids = {story.id for story in others}
+    return [story for story in stories if story.id not in ids]
+
+
+def draw(stories: Sequence[MoralStory], size: int, seed: int) -> list[MoralStory]:
+    """`size` stories; with one seed, a smaller draw is the beginning of a larger one.
+
+    Raises InputError where there are not as many.
+    """
+    if not 0 < size <= len(stories):
+        raise InputError(f"{size} stories were asked for, of {len(stories)} to train on.")
+    return [stories[i] for i in np.random.default_rng(seed).permutation(len(stories))[:size]]
+
+
+def prompt(story: MoralStory) -> str:
+    """What both actions follow: norm, situation and intention (Leteno et al. 2025)."""
+    return f"{story.norm} {story.situation} {story.intention}"
+
+
+def pairs(stories: Sequence[MoralStory], direction: str) -> list[Pair]:
+    """Pairs of each story's actions; direction: "moral" (DPO_M) or "immoral" (DPO_I)."""
+    known("direction", direction, DIRECTIONS)
+    made = []
+    for story in stories:
+        answers = [f" {story.moral_action}", f" {story.immoral_action}"]
+        made.append(Pair(prompt(story), *(answers if direction == "moral" else answers[::-1])))
+    return made
+
+
+def encode_pairs(
+    tokenizer, pairs: Sequence[Pair], *, end: bool = True, max_length: int | None = None
+) -> list[engine.Encoded]:
+    """Tokens of each pair, chosen then rejected, one pair after the other.
+
+    Raises InputError for no pairs, a part that is empty, and equal answers.
+    """
+    if not pairs:
+        raise InputError("There are no pairs to train on: give at least one.")
+    close = (tokenizer.eos_token or "") if end else ""
+    requests = []
+    for number, pair in enumerate(pairs):
+        if empty := [name for name, text in pair._asdict().items() if not text.strip()]:
+            raise InputError(f"Pair {number} has an empty {empty[0]}: write it or leave it out.")
+        if pair.chosen.strip() == pair.rejected.strip():
+            raise InputError(
+                f"Pair {number} has two equal answers, between which nothing can be preferred: "
+                "correct them or leave the pair out."
+            )
+        requests += [
+            engine.Request(pair.prompt, text + close) for text in (pair.chosen, pair.rejected)
+        ]
+    return engine.encode(tokenizer, requests, max_length)
+
+
+# --- Loss -----------------------------------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    """Of each pair, (n,): the loss, and the rewards β·log π/π_ref of both answers."""
+
+    loss: torch.Tensor
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+
+
+def dpo_loss(logprobs: torch.Tensor, reference: torch.Tensor, beta: float) -> Loss:
+    """The loss of Rafailov et al. 2023, equation 7, from log-probabilities (n, 2) in nats.
+
+    Columns: chosen, rejected; each summed over the tokens of its answer.
+    """
+    rewards = beta * (logprobs - reference)
+    loss = -torch.nn.functional.logsigmoid(rewards[:, 0] - rewards[:, 1])
+    return Loss(loss, rewards[:, 0], rewards[:, 1])
+
+
+def pair_logprobs(model, encoded: Sequence[engine.Encoded], layout: str) -> torch.Tensor:
+    """log π(answer | prompt) of pairs, (n, 2) float32, in one pass that gradients go through.
+
+    encoded: as `encode_pairs` gives them. layout: "tree" or "plain".
+    """
+    width = model.config.get_text_config().hidden_size
+    # Each pair is laid out by itself: whatever the batch, its tokens then have the same neighbours.
+    rows, starts = [], engine.first_slots(encoded)
+    for i in range(0, len(encoded), 2):
+        two = encoded[i : i + 2]
+        longest = sum(len(one.ids) for one in two)
+        for row in engine.plan_rows(two, layout=layout, width=width, token_budget=longest):
+            row.slot = row.slot.__class__("i", (slot + int(starts[i]) for slot in row.slot))
+            rows.append(row)
+    states, targets, slots = engine.scored_states(model, rows, layout)
+    found = linear_logprob(states, targets=targets, argmax=False, **engine.output_head(model))
+    owner = torch.from_numpy(np.searchsorted(starts, slots.numpy(), side="right") - 1)
+    sums = found.logprob.new_zeros(len(encoded))
+    return sums.index_add(0, owner.to(sums.device), found.logprob).view(-1, 2)
+
+
+def parts(encoded: Sequence[engine.Encoded], token_budget: int) -> Iterator[list[int]]:
+    """Pairs, by their number and the longest first, in groups that one pass can hold.
+
+    A group's padded size, were no prompt shared, stays within `token_budget`, or it is one pair.
+    """
+    # An upper bound of a pair's row: its prompt once and both its answers.
+    length = [len(a.ids) + b.scored for a, b in zip(encoded[::2], encoded[1::2], strict=True)]
+    group: list[int] = []
+    for i in sorted(range(len(length)), key=lambda i: -length[i]):
+        if group and length[group[0]] * (len(group) + 1) > token_budget:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def choose_layout(model, encoded: Sequence[engine.Encoded]) -> str:
+    """ "tree" where the model runs it rightly, else "plain": gradients do not go through a cache."""
+    found = engine.choose_layout([model], encoded)
+    return found if found == "tree" else "plain"
+
+
+def reference_logprobs(
+    model, encoded: Sequence[engine.Encoded], *, token_budget: int = 1024, progress=None
+) -> np.ndarray:
+    """log π_ref(answer | prompt) of pairs, (n, 2): the model as it now is, without gradients."""
+    layout = choose_layout(model, encoded)
+    scores = engine.score_encoded(
+        model, encoded, token_budget=token_budget, layout=layout, progress=progress
+    )
+    return engine.sums(scores.logprob, scores.starts).reshape(-1, 2).astype(np.float32)
+
+
+# --- Adapters -------------------------------------------------------------------------------------
+
+
+def add_adapters(model, settings: Settings) -> None:
+    """LoRA (Hu et al. 2022) on every projection of every block, in place; all else is frozen.
+
+    The base may be full, compressed, or of bitsandbytes' layers (QLoRA, Dettmers et al. 2023). Until
+    a step is taken the model computes what it did.
+    """
+    import peft
+
+    from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+
+    found = {
+        name.rpartition(".")[2]
+        for block in transformer_blocks(model)
+        for name in linear_layers(block)
+    }
+    config = peft.LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=sorted(found & set(PROJECTIONS)) or sorted(found),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        peft.inject_adapter_in_model(config, model)
+    for weight in trained_weights(model).values():
+        weight.data = weight.data.float()
+
+
+def merge_adapters(model) -> None:
+    """Add every adapter to the weight that it adapts, in place: plain layers again.
+
+    Raises InputError on a base of bitsandbytes, whose weights cannot take it up exactly.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    from ethical_compression.compress.bits_and_bytes import is_quantized
+
+    for name, layer in list(model.named_modules()):
+        if not isinstance(layer, LoraLayer):
+            continue
+        if is_quantized(layer.base_layer):
+            raise InputError("Adapters on a bitsandbytes base stay beside it: do not merge them.")
+        layer.merge()
+        owner, _, child = name.rpartition(".")
+        setattr(model.get_submodule(owner), child, layer.base_layer)
+
+
+def trained_weights(model) -> dict[str, torch.nn.Parameter]:
+    """What training changes, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+# --- Training -------------------------------------------------------------------------------------
+
+
+def order(count: int, settings: Settings) -> list[list[int]]:
+    """Which pairs, by number, each step sees: every epoch all of them, in an order of its own."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    steps = []
+    for _ in range(settings.epochs):
+        shuffled = torch.randperm(count, generator=generator).tolist()
+        steps += [shuffled[i : i + settings.batch] for i in range(0, count, settings.batch)]
+    return steps
+
+
+def train(
+    model,
+    tokenizer,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    *,
+    reference: np.ndarray | None = None,
+    folder: Path | None = None,
+    every: int = 10,
+    token_budget: int = 1024,
+    progress: str | None = None,
+):
+    """Train `model` in place on `pairs`; the same inputs give the same weights.
+
+    reference: log-probabilities (n, 2) of the chosen and the rejected answers under the reference
+    (`reference_logprobs`); None: those of the model as it is given.
+    folder: where the state is kept, every `every` steps and at the end, whole or not at all; a run
+    that was stopped goes on from it, and one that was finished is read back. It belongs to one set
+    of inputs. token_budget: tokens in one forward and backward pass, as `parts` counts them.
+
+    Returns a DataFrame, one row a step: `step` (from 1), `epoch`, `loss`, `margin` (mean reward of
+    the chosen minus the rejected answers, nats × β), `accuracy` (share of pairs with a margin above
+    0), `chosen` and `rejected` (mean rewards), `gradient` (norm before clipping), all of them as
+    they were before the step.
+    Raises InputError for pairs that cannot be used, weights in half precision without adapters, and
+    a loss or gradient that is not a finite number; the model then has the last state that was kept,
+    or, without a folder, that before the step.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    encoded = encode_pairs(
+        tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
+    )
+    layout = choose_layout(model, encoded)
+    engine.output_head(model)
+    steps = order(len(pairs), settings)
+    weights, optimizer, log = prepared(model, settings, folder)
+    if len(log) == len(steps):
+        return pd.DataFrame(log)
+    if reference is None:
+        if log:
+            reference = np.asarray(_read_notes(folder)["reference"], dtype=np.float32)
+        else:
+            reference = reference_logprobs(model, encoded, token_budget=token_budget)
+    truth = torch.from_numpy(np.asarray(reference, dtype=np.float32)).to(model.device)
+    if truth.shape != (len(pairs), 2) or not truth.isfinite().all():
+        raise InputError("The reference needs two finite log-probabilities a pair.")
+
+    bar = tqdm(
+        total=len(steps), initial=len(log), unit="step", desc=progress, disable=progress is None
+    )
+    for number in range(len(log), len(steps)):
+        batch = steps[number]
+        row = _gradient(model, encoded, truth, batch, layout, settings, token_budget)
+        norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip)
+        row = {"step": number + 1, "epoch": number * settings.epochs // len(steps) + 1} | row
+        row["gradient"] = float(norm)
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient"])):
+            kept = f"the state of an earlier step is kept in {folder.name}" if folder else ""
+            if folder:
+                prepared(model, settings, folder)
+            raise InputError(
+                f"The loss at step {number + 1} of {len(steps)} is not a finite number: lower the "
+                f"learning rate ({settings.learning_rate:g}){'; ' * bool(kept)}{kept}."
+            )
+        # Only now is it known that the weights which earlier steps left are of use.
+        if folder and number and number % every == 0:
+            _write(folder, weights, optimizer, log, truth, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * (1 - number / len(steps))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        log.append(row)
+        bar.update()
+        bar.set_postfix(loss=f"{row['loss']:.3f}", margin=f"{row['margin']:.2f}")
+    bar.close()
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise InputError(
+            "The last step left weights that are not finite numbers: lower the learning rate "
+            f"({settings.learning_rate:g})."
+        )
+    if folder:
+        _write(folder, weights, None, log, truth, settings)
+    return pd.DataFrame(log)
+
+
+def _gradient(model, encoded, truth, batch, layout, settings, token_budget) -> dict[str, float]:
+    """Add one step's gradient to the weights', a few pairs at a time; what there is to log."""
+    ours = [encoded[2 * i + side] for i in batch for side in (0, 1)]
+    sums = dict.fromkeys(("loss", "margin", "accuracy", "chosen", "rejected"), 0.0)
+    for group in parts(ours, token_budget):
+        some = [ours[2 * i + side] for i in group for side in (0, 1)]
+        with torch.enable_grad():
+            found = dpo_loss(
+                pair_logprobs(model, some, layout),
+                truth[[batch[i] for i in group]],
+                settings.beta,
+            )
+            (found.loss.sum() / len(batch)).backward()
+        margin = (found.chosen - found.rejected).detach()
+        for name, values in (*found._asdict().items(), ("margin", margin)):
+            sums[name] += float(values.detach().sum())
+        sums["accuracy"] += float((margin > 0).sum())
+    return {name: total / len(batch) for name, total in sums.items()}
+
+
+def prepared(model, settings: Settings, folder: Path | None = None):
+    """(weights by name, optimizer, log) to go on with: those in `folder`, or fresh ones.
+
+    Adapters are added if the settings ask for them and the model has none yet.
+    Raises InputError for weights in half precision without adapters.
+    """
+    if settings.rank:
+        if not any(".lora_" in name for name in trained_weights(model)):
+            add_adapters(model, settings)
+    elif model.dtype == torch.float16:
+        raise InputError(
+            "All weights cannot be trained in float16, where small steps vanish: load the model in "
+            "float32 or bfloat16, or train adapters (rank above 0)."
+        )
+    weights = trained_weights(model)
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True
+    )
+    notes = _read_notes(folder) if folder else None
+    if notes is None:
+        return weights, optimizer, []
+    if notes["settings"] != asdict(settings):
+        raise InputError(
+            f"The folder {folder.name} holds a run with other settings: name another folder."
+        )
+    from safetensors.torch import load_file
+
+    kept = load_file(folder / "state.safetensors")
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(kept[name])
+            if f"{name}.{MOMENTS[0]}" in kept:
+                state = {one: kept[f"{name}.{one}"].to(weight.device) for one in MOMENTS}
+                steps = torch.tensor(float(len(notes["log"])), device=weight.device)
+                optimizer.state[weight] = {"step": steps, **state}
+    return weights, optimizer, notes["log"]
+
+
+def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
+    """Keep a run's state: `state.safetensors`, and `notes.json` with its log and reference.
+
+    optimizer: None once the run is finished, and its moments are of no more use.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: weight.detach().contiguous() for name, weight in weights.items()}
+    for name, weight in weights.items() if optimizer else ():
+        for moment in MOMENTS:
+            tensors[f"{name}.{moment}"] = optimizer.state[weight][moment].contiguous()
+    with (
+        results.whole_or_nothing(folder, folder=True) as place,
+        checkpoint.full_disk_is_an_oserror(),
+    ):
+        save_file(tensors, place / "state.safetensors")
+        notes = {
+            "sha256": results.sha256_of(place / "state.safetensors"),
+            "settings": asdict(settings),
+            "log": log,
+            "reference": truth.tolist(),
+        }
+        (place / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+def _read_notes(folder: Path) -> dict[str, Any] | None:
+    """The notes of a state that can be trusted, or None."""
+    if not folder.exists():
+        return None
+    try:
+        notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
+        intact = notes["sha256"] == results.sha256_of(folder / "state.safetensors")
+    except (OSError, ValueError, KeyError):
+        intact = False
+    if not intact:
+        print(f"The stored run {folder.name} is damaged; it is made again.", file=sys.stderr)
+        return None
+    return notes
