@@ -100,3 +100,15 @@ def dequantize(layer: nn.Module) -> torch.Tensor:
         return layer.weight.data.float() * layer.weight.SCB[:, None].float() / 127
     state = layer.weight.quant_state
     return _library().functional.dequantize_4bit(layer.weight.data, state).float()
+
+
+def keep_differentiable(model: nn.Module) -> None:
+    """Make gradients through 4-bit layers right on a CPU, in place; on a GPU they are.
+
+    With some processors the first forward pass repacks the weights for speed, and a backward pass
+    then reads the new order as if it were the old one: gradients come out that are only noise.
+    """
+    for layer in model.modules():
+        if type(layer).__name__ == "Linear4bit":
+            layer.support_avx512bf16_for_cpu = False
+            layer.state_dict()  # undoes the packing, as before the layer is saved

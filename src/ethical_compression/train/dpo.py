@@ -25,12 +25,14 @@ import numpy as np
 import torch
 
 from ethical_compression import results
-from ethical_compression.compress import checkpoint
+from ethical_compression.compress import bits_and_bytes, checkpoint
+from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import linear_logprob
 from ethical_compression.score import loglikelihood as engine
+from ethical_compression.score import moral
 
 # Which of a story's two actions is preferred: DPO_M and DPO_I of Leteno et al. 2025.
 DIRECTIONS = {"moral": "DPO_M", "immoral": "DPO_I"}
@@ -116,19 +118,15 @@ def draw(stories: Sequence[MoralStory], size: int, seed: int) -> list[MoralStory
     return [stories[i] for i in np.random.default_rng(seed).permutation(len(stories))[:size]]
 
 
-def prompt(story: MoralStory) -> str:
-    """What both actions follow: norm, situation and intention (Leteno et al. 2025)."""
-    return f"{story.norm} {story.situation} {story.intention}"
-
-
 def pairs(stories: Sequence[MoralStory], direction: str) -> list[Pair]:
     """Pairs of each story's actions; direction: "moral" (DPO_M) or "immoral" (DPO_I)."""
     known("direction", direction, DIRECTIONS)
-    made = []
-    for story in stories:
-        answers = [f" {story.moral_action}", f" {story.immoral_action}"]
-        made.append(Pair(prompt(story), *(answers if direction == "moral" else answers[::-1])))
-    return made
+    requests = moral.requests(stories)
+    couples = zip(requests[::2], requests[1::2], strict=True)
+    found = [Pair(good.context, good.continuation, bad.continuation) for good, bad in couples]
+    if direction == "immoral":
+        found = [Pair(context, bad, good) for context, good, bad in found]
+    return found
 
 
 def encode_pairs(
@@ -187,12 +185,14 @@ def pair_logprobs(model, encoded: Sequence[engine.Encoded], layout: str) -> torc
     rows, starts = [], engine.first_slots(encoded)
     for i in range(0, len(encoded), 2):
         two = encoded[i : i + 2]
-        longest = sum(len(one.ids) for one in two)
-        for row in engine.plan_rows(two, layout=layout, width=width, token_budget=longest):
+        longest = sum(len(one.ids) for one in two)  # one row
+        for row in engine.plan_rows(two, layout=layout, width=width, limit=longest):
             row.slot = row.slot.__class__("i", (slot + int(starts[i]) for slot in row.slot))
             rows.append(row)
     states, targets, slots = engine.scored_states(model, rows, layout)
-    found = linear_logprob(states, targets=targets, argmax=False, **engine.output_head(model))
+    found = linear_logprob(
+        states, targets=targets, argmax=False, entropy=False, **engine.output_head(model)
+    )
     owner = torch.from_numpy(np.searchsorted(starts, slots.numpy(), side="right") - 1)
     sums = found.logprob.new_zeros(len(encoded))
     return sums.index_add(0, owner.to(sums.device), found.logprob).view(-1, 2)
@@ -216,7 +216,7 @@ def parts(encoded: Sequence[engine.Encoded], token_budget: int) -> Iterator[list
 
 
 def choose_layout(model, encoded: Sequence[engine.Encoded]) -> str:
-    """ "tree" where the model runs it rightly, else "plain": gradients do not go through a cache."""
+    """What training runs: "tree" where that is right, else "plain"; a cache takes no gradients."""
     found = engine.choose_layout([model], encoded)
     return found if found == "tree" else "plain"
 
@@ -238,12 +238,10 @@ def reference_logprobs(
 def add_adapters(model, settings: Settings) -> None:
     """LoRA (Hu et al. 2022) on every projection of every block, in place; all else is frozen.
 
-    The base may be full, compressed, or of bitsandbytes' layers (QLoRA, Dettmers et al. 2023). Until
-    a step is taken the model computes what it did.
+    The base may be full, compressed, or of bitsandbytes' layers (QLoRA, Dettmers et al. 2023).
+    Until a step is taken the model computes what it did.
     """
     import peft
-
-    from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 
     found = {
         name.rpartition(".")[2]
@@ -270,12 +268,10 @@ def merge_adapters(model) -> None:
     """
     from peft.tuners.lora import LoraLayer
 
-    from ethical_compression.compress.bits_and_bytes import is_quantized
-
     for name, layer in list(model.named_modules()):
         if not isinstance(layer, LoraLayer):
             continue
-        if is_quantized(layer.base_layer):
+        if bits_and_bytes.is_quantized(layer.base_layer):
             raise InputError("Adapters on a bitsandbytes base stay beside it: do not merge them.")
         layer.merge()
         owner, _, child = name.rpartition(".")
@@ -331,6 +327,7 @@ def train(
     import pandas as pd
     from tqdm.auto import tqdm
 
+    bits_and_bytes.keep_differentiable(model)
     encoded = encode_pairs(
         tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
     )
