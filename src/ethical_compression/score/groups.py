@@ -197,8 +197,11 @@ def bias_aucs(
     rows.append({"community": ALL, "metric": "overall"} | asdict(found))
     frame = pd.DataFrame(rows)
     for kind, name in (("positives", "toxic"), ("negatives", "non-toxic")):
-        few = (frame["note"] == "") & (frame[kind] < least)
-        frame.loc[few, "note"] = "only " + frame.loc[few, kind].astype(str) + f" {name} posts"
+        few = frame[kind].between(2, least - 1)
+        said = "only " + frame[kind].astype(str) + f" {name} posts"
+        frame.loc[few, "note"] = said + frame["note"].where(
+            frame["note"] == "", "; " + frame["note"]
+        )
     return frame
 
 
