@@ -241,3 +241,83 @@ def test_bars_of_both_orders_fill_up_and_hide_an_empty_no_answer():
     assert "no answer" not in alt
     more = pd.concat([stories, stories.assign(label="written", pattern="no answer")])
     assert "written: moral twice 0.00" in figures.answers_in_both_orders(more)[1]
+
+
+@pytest.fixture
+def distances():
+    rng = np.random.default_rng(1)
+    rows = [
+        (model, size, benchmark, str(i), scale * rng.random())
+        for model, scale in (("GPTQ 4-bit", 0.2), ("GPTQ 3-bit", 0.5))
+        for size in (1e8, 5e8)
+        for benchmark in ("piqa", "openbookqa", "siqa")
+        for i in range(40)
+    ]
+    return pd.DataFrame(rows, columns=["model", "parameters", "benchmark", "item", "js_distance"])
+
+
+def test_distances_say_the_numbers_they_draw(distances):
+    fig, alt = figures.distances(distances, what="the options", names=NAMES)
+    (axes,) = fig.axes
+    here = distances[(distances["model"] == "GPTQ 3-bit") & (distances["benchmark"] == "siqa")]
+    values = here["js_distance"]
+    low, high = values.quantile([0.05, 0.95])
+    words = f"GPTQ 3-bit on SIQA mean {values.mean():.3f}, nine in ten between {low:.3f} and"
+    assert f"{words} {high:.3f}" in alt
+    assert any(np.allclose(line.get_xdata(), [low, high]) for line in axes.lines)
+    assert any(np.allclose(line.get_xdata(), values.mean()) for line in axes.lines)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(NAMES.values())
+    assert {"GPTQ 4-bit", "GPTQ 3-bit"} == {text.get_text() for text in fig.legends[0].get_texts()}
+
+
+def test_distance_by_size_says_the_numbers_it_draws(distances):
+    fig, alt = figures.distance_by_size(distances, names=NAMES)
+    here = distances[(distances["model"] == "GPTQ 4-bit") & (distances["benchmark"] == "piqa")]
+    means = here.groupby("parameters")["js_distance"].mean()
+    said = ", ".join(f"{mean:.3f} at {size / 1e6:,.0f} million" for size, mean in means.items())
+    assert f"GPTQ 4-bit on PIQA {said}" in alt
+    drawn = fig.get_axes()[0].containers[0].lines[0]
+    np.testing.assert_allclose(drawn.get_xdata(), [100, 500])
+    np.testing.assert_allclose(drawn.get_ydata(), means)
+
+
+def test_paired_groups_say_the_numbers_they_draw():
+    rng = np.random.default_rng(2)
+    rows = [
+        (model, seed, group, "piqa", f"{group}{i}", gain + rng.random())
+        for model, gain in (("plain", 0.0), ("weighted", 0.1))
+        for seed in (0, 1, 2)
+        for group in ("unsure", "sure")
+        for i in range(20)
+    ]
+    columns = ["model", "seed", "group", "benchmark", "item", "value"]
+    table = statistics.paired_by_group(
+        pd.DataFrame(rows, columns=columns), first="plain", second="weighted", value="value"
+    )
+    fig, alt = figures.paired_groups(table, first="plain", second="weighted", what="value")
+    left, right = fig.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["unsure", "sure"]
+    for row in table.to_dict("records"):
+        words = f"{row['group']} {row['mean_first']:.3f} and {row['mean_second']:.3f}, difference "
+        assert words + statistics.with_interval(row) in alt
+    drawn = [bar.lines[0].get_xdata()[0] for bar in right.containers]
+    np.testing.assert_allclose(drawn, table["difference"])
+    dots = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose(dots, table["by_seed"].tolist())
+
+
+def test_change_is_binned_by_the_second_look_where_there_is_one(items):
+    keys = ["benchmark", "item"]
+    full = items[items["model"] == "full"].set_index(keys)
+    again = full["confidence"][::-1].reset_index(drop=True).set_axis(full.index)
+    fig, alt = figures.change_against_confidence(
+        items, names=NAMES, bins=3, value="confidence", again=again.sample(frac=1, random_state=0)
+    )
+    assert "second look" in alt and "regression" not in alt
+    before, after = statistics.align(
+        items[items["benchmark"] == "piqa"], "something else", value="confidence"
+    )
+    order = np.argsort(again.loc["piqa"].loc[before.loc["piqa"].index].to_numpy())
+    means = [(after - before).to_numpy()[part].mean() for part in np.split(order, 3)]
+    np.testing.assert_allclose(fig.get_axes()[0].containers[1].lines[0].get_ydata(), means)
+    assert fig.get_axes()[0].get_ylabel() == "Change in confidence"

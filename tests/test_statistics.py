@@ -435,3 +435,51 @@ def test_a_slope_that_is_there_is_found():
 def test_a_slope_that_cannot_be_is_one_sentence(lists, words):
     with pytest.raises(InputError, match=words):
         statistics.change_slope(*lists)
+
+
+def by_seed(shift):
+    rng = np.random.default_rng(4)
+    rows = [
+        (model, seed, group, "piqa", f"{group}{i}", base + (model == "b") * (shift + 0.1 * seed))
+        for group in ("unsure", "sure")
+        for i, base in enumerate(rng.random(12))
+        for model in ("a", "b")
+        for seed in (0, 1, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "seed", "group", "benchmark", "item", "value"])
+    return table.assign(value=table["value"] + rng.normal(scale=0.01, size=len(table)))
+
+
+def test_paired_by_group_averages_seeds_and_shows_them():
+    table = by_seed(-0.3)
+    found = statistics.paired_by_group(table, first="a", second="b", value="value")
+    assert found["group"].tolist() == ["unsure", "sure"]
+    means = table.groupby(["group", "model", "item"])["value"].mean()
+    for row in found.to_dict("records"):
+        here = means[row["group"]]
+        test = stats.ttest_rel(here["b"], here["a"])
+        assert row["difference"] == pytest.approx((here["b"] - here["a"]).mean())
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(test.confidence_interval()))
+        np.testing.assert_allclose(row["by_seed"], [-0.3, -0.2, -0.1], atol=0.02)
+        seeds = DescrStatsW(row["by_seed"]).tconfint_mean()
+        assert (row["seeds_low"], row["seeds_high"]) == pytest.approx(seeds)
+    np.testing.assert_allclose(found["p_holm"], statistics.holm(found["p"]))
+    one = statistics.paired_by_group(
+        table[table["seed"] == 1], first="a", second="b", value="value"
+    )
+    assert one["seeds_low"].isna().all() and one["n"].tolist() == [12, 12]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        ({"model": "b"}, "needs the models"),
+        ({"model": "b", "seed": 2}, "same items under the same seeds"),
+        ({"model": "b", "item": "sure3"}, "same items under the same seeds"),
+    ],
+)
+def test_paired_by_group_refuses_what_is_not_paired(left_out, words):
+    table = by_seed(0.0)
+    gone = np.logical_and.reduce([table[name] == value for name, value in left_out.items()])
+    with pytest.raises(InputError, match=words):
+        statistics.paired_by_group(table[~gone], first="a", second="b", value="value")

@@ -247,15 +247,18 @@ def change_against_confidence(
     items: pd.DataFrame,
     *,
     full: str = "full",
+    value: str = "p_true",
+    again: pd.Series | None = None,
     bins: int = 5,
     names: Mapping[str, str] | None = None,
 ):
-    """Change in p of the right answer against the full model's own confidence.
+    """Change in `value` against the full model's confidence.
 
     Mean change with its 95% t interval in equal-count bins of the full model's confidence, whose
     mean stands under each bin, a panel per benchmark. Items chosen for an extreme value drift back
-    by themselves (regression to the mean), so a slope alone is not an effect of compression. Bins
-    of one item are left out. `names` maps benchmarks to printed titles. Raises InputError as
+    by themselves (regression to the mean), so a slope alone is not an effect of compression:
+    `again`, a second look at that confidence indexed by (benchmark, item), makes the bins instead.
+    Bins of one item are left out. `names` maps benchmarks to printed titles. Raises InputError as
     `statistics.align` does.
     """
     from matplotlib import pyplot
@@ -264,6 +267,7 @@ def change_against_confidence(
     benchmarks, models = _order(items, full)
     compressed = others(items, full)
     look = looks(models)
+    what = MEASURES.get(value, value)
     columns = min(2, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     fig, grid = pyplot.subplots(
@@ -272,7 +276,8 @@ def change_against_confidence(
     own = items[items["model"] == full].set_index(["benchmark", "item"])["confidence"]
     points = []
     for model in compressed:
-        before, after = align(items, model, full=full)
+        before, after = align(items, model, full=full, value=value)
+        own = own.loc[before.index] if again is None else again.loc[before.index]
         for benchmark in benchmarks:
             x, a, b = own.loc[benchmark], before.loc[benchmark], after.loc[benchmark]
             where = equal_count_bins(x, bins)
@@ -304,9 +309,10 @@ def change_against_confidence(
         axes.grid(False, axis="x")
         axes.set_title(_title(benchmarks[place], names))
         if place + columns >= len(benchmarks):
-            axes.set_xlabel(f"Confidence of {full}\n(mean of each bin)")
+            look_at = "mean of each bin" if again is None else "second look, mean of each bin"
+            axes.set_xlabel(f"Confidence of {full}\n({look_at})")
         if place % columns == 0:
-            axes.set_ylabel("Change in probability\nof the right answer")
+            axes.set_ylabel(f"Change in {what}".replace(" of the right", "\nof the right"))
     fig.get_layout_engine().set(hspace=0.08)
     _legend(fig)
 
@@ -320,11 +326,16 @@ def change_against_confidence(
             for end in ends
         )
         words.append(f"{model} between {low} and {high}")
+    caution = (
+        "Items picked for an extreme value drift back by themselves (regression to the mean), so a "
+        "slope alone is not an effect of compression."
+        if again is None
+        else "The bins come from a second look at the same items, so that none is picked for its "
+        "noise."
+    )
     alt = (
-        f"Mean change in the probability of the right answer, with 95% intervals, in {bins} "
-        f"equal-count bins of the confidence of the model {full}: {'; '.join(words)}. Items picked "
-        "for an extreme value drift back by themselves (regression to the mean), so a slope alone "
-        "is not an effect of compression."
+        f"Mean change in {'the ' * (value == 'p_true')}{what}, with 95% intervals, in {bins} "
+        f"equal-count bins of the confidence of the model {full}: {'; '.join(words)}. {caution}"
     )
     return fig, alt
 
@@ -525,6 +536,126 @@ def _wilson(hits, counts):
     low, high = proportion_confint(hits, counts, method="wilson")
     share = hits / counts
     return np.minimum(low, share), np.maximum(high, share)
+
+
+def distances(
+    table: pd.DataFrame, *, what: str = "options", names: Mapping[str, str] | None = None
+):
+    """Jensen–Shannon distances from the full model: their spread and their mean, by benchmark.
+
+    table: `model, benchmark, js_distance`, a row an item or a token. A thin line goes from the 5th
+    to the 95th percentile, a thick one covers the middle half, the marker is the mean.
+    what: over what the distributions are. `names` maps benchmarks to printed titles.
+    """
+    from matplotlib import pyplot
+
+    style()
+    benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
+    look = looks(models)
+    step = 0.8 / len(models)
+    fig, axes = pyplot.subplots(figsize=(WIDTH, 1.2 + len(benchmarks) * (0.25 + 0.2 * len(models))))
+    words = []
+    for row, benchmark in enumerate(benchmarks):
+        for place, model in enumerate(models):
+            here = (table["benchmark"] == benchmark) & (table["model"] == model)
+            values = table.loc[here, "js_distance"]
+            low, first, third, high = values.quantile([0.05, 0.25, 0.75, 0.95])
+            y = row + (place - (len(models) - 1) / 2) * step
+            colour, marker = look[model]
+            axes.plot([low, high], [y, y], color=colour, lw=1)
+            axes.plot([first, third], [y, y], color=colour, lw=4, alpha=0.5, solid_capstyle="butt")
+            label = None if row else model
+            axes.plot(values.mean(), y, color=colour, marker=marker, ls="", label=label)
+            words.append(
+                f"{model} on {_title(benchmark, names)} mean {values.mean():.3f}, nine in ten "
+                f"between {low:.3f} and {high:.3f}"
+            )
+    axes.set_yticks(range(len(benchmarks)), [_title(b, names) for b in benchmarks])
+    axes.set_ylim(len(benchmarks) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(f"Jensen–Shannon distance from full, over {what}")
+    _legend(fig)
+    return fig, f"Jensen–Shannon distance from the full model, over {what}: {'; '.join(words)}."
+
+
+def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = None):
+    """Mean Jensen–Shannon distance from each full model against its size, a panel per benchmark.
+
+    table: `model` (the recipe's label), `parameters` (of the full model), `benchmark`, `item`,
+    `js_distance`. Means with their 95% t intervals over items. `names` maps benchmarks to titles.
+    """
+    from matplotlib import pyplot
+
+    style()
+    benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
+    look = looks(models)
+    columns = min(2, len(benchmarks))
+    rows = -(-len(benchmarks) // columns)
+    fig, grid = pyplot.subplots(
+        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True, sharey=True
+    )
+    words = []
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(benchmarks):
+            axes.set_visible(False)
+            continue
+        here = table[table["benchmark"] == benchmarks[place]]
+        for model in models:
+            by_size = here[here["model"] == model].groupby("parameters")["js_distance"]
+            found = [(size / 1e6, *mean_interval(values)) for size, values in by_size]
+            sizes, *numbers = np.array(found).T
+            _series(axes, sizes, numbers, look[model], label=None if place else model)
+            said = ", ".join(f"{mean:.3f} at {size:,.0f} million" for size, mean, *_ in found)
+            words.append(f"{model} on {_title(benchmarks[place], names)} {said}")
+        axes.set_xscale("log")
+        axes.set_title(_title(benchmarks[place], names))
+        if place + columns >= len(benchmarks):
+            axes.set_xlabel("Parameters (million)")
+        if place % columns == 0:
+            axes.set_ylabel("Mean distance\nfrom full")
+    _legend(fig)
+    return fig, f"Mean Jensen–Shannon distance by model size: {'; '.join(words)} parameters."
+
+
+def paired_groups(table: pd.DataFrame, *, first: str, second: str, what: str):
+    """Means of two models in groups of items (left), and their paired difference (right).
+
+    table: that of `statistics.paired_by_group`. Bars are 95% intervals over items, each item's
+    values averaged over seeds; hollow dots are the differences of single seeds. what: the measure.
+    """
+    from matplotlib import pyplot
+
+    style()
+    look = looks([first, second])
+    fig, (left, right) = pyplot.subplots(1, 2, sharey=True, figsize=(WIDTH, 1.4 + 0.5 * len(table)))
+    words = []
+    for y, row in enumerate(table.to_dict("records")):
+        for model, at, aside in (
+            (first, row["mean_first"], -0.1),
+            (second, row["mean_second"], 0.1),
+        ):
+            colour, marker = look[model]
+            label = None if y else model
+            left.plot(at, y + aside, color=colour, marker=marker, ls="", label=label)
+        numbers = row["difference"], row["ci_low"], row["ci_high"]
+        _interval(right, numbers, y, look[second])
+        dots = row["by_seed"]
+        right.plot(dots, [y + 0.2] * len(dots), "o", color=look[second][0], mfc="none", ms=4)
+        words.append(
+            f"{row['group']} {row['mean_first']:.3f} and {row['mean_second']:.3f}, difference "
+            f"{with_interval(row)}"
+        )
+    right.axvline(0, color="0.4", lw=1)
+    left.set_yticks(range(len(table)), table["group"])
+    left.set_ylim(len(table) - 0.5, -0.5)
+    for axes in (left, right):
+        axes.grid(False, axis="y")
+        axes.locator_params(axis="x", nbins=4)
+    left.set_xlabel(f"Mean {what}")
+    right.set_xlabel("Difference (paired)")
+    _legend(fig)
+    return fig, f"Mean {what} of {first} and of {second}, by group: {'; '.join(words)}."
 
 
 def _order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:

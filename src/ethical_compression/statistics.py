@@ -432,6 +432,41 @@ def paired_table(
     return table
 
 
+def paired_by_group(
+    table: pd.DataFrame, *, first: str, second: str, value: str, level: float = 0.95
+) -> pd.DataFrame:
+    """`paired_test` of model `second` against `first` within groups of items, over several seeds.
+
+    table: a row for each `model`, `seed`, `benchmark` and `item`, with its `group` and `value`. An
+    item's values are averaged over seeds, then paired: the interval is over items, *these* seeds
+    given. Returns a row a group: `group`, `n`, `mean_first`, `mean_second`, `difference`, `ci_low`,
+    `ci_high`, `d_z`, `p`, `p_holm` (over the groups), `by_seed` (the difference of each seed) and
+    `seeds_low`, `seeds_high`, Student's interval over seeds (NaN for a single one).
+    Raises InputError where a seed, item or model is missing for another, and as `paired_test`.
+    """
+    wide = table.pivot(index=["group", "benchmark", "item"], columns=["model", "seed"])[value]
+    if not {first, second} <= set(wide.columns.get_level_values("model")):
+        raise InputError(f"The table needs the models {first!r} and {second!r}.")
+    both = wide[first], wide[second]
+    if list(both[0].columns) != list(both[1].columns) or wide.isna().any(axis=None):
+        raise InputError(f"{first!r} and {second!r} need the same items under the same seeds.")
+    rows = []
+    for group in table["group"].unique():
+        sides = [side.loc[group] for side in both]
+        test = paired_test(*(side.mean(axis=1) for side in sides), level=level)
+        by_seed = (sides[1] - sides[0]).mean().tolist()
+        among = mean_interval(by_seed, level=level)[1:] if len(by_seed) > 1 else (math.nan,) * 2
+        rows.append(
+            {"group": group, "n": test.n}
+            | {"mean_first": test.mean_before, "mean_second": test.mean_after}
+            | {name: getattr(test, name) for name in ("difference", "ci_low", "ci_high", "d_z")}
+            | {"p": test.p, "by_seed": by_seed, "seeds_low": among[0], "seeds_high": among[1]}
+        )
+    found = pd.DataFrame(rows)
+    found.insert(found.columns.get_loc("p") + 1, "p_holm", holm(found["p"]))
+    return found
+
+
 def sentence(
     row: Mapping,
     *,
