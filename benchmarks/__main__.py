@@ -50,6 +50,7 @@ def main(arguments=None):
         "--peer-python", default=sys.executable, help="interpreter of an environment with lm-eval"
     )
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="of lm-eval")
+    parser.add_argument("--bits", type=int, nargs="+", default=[4, 3], help="of GPTQ")
     options = parser.parse_args(arguments)
     rows = TASKS[options.task](options)
 

@@ -27,15 +27,15 @@ LAYERS = [(4096, 4096), (14336, 4096)]  # out, in
 
 
 def operations(model, tokens: torch.Tensor) -> int:
-    """What GPTQ cannot save: each block's weights twice over the tokens (before and after it is
-    quantized), half of every Hessian, which is symmetric, its inverse factor, and the updates."""
+    """What GPTQ cannot save: each block's weights over the tokens, half of every Hessian, which is
+    symmetric, its inverse factor, and the updates."""
     count = 0
     few = [tokens[:1, :4].to(model.device)]
     for _, block, calls in stream_blocks(model, few):
         layers, found = linear_layers(block), gptq.hessians(block, calls)
         for layer in layers.values():
             out, width = weight_of(layer).shape
-            count += 2 * 2 * tokens.numel() * out * width + out * width**2
+            count += 2 * tokens.numel() * out * width + out * width**2
         for hessian in {id(h): h for h in found.values()}.values():
             width = len(hessian.matrix)
             count += tokens.numel() * width**2 + 2 * width**3 // 3
@@ -96,7 +96,7 @@ def speed(options) -> list[dict]:
             "test": text.load(name, "held_out", source=source),
         }
         full = run(Path(__file__), job | {"bits": None})["perplexity"]
-        for bits in (4, 3):
+        for bits in options.bits:
             ours, peer = [], []
             for turn in range(options.repeats):
                 left = str(Path(place, f"peer-{bits}-{turn}"))

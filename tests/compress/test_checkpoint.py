@@ -1,4 +1,4 @@
-"""Quantized weights on disk: bit for bit in the store, and in the format that others read."""
+"""Quantized models in the format that others write and read."""
 
 import errno
 import json
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES
 
 from ethical_compression import models
-from ethical_compression.compress import checkpoint, gptq
-from ethical_compression.compress.blocks import weight_of
+from ethical_compression.compress import checkpoint, gptq, store
 from ethical_compression.compress.integer import BITS, pack, round_to_nearest, unpack
 from ethical_compression.errors import InputError
 
@@ -38,7 +37,7 @@ def tokenizer():
 
 def same(one, other):
     assert one.bits == other.bits
-    for part in checkpoint.PARTS:
+    for part in ("codes", "scale", "zero", "group"):
         ours, theirs = getattr(one, part), getattr(other, part)
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), part
 
@@ -58,26 +57,6 @@ def test_a_column_is_one_stream_of_bits(bits, blocks, columns, seed):
         expected = [(stream >> (32 * i)) & 0xFFFFFFFF for i in range(len(words))]
         assert [int(w) & 0xFFFFFFFF for w in words[:, column]] == expected
     assert torch.equal(unpack(words, bits), values)
-
-
-# --- The store ------------------------------------------------------------------------------------
-
-
-def test_the_store_gives_back_what_it_was_given(tmp_path):
-    _, weights = quantized(activation_order=True)
-    checkpoint.write(tmp_path / "kept", weights, {"why": "a test"})
-    read = checkpoint.read(tmp_path / "kept")
-    assert list(read) == list(weights)
-    for name in weights:
-        same(read[name], weights[name])
-    assert checkpoint.notes(tmp_path / "kept")["why"] == "a test"
-    assert checkpoint.read(tmp_path / "nowhere") is None
-
-
-def test_weights_of_another_model_are_refused():
-    _, weights = quantized("opt")
-    with pytest.raises(InputError, match="LlamaForCausalLM lacks"):
-        checkpoint.put(tiny_model("llama"), weights)
 
 
 # --- AutoGPTQ's format ----------------------------------------------------------------------------
@@ -224,7 +203,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, n
     with pytest.raises(InputError, match="The disk is full"):
         checkpoint.save_gptq(tmp_path / "model", model, None, weights)
     with pytest.raises(InputError, match="The disk is full"):
-        checkpoint.write(tmp_path / "kept", weights, {})
+        store.write(tmp_path / "kept", weights, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,13 +240,3 @@ def test_a_checkpoint_that_is_damaged_or_foreign_is_refused_in_words(tmp_path):
     assert checkpoint.gptq_settings(plain) is None
     with pytest.raises(InputError, match="has no GPTQ checkpoint"):
         checkpoint.load_gptq(plain)
-
-
-def test_weights_put_into_a_model_are_those_that_were_saved(tmp_path):
-    model, weights = quantized("gpt2")
-    fresh = tiny_model("gpt2")
-    checkpoint.put(fresh, weights)
-    modules = dict(fresh.named_modules())
-    assert all(torch.equal(weight_of(modules[n]), w.dequantize()) for n, w in weights.items())
-    with torch.no_grad():
-        assert torch.equal(fresh(INPUTS[0]).logits, model(INPUTS[0]).logits)

@@ -1,6 +1,7 @@
 """GPTQ against its own mathematics, in float64 and on tiny models of every family."""
 
 import itertools
+import threading
 from contextlib import nullcontext
 
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
+from ethical_compression.compress.blocks import (
+    first_calls,
+    linear_layers,
+    run_block,
+    run_in_step,
+    shared_inputs,
+    stream_blocks,
+    transformer_blocks,
+    weight_of,
+)
 from ethical_compression.compress.integer import (
     encode,
     fit_grid,
@@ -259,8 +269,6 @@ def test_layers_with_one_input_share_one_hessian_and_blocks_see_compressed_input
     model = tiny_model("llama")
     inputs = list(torch.randint(3, 200, (4, 16)).split(2))
     calls = {}
-    from ethical_compression.compress.blocks import stream_blocks
-
     for index, block, states in stream_blocks(model, inputs):
         found = gptq.hessians(block, states)
         if index == 0:
@@ -275,6 +283,44 @@ def test_layers_with_one_input_share_one_hessian_and_blocks_see_compressed_input
     # With every linear of the first block at zero, only the residual stream reaches the second.
     embedded = model.get_input_embeddings()(inputs[0])
     assert torch.allclose(calls[1][0][0], embedded)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_layer_is_fed_by_quantized_ones_as_if_the_block_ran_anew_for_it(family):
+    found = gptq.quantize_model(tiny_model(family), calibration(), bits=3, group_size=16)
+    model = tiny_model(family)
+    names = {module: name for name, module in model.named_modules()}
+    solved = 0
+    for _, block, calls in stream_blocks(model, calibration()):
+        layers = linear_layers(block)
+        for group in shared_inputs(block, calls[0]):
+            hessian = gptq.hessians(block, calls)[group[0]].matrix
+            for name in group:
+                own, _ = gptq.solve(weight_of(layers[name]), hessian, bits=3, group_size=16)
+                weight_of(layers[name]).copy_(own.dequantize())
+                assert torch.equal(found[names[layers[name]]].codes, own.codes)
+                solved += 1
+    assert solved == len(found)
+
+
+def test_calls_in_step_give_what_the_block_gives_and_end_with_the_first_error():
+    block = transformer_blocks(tiny_model("llama"))[0]
+    calls = first_calls(tiny_model("llama"), calibration())
+    seen, threads = [], threading.active_count()
+    settle = {block.mlp.down_proj: seen.append, torch.nn.Linear(1, 1): seen.append}
+    outputs = run_in_step(block, calls, settle)
+    assert [sorted(inputs) for inputs in seen] == [[0, 1, 2]]
+    assert all(torch.equal(run_block(block, c), o) for c, o in zip(calls, outputs, strict=True))
+
+    def refuse(inputs):
+        raise InputError("not this one")
+
+    with pytest.raises(InputError, match="not this one"):
+        run_in_step(block, calls, {block.self_attn.o_proj: refuse, block.mlp.down_proj: print})
+    broken = [calls[0], (calls[1][0][..., :-1], calls[1][1]), calls[2]]
+    with pytest.raises(RuntimeError, match="size"):
+        run_in_step(block, broken, {block.self_attn.o_proj: refuse})
+    assert threading.active_count() == threads
 
 
 def calibration(seed=0):

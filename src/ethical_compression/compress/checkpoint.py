@@ -1,15 +1,13 @@
-"""Quantized weights on disk: written whole or not at all, read back bit for bit.
+"""Quantized models in the format of AutoGPTQ, which other libraries write and read.
 
-`write` and `read` keep codes in the store, a byte each. `save_gptq` and `load_gptq` speak the
-format of AutoGPTQ, which other libraries write and read: a folder of `save_pretrained` in which a
-linear layer's weight is replaced by four tensors. `qweight` are the codes, packed into int32 words
-along the inputs; `qzeros` the zero points, packed along the outputs; `scales` are float16 (groups,
-out); and `g_idx` is each input's group.
+A folder of `save_pretrained` in which a linear layer's weight is replaced by four tensors.
+`qweight` are the codes, packed into int32 words along the inputs; `qzeros` the zero points, packed
+along the outputs; `scales` are float16 (groups, out); and `g_idx` is each input's group. Written
+whole or not at all, read back bit for bit. What this package keeps for itself is in `store`.
 """
 
 import errno
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,69 +20,10 @@ from ethical_compression.compress.blocks import weight_of
 from ethical_compression.compress.integer import BITS, QuantizedWeight, column_groups, pack, unpack
 from ethical_compression.errors import InputError
 
-PARTS = ("codes", "scale", "zero", "group")
 FORMATS = ("gptq", "gptq_v2")
 PACKED = ("qweight", "qzeros", "scales", "g_idx")
 # One in each field of a word: what turns stored zero points into those that are meant.
 ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
-
-
-def write(folder: Path, weights: dict[str, QuantizedWeight], notes: dict[str, Any]) -> None:
-    """Keep quantized weights in `folder`: `weights.safetensors`, and `notes.json` about them."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        f"{layer}.{part}": getattr(weight, part).contiguous()
-        for layer, weight in weights.items()
-        for part in PARTS
-    }
-    bits = {layer: weight.bits for layer, weight in weights.items()}
-    with results.whole_or_nothing(folder, folder=True) as place, full_disk_is_an_oserror():
-        save_file(tensors, place / "weights.safetensors")
-        digest = results.sha256_of(place / "weights.safetensors")
-        text = json.dumps({"sha256": digest, "bits": bits, **notes}, indent=1)
-        (place / "notes.json").write_text(text, encoding="utf-8")
-
-
-def read(folder: Path) -> dict[str, QuantizedWeight] | None:
-    """The quantized weights that `write` kept, or None where there are none to be trusted."""
-    from safetensors.torch import load_file
-
-    if not folder.exists():
-        return None
-    try:
-        bits = notes(folder)["bits"]
-    except (OSError, ValueError, KeyError):
-        bits = None
-    file = folder / "weights.safetensors"
-    if bits is None or not file.exists() or notes(folder)["sha256"] != results.sha256_of(file):
-        print(f"The stored model {folder.name} is damaged; it is made again.", file=sys.stderr)
-        return None
-    tensors = load_file(file)
-    return {
-        layer: QuantizedWeight(*(tensors[f"{layer}.{part}"] for part in PARTS), bits=width)
-        for layer, width in bits.items()
-    }
-
-
-def notes(folder: Path) -> dict[str, Any]:
-    """What was noted beside the weights: inputs, error of each layer, checksum."""
-    return json.loads((folder / "notes.json").read_text(encoding="utf-8"))
-
-
-def put(model: torch.nn.Module, weights: dict[str, QuantizedWeight]) -> None:
-    """Give the model the dequantised values of `weights`, in place."""
-    modules = dict(model.named_modules())
-    for layer, weight in weights.items():
-        if layer not in modules:
-            raise InputError(
-                f"The checkpoint has a layer {layer!r}, which {type(model).__name__} lacks: load "
-                "it into the model it was made from."
-            )
-        weight_of(modules[layer]).copy_(weight.dequantize())
-
-
-# --- The format of AutoGPTQ -----------------------------------------------------------------------
 
 
 def save_gptq(
@@ -171,7 +110,7 @@ def _settings(weights: Mapping[str, QuantizedWeight]) -> dict[str, Any]:
         # Readers look at g_idx only where this is said; groups of unequal size need it too.
         "desc_act": not plain,
         "static_groups": False,
-        "true_sequential": False,
+        "true_sequential": True,
         "lm_head": False,
         "pack_dtype": "int32",
         "meta": {"quantizer": [f"ethical-compression:{results.version('ethical-compression')}"]},

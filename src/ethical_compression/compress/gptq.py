@@ -7,18 +7,22 @@ objective is needed: `add_to_hessian` gathers it, `solve` uses it; both are pure
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from ethical_compression.compress import checkpoint
+from ethical_compression.compress import store
 from ethical_compression.compress.blocks import (
     Reached,
+    first_calls,
     linear_layers,
+    next_calls,
     run_block,
-    stream_blocks,
+    run_in_step,
+    shared_inputs,
     transformer_blocks,
     weight_of,
 )
@@ -195,42 +199,34 @@ def hessians(
     calls: Sequence[tuple],
     token_weights: Sequence[torch.Tensor] | None = None,
 ) -> dict[str, Hessian]:
-    """Hessian of each linear layer of a block over recorded calls (`blocks.stream_blocks`).
+    """Hessian of each linear layer of a block over recorded calls (`blocks.first_calls`).
 
-    Layers fed with the same tensor (queries, keys and values, say) share one Hessian. Once the
-    layers' order is known, a call ends where the last of them begins: only inputs are wanted.
+    Layers fed with the same tensor (queries, keys and values, say) share one Hessian. A call ends
+    where the last of them begins: only inputs are wanted.
     token_weights: of each call, (batch, length); see `add_to_hessian`.
     """
-    layers = linear_layers(block)
-    owner: dict[str, str] = {}
+    layers, groups = linear_layers(block), shared_inputs(block, calls[0])
     found: dict[str, Hessian] = {}
-    seen: list[tuple[torch.Tensor, str]] = []
-    weights = last = None
+    weights = None
 
     def watch(name):
         def hook(_, args):
-            if name not in owner:
-                owner[name] = next((n for tensor, n in seen if tensor is args[0]), name)
-                seen.append((args[0], owner[name]))
-            if owner[name] == name:
-                found[name] = add_to_hessian(found.get(name), args[0], weights)
-            if name == last:
+            found[name] = add_to_hessian(found.get(name), args[0], weights)
+            if name == groups[-1][0]:
                 raise Reached
 
         return hook
 
-    handles = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    hooks = [layers[name].register_forward_pre_hook(watch(name)) for name, *_ in groups]
     try:
         for index, call in enumerate(calls):
             weights = token_weights[index] if token_weights else None
             with suppress(Reached):
                 run_block(block, call)
-            seen.clear()
-            last = next(reversed(owner), None)
     finally:
-        for handle in handles:
-            handle.remove()
-    return {name: found[owner[name]] for name in layers if name in owner}
+        for hook in hooks:
+            hook.remove()
+    return {name: found[names[0]] for names in groups if names[0] in found for name in names}
 
 
 def quantize_model(
@@ -243,8 +239,10 @@ def quantize_model(
     progress: str | None = None,
     **settings,
 ) -> dict[str, QuantizedWeight]:
-    """Quantize every linear layer of every block in place, block after block.
+    """Quantize every linear layer of every block in place, in the order in which they compute.
 
+    Each is fed by all those before it as they are then, quantized, also within its block: what
+    AutoGPTQ calls `true_sequential`, its default, and here one pass through each block.
     inputs: calibration token ids, each (batch, length). settings: those of `solve`.
     token_weights: how much each token counts, shaped as `inputs`; equally where left out.
     note(name, error) is told each layer's relative output error ‖(Ŵ−W)X‖²/‖WX‖².
@@ -258,19 +256,22 @@ def quantize_model(
     check_settings(settings["bits"], settings.get("group_size", 128))
     names = {module: name for name, module in model.named_modules()}
     quantized: dict[str, QuantizedWeight] = {}
-    blocks = transformer_blocks(model)
+    blocks, calls = transformer_blocks(model), first_calls(model, inputs)
     bar = tqdm(total=len(blocks), unit="block", desc=progress, disable=progress is None)
-    for index, block, calls in stream_blocks(model, inputs):
+    for index, block in enumerate(blocks):
         part = parts / f"block-{index:03}" if parts else None
-        done = checkpoint.read(part) if part else None
-        if done is None:
-            errors = {}
-            done = _quantize_block(block, calls, token_weights, names, errors, settings)
+        kept = store.read(part) if part else None
+        if kept is None:
+            done, errors = {}, {}
+            settle = _settle_block(block, calls, token_weights, names, done, errors, settings)
+            outputs = run_in_step(block, calls, settle)
             if part:
-                checkpoint.write(part, done, {"output_error": errors})
+                store.write(part, done, {"output_error": errors})
         else:
-            errors = checkpoint.notes(part)["output_error"]
-            checkpoint.put(model, done)
+            done, errors = kept[0], kept[1]["output_error"]
+            store.put(model, done)
+            outputs = [run_block(block, call) for call in calls]
+        calls = next_calls(calls, outputs)
         quantized |= done
         for name, error in errors.items():
             if note:
@@ -280,47 +281,54 @@ def quantize_model(
     return quantized
 
 
-def _quantize_block(block, calls, token_weights, names, errors, settings):
-    """Solve a block's layers in place; those with one input as one stack, since the factor of
-    their Hessian and every step of the loop over columns are the same for all."""
+def _settle_block(block, calls, token_weights, names, done, errors, settings):
+    """What `run_in_step` does where each input of a block is known: solve the layers it feeds, as
+    one stack, since the factor of their Hessian and every step over columns are the same for all.
+    """
     layers = linear_layers(block)
-    _check_room(layers)
-    together: dict[int, list[str]] = {}
-    found = hessians(block, calls, token_weights)
-    for name, hessian in found.items():
-        together.setdefault(id(hessian), []).append(name)
-    done = {}
-    for group in together.values():
-        hessian = found[group[0]].matrix
-        weights = [weight_of(layers[name]) for name in group]
+    _check_room(layers, calls)
+
+    def solve_together(group, inputs):
+        hessian = None
+        for index, states in sorted(inputs.items()):
+            weights = token_weights[index] if token_weights else None
+            hessian = add_to_hessian(hessian, states, weights)
+        matrix, weights = hessian.matrix, [weight_of(layers[name]) for name in group]
         try:
-            stack, _ = solve(torch.cat(weights), hessian, **settings)
+            stack, _ = solve(torch.cat(weights), matrix, **settings)
         except InputError as error:
             raise InputError(f"{names[layers[group[0]]]}: {error}") from error
         for name, weight, own in zip(
             group, weights, split_rows(stack, [len(weight) for weight in weights]), strict=True
         ):
             restored, full_name = own.dequantize(), names[layers[name]]
-            errors[full_name] = output_error(weight, restored, hessian)
+            errors[full_name] = output_error(weight, restored, matrix)
             weight.copy_(restored)
             done[full_name] = own
-    return done
+
+    groups = shared_inputs(block, calls[0])
+    return {layers[group[0]]: partial(solve_together, group) for group in groups}
 
 
-def _check_room(layers: dict[str, torch.nn.Module]) -> None:
-    """Raise InputError where a block's Hessians and one solve would not fit in free memory."""
+def _check_room(layers: dict[str, torch.nn.Module], calls: Sequence[tuple]) -> None:
+    """Raise InputError where a solve and what the calls hold would not fit in free memory."""
     shapes = {name: weight_of(layer).shape for name, layer in layers.items()}
     device = next(iter(layers.values())).weight.device
     name = max(shapes, key=lambda name: shapes[name][1])
     widths = [columns for _, columns in shapes.values()]
-    # A Hessian for each layer at most; three more square matrices and four of the weight's size
-    # while the widest is solved.
-    needed = 4 * (sum(w * w for w in widths) + 3 * max(widths) ** 2 + 4 * shapes[name].numel())
+    # Four square matrices and four of the weight's size while the widest is solved; of every call
+    # its input, its output, what is added to it, and what the widest layer is fed with.
+    held = sum(
+        states.nbytes // states.shape[-1] * (3 * states.shape[-1] + max(widths))
+        for states, _ in calls
+    )
+    needed = 4 * (4 * max(widths) ** 2 + 4 * shapes[name].numel()) + held
     free = free_memory(device)
     if needed > free:
         raise InputError(
             f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
-            f"{free / 2**30:.1f} GiB are free on {device}: use a machine or a GPU with more memory."
+            f"{free / 2**30:.1f} GiB are free on {device}: use a machine or a GPU with more memory, "
+            "or fewer or shorter calibration windows."
         )
 
 

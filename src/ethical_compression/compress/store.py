@@ -9,20 +9,32 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ethical_compression import results
 from ethical_compression.compress import checkpoint
-from ethical_compression.compress.awq import ScaledWeight
 from ethical_compression.compress.blocks import weight_of
-from ethical_compression.compress.integer import QuantizedWeight
-from ethical_compression.compress.sparsity import SparseWeight
 from ethical_compression.errors import InputError
 
-KINDS = {kind.__name__: kind for kind in (QuantizedWeight, ScaledWeight, SparseWeight)}
-Weight = QuantizedWeight | SparseWeight
+
+class Weight(Protocol):
+    """A layer's weight in few numbers."""
+
+    def dequantize(self) -> torch.Tensor:
+        """The weight that they stand for, float32 (out, in)."""
+        ...
+
+
+def kinds() -> dict[str, type]:
+    """The compressed weights that are read back, by name."""
+    # Here, since the modules that make them keep their work by this one.
+    from ethical_compression.compress.awq import ScaledWeight
+    from ethical_compression.compress.integer import QuantizedWeight
+    from ethical_compression.compress.sparsity import SparseWeight
+
+    return {kind.__name__: kind for kind in (QuantizedWeight, ScaledWeight, SparseWeight)}
 
 
 def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any]) -> None:
@@ -65,9 +77,9 @@ def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
         print(f"The stored model {folder.name} is damaged; it is made again.", file=sys.stderr)
         return None
     tensors = load_file(file)
-    weights = {}
+    weights, known = {}, kinds()
     for layer, plain in notes.pop("weights").items():
-        kind = KINDS[plain.pop("kind")]
+        kind = known[plain.pop("kind")]
         names = [field.name for field in dataclasses.fields(kind) if field.name not in plain]
         weights[layer] = kind(**plain, **{name: tensors[f"{layer}.{name}"] for name in names})
     return weights, notes
