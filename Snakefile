@@ -2,6 +2,10 @@
 
     snakemake --cores 2 --config profile=laptop
 
+A model by another GPTQ library, in AutoGPTQ's format, from that library's own environment:
+
+    snakemake --cores 2 _build/checkpoints/gptqmodel/smollm2-135m-4bit
+
 On a cluster the same file fans out: `snakemake --executor slurm --jobs 20 --config profile=paper`.
 """
 
@@ -51,3 +55,25 @@ rule chapter:
     threads: 2
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON} -m ethical_compression run {input.notebook} --profile {PROFILE} --output {output}"
+
+
+rule peer:
+    output:
+        ".peers/{quantizer}/.done",
+    shell:
+        "make {output}"
+
+
+# The recipe's other settings are its defaults, or those of `--config recipe=FILE`.
+rule checkpoint:
+    input:
+        ".peers/{quantizer}/.done",
+        package=PACKAGE,
+    output:
+        directory("_build/checkpoints/{quantizer}/{model}-{bits,[0-9]+}bit"),
+    params:
+        recipe=f"--recipe {config['recipe']}" if "recipe" in config else "",
+    threads: 2
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m ethical_compression compress {wildcards.model} {params.recipe}"
+        " -p method gptq -p quantizer {wildcards.quantizer} -p bits {wildcards.bits} --output {output}"

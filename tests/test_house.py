@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import build  # noqa: E402
 
+from ethical_compression.compress import peers  # noqa: E402
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -107,6 +109,7 @@ def test_peers_get_our_torch_first_and_nothing_from_our_environment(peer):
     assert f"pytorch={torch}" in conda["dependencies"]
     script = ROOT / "environments" / f"{peer}.post-deploy.sh"
     assert f"torch=={torch}" in script.read_text()
+    assert f" {peer}=={peers.VERSIONS[peer]} " in script.read_text()
     command = ["make", "-n", "-B", f".peers/{peer}/.done", "TORCH_INDEX=INDEX"]
     dry = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert f"--no-deps torch=={torch} --index-url INDEX" in dry

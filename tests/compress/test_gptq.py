@@ -77,14 +77,25 @@ def test_solve_equals_brute_force(bits, group_size, symmetric):
     assert energy[0] == pytest.approx(energy[1], rel=0.02)
 
 
+def whole_groups_first(importance, size):
+    """The group with the largest first, and so within each; a short group stays last."""
+    columns = range(len(importance))
+    groups = [columns[start : start + size] for start in columns[::size]]
+    groups.sort(key=lambda group: (len(group) < size, -max(importance[i] for i in group)))
+    return torch.tensor([i for g in groups for i in sorted(g, key=lambda i: -importance[i])])
+
+
 @pytest.mark.parametrize(
-    ("activation_order", "static_groups"), [(True, False), (True, True), (False, True)]
+    ("activation_order", "static_groups"),
+    [(True, False), (True, True), (False, True), ("groups", False), ("groups", True)],
 )
 @pytest.mark.parametrize("group_size", [16, 20, 48])
 def test_orders_and_group_schemes_equal_brute_force(activation_order, static_groups, group_size):
     weight, inputs = layer(5)
     hessian = gptq.add_to_hessian(None, inputs).matrix.double()
     order = hessian.diagonal().argsort(descending=True) if activation_order else None
+    if activation_order == "groups":
+        order = whole_groups_first(hessian.diagonal().tolist(), group_size)
     expected = brute_force(weight, hessian, 3, group_size, False, 0.01, order, static_groups)
     quantized, _ = gptq.solve(
         weight,
@@ -97,7 +108,7 @@ def test_orders_and_group_schemes_equal_brute_force(activation_order, static_gro
     )
     same = (quantized.dequantize() - expected).abs() < 1e-4
     assert same.float().mean() > 0.97
-    if static_groups:
+    if static_groups or activation_order == "groups":
         assert torch.equal(quantized.group, torch.arange(48, dtype=torch.int32) // group_size)
 
 
@@ -139,7 +150,7 @@ def test_stacked_layers_get_the_codes_that_each_would_get_alone():
     st.sampled_from([2, 3, 4, 8]),
     st.sampled_from([-1, 7, 16, 64]),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from([False, True, "groups"]),
     st.booleans(),
 )
 def test_loss_is_the_output_error_it_says(

@@ -13,10 +13,10 @@ import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
 
-from ethical_compression import models
-from ethical_compression.compress import checkpoint, gptq
+from ethical_compression import models, results
+from ethical_compression.compress import checkpoint, gptq, peers, recipe
+from ethical_compression.compress.recipe import Recipe
 
-PEERS = Path(os.environ.get("ETHICAL_COMPRESSION_PEERS", Path(__file__).parents[2] / ".peers"))
 CASES = [
     {"bits": 4, "group_size": 128, "sym": True},
     {"bits": 3, "group_size": 128, "sym": False},
@@ -26,6 +26,8 @@ CASES = [
     {"bits": 4, "group_size": 64, "sym": True, "block": 64},
     {"bits": 4, "group_size": 128, "sym": True, "desc_act": True},
     {"bits": 4, "group_size": 64, "sym": True, "desc_act": True, "static_groups": True},
+    # Its default: whole groups in the order of their activations.
+    {"bits": 4, "group_size": 128, "sym": True, "act_group_aware": True},
 ]
 CHECKPOINTS = {
     "llama-4": ("llama", {"bits": 4, "group_size": 32}),
@@ -84,7 +86,7 @@ def folder(tmp_path_factory):
 
 
 def run(peer, folder):
-    python = PEERS / peer / "bin" / "python"
+    python = peers.home() / peer / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{peer} is not installed: `make peers` builds its environment")
     script = Path(__file__).parent / "peers" / f"run_{peer.replace('-', '_')}.py"
@@ -128,7 +130,7 @@ def test_codes_agree_with_gptqmodel(gptqmodel, number):
         bits=case["bits"],
         group_size=case["group_size"],
         symmetric=case["sym"],
-        activation_order=case.get("desc_act", False),
+        activation_order=case.get("desc_act") or ("groups" if "act_group_aware" in case else False),
         static_groups=case.get("static_groups", False),
         scale_dtype="float32",
     )
@@ -161,3 +163,23 @@ def test_a_checkpoint_made_by_gptqmodel_computes_the_same_here(gptqmodel):
         plain = tiny_model("llama")(load_file(gptqmodel / "tokens.safetensors")["seen"]).logits
     assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
     assert (plain - theirs).norm() > 1e-2 * theirs.norm()
+
+
+def test_a_recipe_by_gptqmodel_is_its_codes_and_is_read_back(tmp_path, monkeypatch):
+    if not (peers.home() / "gptqmodel" / "bin" / "python").exists():
+        pytest.skip("gptqmodel is not installed: `make peers` builds its environment")
+    (tmp_path / "models").symlink_to(results.cache_dir() / "models")
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+    settings = {"bits": 4, "group_size": 32, "samples": 8, "length": 64}
+    settings |= {"activation_order": "groups"}
+    theirs = Recipe("gptq", quantizer="gptqmodel", **settings)
+    loaded, rows, found = recipe.load_with_report(theirs, "tiny-random-llama")
+    _, _, ours = recipe.load_with_report(Recipe("gptq", **settings), "tiny-random-llama")
+    same = [(found[name].codes == ours[name].codes).float().mean() for name in ours]
+    assert set(found) == set(ours) and torch.stack(same).mean() > 0.9
+    assert all(0 < row["weight_error"] < 0.05 for row in rows)
+    monkeypatch.setenv("ETHICAL_COMPRESSION_PEERS", str(tmp_path / "nowhere"))
+    again = recipe.load(theirs, "tiny-random-llama")
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.equal(loaded.model(ids).logits, again.model(ids).logits)

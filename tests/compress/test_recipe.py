@@ -226,3 +226,37 @@ def test_a_model_loaded_twice_scores_the_same(recipe, tmp_path, monkeypatch):
     assert set(scores["model"]) == {recipe.label}
     assert scores["logprob"].notna().all()
     assert (scores["logprob"] != full["logprob"]).any()
+
+
+# --- Whose GPTQ -----------------------------------------------------------------------------------
+
+PEER = {"bits": 4, "group_size": 32, "samples": 2, "length": 48}
+
+
+def test_auto_gptq_says_that_it_only_loads_here():
+    with pytest.raises(InputError, match=r"auto-gptq quantizes on CUDA only.*only load"):
+        recipes.load(Recipe("gptq", quantizer="auto-gptq", **PEER), "tiny-random-llama")
+    with pytest.raises(InputError, match="quantizer 'gtpqmodel'"):
+        Recipe("gptq", quantizer="gtpqmodel", **PEER)
+    with pytest.raises(InputError, match="activation order of 'rows'"):
+        Recipe("gptq", activation_order="rows", **PEER)
+
+
+@pytest.mark.parametrize("words", ["", "ValueError: no such grid"])
+def test_a_peer_that_is_missing_or_fails_leaves_nothing(tmp_path, monkeypatch, words):
+    recipe = Recipe("gptq", quantizer="gptqmodel", **PEER)
+    models_there = results.cache_dir() / "models"
+    store_here = tmp_path / "store"
+    store_here.mkdir()
+    (store_here / "models").symlink_to(models_there)
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_here))
+    monkeypatch.setenv("ETHICAL_COMPRESSION_PEERS", str(tmp_path / "peers"))
+    python = tmp_path / "peers" / "gptqmodel" / "bin" / "python"
+    if words:
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\nmkdir made\necho 'Traceback …\n{words}' >&2\nexit 1\n")
+        python.chmod(0o755)
+    expected = f"stopped without a checkpoint: {words}" if words else "run `make peers`"
+    with pytest.raises(InputError, match=expected):
+        recipes.load(recipe, "tiny-random-llama")
+    assert [path.name for path in store_here.iterdir()] == ["models"]

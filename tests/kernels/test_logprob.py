@@ -1,15 +1,8 @@
 """Every implementation against float64; Triton on the GPU, or interpreted where there is none."""
 
-import importlib.util
-import os
-
+import numpy as np
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton compiles anything
-
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import distance
@@ -17,30 +10,21 @@ from scipy.spatial import distance
 from ethical_compression.kernels import logprob as kernels
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-IMPLS = [
-    "torch",
-    pytest.param(
-        "triton",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("triton") is None, reason="Triton is not installed"
-        ),
-    ),
-]
 SHAPES = [(1, 1, 1), (3, 5, 7), (16, 32, 16), (40, 65, 33)]  # positions, V, D
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, on −inf
 
 
-@pytest.fixture(params=IMPLS)
-def impl(request, monkeypatch):
+@pytest.fixture
+def impl(impl, monkeypatch):
     monkeypatch.setattr(
         kernels, "GRADIENT_CELLS", {"cpu": 600, "cuda": 600}
     )  # several blocks in the backward pass
     from ethical_compression.kernels import blocks_torch
 
     monkeypatch.setattr(blocks_torch, "spans", small_spans)
-    return request.param
+    return impl
 
 
 def small_spans(hidden, weight):

@@ -121,7 +121,8 @@ def shared_inputs(block: nn.Module, call: tuple[torch.Tensor, dict]) -> list[lis
         for hook in hooks:
             hook.remove()
     groups = [names for _, names in seen]
-    return groups + [[name] for name in layers if name not in sum(groups, [])]
+    reached = {name for names in groups for name in names}
+    return groups + [[name] for name in layers if name not in reached]
 
 
 def run_in_step(

@@ -72,12 +72,19 @@ def save_gptq(
         config = json.loads((place / "config.json").read_text(encoding="utf-8"))
         config["quantization_config"] = settings
         config["architectures"] = [type(model).__name__]
-        # transformers 4, with which AutoGPTQ works, knows these by their older names and places.
-        config["torch_dtype"] = config["dtype"] = str(model.dtype).removeprefix("torch.")
-        if "rope_theta" in (config.get("rope_parameters") or {}):
-            config["rope_theta"] = config["rope_parameters"]["rope_theta"]
+        config = with_older_names(config, model.dtype)
         for file, content in (("config.json", config), ("quantize_config.json", settings)):
             (place / file).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def with_older_names(config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """A model's `config.json` that transformers 4, with which AutoGPTQ works, understands as well:
+    some settings also by their older names and in their older places."""
+    config = dict(config)
+    config["torch_dtype"] = config["dtype"] = str(dtype).removeprefix("torch.")
+    if "rope_theta" in (config.get("rope_parameters") or {}):
+        config["rope_theta"] = config["rope_parameters"]["rope_theta"]
+    return config
 
 
 def _settings(weights: Mapping[str, QuantizedWeight]) -> dict[str, Any]:

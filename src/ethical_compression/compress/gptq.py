@@ -95,6 +95,15 @@ def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
     )
 
 
+def check_order(activation_order: bool | str) -> None:
+    """Raise InputError for an order of columns that `solve` does not know."""
+    if activation_order not in (False, True, "groups"):
+        raise InputError(
+            f"An activation order of {activation_order!r} is not known: give true (columns), "
+            "'groups' or false."
+        )
+
+
 def solve(
     weight: torch.Tensor,
     hessian: torch.Tensor,
@@ -104,7 +113,7 @@ def solve(
     symmetric: bool = True,
     scale_dtype: str = "float16",
     damping: float = 0.01,
-    activation_order: bool = False,
+    activation_order: bool | str = False,
     static_groups: bool = False,
     block: int = 128,
     impl: str = "auto",
@@ -115,12 +124,15 @@ def solve(
     group_size: input columns that share a scale; −1 is a whole row, and a last group may be short.
     activation_order: columns of large Hessian diagonal first; groups then follow that order, or,
     with static_groups, are those of the plain order, their grids fitted before any column moves.
+    "groups" keeps groups whole: that of the largest diagonal first, and so within each (Gafni et
+    al. 2025; GPTQModel's `act_group_aware`, its default); a short last group stays last.
     block: columns whose errors reach the rest of the weight together. impl: `column_solve`'s.
     Returns the quantized weight and the loss of each row, float32 (out,): Σ (w − q)²/(2·U_ii²),
     which is what rounding adds to ‖(Ŵ−W)X‖²/n (plus the damping's share), GPTQ eq. 2.
     Raises InputError for NaN or infinite input, and for a Hessian that stays singular.
     """
     check_settings(bits, group_size, scale_dtype)
+    check_order(activation_order)
     columns = weight.shape[1]
     if hessian.shape != (columns, columns):
         raise InputError(
@@ -144,22 +156,29 @@ def solve(
     scale, zero = w.new_empty(2, -(-columns // size), w.shape[1])
 
     def fit(start):
-        index = start // size
+        index = int(group[start])
         scale[index], zero[index] = fit_grid(
             w[start : start + size].T, bits, symmetric, scale_dtype
         )
 
     order = torch.arange(columns, device=w.device)
-    if activation_order:
-        order = matrix.diagonal().argsort(descending=True, stable=True)
-    back = order.argsort()
     starts = range(0, columns, size)
     if static_groups:
         for start in starts:
             fit(start)
-        group, starts = group[order], range(0)
+        starts = range(0)
     if activation_order:
+        importance = matrix.diagonal()
+        order = importance.argsort(descending=True, stable=True)
+        if activation_order == "groups":
+            whole = importance[: columns // size * size].view(-1, size).amax(1)
+            rank = torch.arange(len(scale), device=w.device)
+            rank[whole.argsort(descending=True, stable=True)] = rank[: len(whole)].clone()
+            order = order[rank[group[order]].argsort(stable=True)]
+        if static_groups or activation_order == "groups":
+            group = group[order]
         w, matrix = w[order], matrix[order][:, order]
+    back = order.argsort()
     upper = inverse_factor(matrix, damping)
 
     # A block holds whole groups, and a group's grid sees every earlier correction. (AutoGPTQ and
@@ -327,8 +346,8 @@ def _check_room(layers: dict[str, torch.nn.Module], calls: Sequence[tuple]) -> N
     if needed > free:
         raise InputError(
             f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
-            f"{free / 2**30:.1f} GiB are free on {device}: use a machine or a GPU with more memory, "
-            "or fewer or shorter calibration windows."
+            f"{free / 2**30:.1f} GiB are free on {device}: use fewer or shorter calibration windows, "
+            "or a machine or a GPU with more memory."
         )
 
 

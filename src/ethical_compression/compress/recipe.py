@@ -6,6 +6,7 @@ line (`python -m ethical_compression compress`).
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from ethical_compression.compress import (
     gptq,
     integer,
     layers,
+    peers,
     sparsity,
     store,
     weighting,
@@ -41,7 +43,10 @@ TEXT = ("calibration", "source", "samples", "length", "seed")
 METHODS = {
     "none": (),
     "rtn": GRID,
-    "gptq": (*GRID, "damping", "activation_order", "static_groups", "weighting", *TEXT),
+    "gptq": (
+        *(*GRID, "damping", "activation_order", "static_groups", "weighting", "quantizer"),
+        *TEXT,
+    ),
     "awq": (*GRID, *TEXT),
     "int8": (),
     "nf4": (),
@@ -68,7 +73,8 @@ class Recipe:
     bits, group_size, symmetric: the integer grid (`integer`); group_size −1 is one scale a row.
     damping: added to the Hessian's diagonal, as a share of its mean; activation_order,
     static_groups: those of `gptq.solve`; weighting: what a calibration token counts by
-    (`weighting`): "none", each the same, or "entropy", the full model's uncertainty.
+    (`weighting`): "none", each the same, or "entropy", the full model's uncertainty; quantizer:
+    whose GPTQ, "native" (ours), "gptqmodel" or "auto-gptq" (`peers`).
     sparsity: share of zeros, or a pattern "N:M"; comparison: "row" or "layer" (`sparsity`), by
     default as in the method's paper.
     remove: how many layers go, or their indices from 0; position: which, where it is a number:
@@ -82,9 +88,10 @@ class Recipe:
     group_size: int = 128
     symmetric: bool = True
     damping: float = 0.01
-    activation_order: bool = False
+    activation_order: bool | str = False
     static_groups: bool = False
     weighting: str = "none"
+    quantizer: str = "native"
     sparsity: float | str = 0.5
     comparison: str | None = None
     remove: int | tuple[int, ...] = 1
@@ -119,6 +126,13 @@ class Recipe:
             )
         if "weighting" in used:
             known("weighting", self.weighting, weighting.WEIGHTINGS)
+            known("quantizer", self.quantizer, peers.QUANTIZERS)
+            gptq.check_order(self.activation_order)
+            if self.weighting != "none" and self.quantizer != "native":
+                raise InputError(
+                    f"{self.quantizer} lets all tokens count alike: weigh them by the quantizer "
+                    "native."
+                )
         if "position" in used:
             known("position of layers", self.position, layers.POSITIONS)
         if "samples" in used and min(self.samples, self.length) < 1:
@@ -173,6 +187,8 @@ class Recipe:
             return f"without {self.remove} {which} layer{'s' * (self.remove != 1)}"
         used = self.settings()
         name = NAMES[self.method]
+        if "quantizer" in used and self.quantizer != "native":
+            name = f"{name} ({self.quantizer})"
         if "bits" in used:
             plain = f"{name} {self.bits}-bit"
             by_entropy = "weighting" in used and self.weighting == "entropy"
@@ -307,6 +323,8 @@ def apply(
     import pandas as pd
 
     title = recipe.label if progress else None
+    if recipe.method == "gptq" and recipe.quantizer != "native":
+        raise InputError(f"{recipe.quantizer} takes a model by name: use recipe.load.")
     if recipe.reads_text and not inputs:
         raise InputError(f"{recipe.label} needs calibration inputs: see calibration_inputs.")
     weights: dict[str, store.Weight] = {}
@@ -451,10 +469,17 @@ def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **opt
     elif recipe.method != "none":
         kept = store.read(folder := stored(recipe, loaded.source["fingerprint"], **options))
         if kept is None:
+            if recipe.method == "gptq":
+                peers.check(recipe.quantizer, options.get("device", "cpu"))
             windows = calibration_inputs(recipe, loaded.model, loaded.tokenizer)
             parts = folder.with_name(f"{folder.name}-parts")
-            weights, report = apply(recipe, loaded.model, windows, progress=progress, parts=parts)
-            rows = report.to_dict("records")
+            if recipe.method == "gptq" and recipe.quantizer != "native":
+                weights, rows = _by_peer(recipe, loaded, windows)
+            else:
+                weights, report = apply(
+                    recipe, loaded.model, windows, progress=progress, parts=parts
+                )
+                rows = report.to_dict("records")
             store.write(folder, weights, {"recipe": recipe.inputs(), "layers": rows})
             shutil.rmtree(parts, ignore_errors=True)
         else:
@@ -464,6 +489,26 @@ def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **opt
             store.put(loaded.model, weights)
     source = loaded.source | {"recipe": recipe.inputs()}
     return loaded._replace(source=source), rows, weights
+
+
+def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
+    """What another library makes of a model, put into it: (weights, rows of a report)."""
+    settings = {
+        name: getattr(recipe, name)
+        for name in (*GRID, "damping", "activation_order", "static_groups")
+    }
+    results.cache_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=results.cache_dir()) as place:
+        weights = peers.quantize(
+            recipe.quantizer, loaded.model, loaded.tokenizer, windows, Path(place), **settings
+        )
+    modules, rows = dict(loaded.model.named_modules()), []
+    for layer, kept in weights.items():
+        full = weight_of(modules[layer]).float()
+        error = (kept.dequantize().to(full) - full).square().sum() / full.square().sum()
+        rows.append({"layer": layer, "weight_error": float(error)})
+    store.put(loaded.model, weights)
+    return weights, rows
 
 
 def stored(recipe: Recipe, fingerprint: str, **options):

@@ -29,7 +29,7 @@ for number, case in enumerate(json.loads((folder / "cases.json").read_text())):
     layer = torch.nn.Linear(*reversed(problem["weight"].shape), bias=False)
     layer.weight.data = problem["weight"].clone()
     block = case.pop("block")
-    solver = GPTQ(layer, QuantizeConfig(act_group_aware=False, damp_percent=0.01, **case))
+    solver = GPTQ(layer, QuantizeConfig(damp_percent=0.01, **{"act_group_aware": False} | case))
     solver.quantizer.configure(perchannel=True)
     solver.add_batch(problem["inputs"][None], None)
     weight, scale, zero, group = solver.quantize(blocksize=block)[:4]
