@@ -346,8 +346,8 @@ def _check_room(layers: dict[str, torch.nn.Module], calls: Sequence[tuple]) -> N
     if needed > free:
         raise InputError(
             f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
-            f"{free / 2**30:.1f} GiB are free on {device}: use fewer or shorter calibration windows, "
-            "or a machine or a GPU with more memory."
+            f"{free / 2**30:.1f} GiB are free on {device}: use fewer or shorter calibration "
+            "windows, or a machine or a GPU with more memory."
         )
 
 
