@@ -238,6 +238,8 @@ def test_auto_gptq_says_that_it_only_loads_here():
         recipes.load(Recipe("gptq", quantizer="auto-gptq", **PEER), "tiny-random-llama")
     with pytest.raises(InputError, match="quantizer 'gtpqmodel'"):
         Recipe("gptq", quantizer="gtpqmodel", **PEER)
+    with pytest.raises(InputError, match="lets all tokens count alike"):
+        Recipe("gptq", quantizer="gptqmodel", weighting="entropy", **PEER)
     with pytest.raises(InputError, match="activation order of 'rows'"):
         Recipe("gptq", activation_order="rows", **PEER)
 
