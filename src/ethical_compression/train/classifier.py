@@ -328,10 +328,75 @@ def predictions(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
+def explanations(
+    runs: Sequence[Run],
+    data: Data,
+    training: Training = Training(),
+    *,
+    explainers: Sequence[str] = ("attention", "gradient × input", "random"),
+    limit: int | None = None,
+    progress: bool = True,
+):
+    """How plausible and how faithful every run's explanations are: a row a run, explainer and post.
+
+    On the test posts that have a rationale, the first `limit` of them. explainers: names in
+    `score.rationales.EXPLAINERS`. Columns: those that tell a run in `predictions` (`model` to
+    `seed`), `explainer`, `id`, and then those of `rationales.plausibility` and
+    `rationales.faithfulness`. Stored run by run, as the predictions are; a run whose predictions
+    were asked for just before need not be trained again. InputError where no post has a rationale.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    posts = [post for post in data.test if post.rationale][:limit]
+    if not posts:
+        raise InputError("No test post has a rationale to compare explanations with.")
+    how = {"explainers": list(explainers), "explained": [post.id for post in posts]}
+    parts = []
+    for run in tqdm(runs, unit="run", desc="explanations", disable=not progress):
+        run = canonical(run)
+        parts.append(
+            results.table(
+                "explanations",
+                inputs(run, data, training) | how,
+                lambda run=run: _explained(
+                    run, trained(run, data, training), posts, explainers, training.max_length
+                ),
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: int):
+    import pandas as pd
+
+    from ethical_compression.score import rationales
+
+    model, tokenizer = loaded.model, loaded.tokenizer
+    words, marked = [post.tokens for post in posts], [post.rationale for post in posts]
+    parts = []
+    for name in explainers:
+        known("explainer", name, rationales.EXPLAINERS)
+        explain = rationales.EXPLAINERS[name]
+        importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
+        plausible = rationales.plausibility(importance, marked)
+        faithful = rationales.faithfulness(
+            model, tokenizer, words, importance, max_length=max_length
+        )
+        both = plausible.drop(columns="note").join(faithful.drop(columns=["post", "words"]))
+        both.insert(0, "explainer", name)
+        both.insert(1, "id", [post.id for post in posts])
+        parts.append(both)
+    table = pd.concat(parts, ignore_index=True)
+    for place, (column, value) in enumerate(described(run, model).items()):
+        table.insert(place, column, value)
+    return table
+
+
 def canonical(run: Run) -> Run:
     """The run, with what makes no difference set to its default."""
-    if run.depth is None:
-        run = replace(run, position="upper")
+    if run.depth in (None, encoders.depth_of(run.model)):
+        run = replace(run, depth=None, position="upper")
     if run.supervision == "none" or not run.strength:
         run = replace(run, supervision="none", strength=0.0)
     return run
@@ -350,19 +415,9 @@ def rows(run: Run, data: Data, training: Training, loaded, *, method: str = "lay
     p = probabilities(loaded.model, loaded.tokenizer, data.test, max_length=training.max_length)
     gold = np.array([post.label for post in data.test])
     toxic = [data.labels.index(label) for label in data.toxic]
-    total, kept, nonzero = size(run, loaded.model)
-    whole = run.depth is None and method == "layers"
     return pd.DataFrame(
         {
-            "model": run.model,
-            "depth": kept,
-            "layers": total,
-            "position": "none" if whole or method != "layers" else run.position,
-            "method": "full" if whole else method,
-            "parameters": nonzero,
-            "supervision": run.supervision,
-            "strength": run.strength,
-            "seed": run.seed,
+            **described(run, loaded.model, method),
             "id": [post.id for post in data.test],
             "gold": gold,
             "toxic": np.isin(gold, toxic),
@@ -372,10 +427,20 @@ def rows(run: Run, data: Data, training: Training, loaded, *, method: str = "lay
     )
 
 
-def size(run: Run, model) -> tuple[int, int, int]:
-    """(layers that the encoder had, layers kept, parameters of the blocks that are not zero)."""
+def described(run: Run, model, method: str = "layers") -> dict[str, Any]:
+    """The columns that tell a run in `predictions`; method: what was done, if not to layers."""
     from ethical_compression.compress.blocks import transformer_blocks
 
-    blocks = transformer_blocks(model)
-    nonzero = sum(int(weight.count_nonzero()) for weight in blocks.parameters())
-    return encoders.depth_of(run.model), len(blocks), nonzero
+    blocks, layers = transformer_blocks(model), encoders.depth_of(run.model)
+    removed = method == "layers" and len(blocks) < layers
+    return {
+        "model": run.model,
+        "depth": len(blocks) if method == "layers" else run.depth,
+        "layers": layers,
+        "position": run.position if removed else "none",
+        "method": method if removed or method != "layers" else "full",
+        "parameters": sum(int(weight.count_nonzero()) for weight in blocks.parameters()),
+        "supervision": run.supervision,
+        "strength": run.strength,
+        "seed": run.seed,
+    }

@@ -1,0 +1,93 @@
+"""Unstructured pruning of trained classifiers, down to the size that layer removal leaves.
+
+Layers go before fine-tuning, weights after it: magnitude and Wanda zero weights of the trained full
+classifier. At one size, the two ways can be set beside each other.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ethical_compression import results
+from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+from ethical_compression.compress.recipe import Recipe, apply
+from ethical_compression.errors import InputError
+from ethical_compression.train import classifier
+from ethical_compression.train.classifier import Data, Run, Training
+
+METHODS = ("magnitude", "wanda")
+# Training posts that Wanda sees.
+SAMPLES = 64
+
+
+def sparsity_for(model, depth: int) -> float:
+    """Share of the blocks' linear weights to zero, to leave as many parameters as `depth` layers.
+
+    Slightly more than the share of layers that go: biases and norms stay. Raises InputError where
+    the linear weights do not suffice, and for a depth that the model does not have.
+    """
+    blocks = transformer_blocks(model)
+    if not 1 <= depth <= len(blocks):
+        raise InputError(f"{depth} layers cannot be matched: this model has {len(blocks)}.")
+    gone = sum(weight.numel() for block in blocks[depth:] for weight in block.parameters())
+    linear = sum(one.weight.numel() for block in blocks for one in linear_layers(block).values())
+    if gone >= linear:
+        raise InputError(
+            f"The size of {depth} layers cannot be reached by zeros in linear layers alone."
+        )
+    return gone / linear
+
+
+def prune(model, tokenizer, data: Data, training: Training, *, method: str, depth: int) -> None:
+    """Zero weights of `model` in place until its blocks are as small as `depth` of them.
+
+    method: one of `METHODS`, with the comparisons of the methods' papers (`compress.recipe`).
+    """
+    inputs = []
+    if method == "wanda":
+        rows = classifier.encoded(data.train[:SAMPLES], tokenizer, training.max_length)
+        inputs = [
+            classifier.collated([row], tokenizer.pad_token_id)["input_ids"].to(model.device)
+            for row in rows
+        ]
+    apply(Recipe(method, sparsity=sparsity_for(model, depth)), model, inputs)
+
+
+def predictions(
+    runs: Sequence[Run],
+    data: Data,
+    training: Training,
+    *,
+    methods: Sequence[str] = METHODS,
+    progress: bool = True,
+):
+    """`classifier.predictions` of the full classifier of every run, pruned to the run's depth.
+
+    The same columns; `depth` is the number of layers whose size is matched. Stored by run and
+    method; classifiers are trained at most once for runs that follow each other with one seed.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    parts = []
+    for run in tqdm(runs, unit="run", desc="pruned", disable=not progress):
+        for method in methods:
+            full = classifier.canonical(replace(run, depth=None))
+            inputs = classifier.inputs(full, data, training)
+            parts.append(
+                results.table(
+                    "pruned",
+                    inputs | {"method": method, "size": run.depth, "samples": SAMPLES},
+                    lambda run=run, full=full, method=method: _pruned_rows(
+                        run, full, data, training, method
+                    ),
+                )
+            )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _pruned_rows(run: Run, full: Run, data: Data, training: Training, method: str):
+    loaded = classifier.trained(full, data, training)
+    loaded = loaded._replace(model=copy.deepcopy(loaded.model))
+    prune(loaded.model, loaded.tokenizer, data, training, method=method, depth=run.depth)
+    return classifier.rows(replace(full, depth=run.depth), data, training, loaded, method=method)
