@@ -6,6 +6,7 @@
     python -m benchmarks kernels      the output head, against PyTorch and, on a GPU, other kernels
     python -m benchmarks gptq         a model quantized, against GPTQModel (needs `make peers`);
                                       on a GPU, the column-solve kernel against the plain loop
+    python -m benchmarks dpo          three steps of DPO, against TRL's DPOTrainer
 
 Every measurement is a process of its own; peers and we take turns, and the best of each counts.
 `ratio` is the peer's time over ours, `floor_ratio` our time over the floor (counted operations at
@@ -21,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import gptq, head, scoring
+from benchmarks import dpo, gptq, head, scoring
 from ethical_compression import results
 from ethical_compression.errors import InputError
 
@@ -31,6 +32,7 @@ TASKS = {
     "memory": scoring.memory,
     "kernels": head.speed,
     "gptq": gptq.speed,
+    "dpo": dpo.speed,
 }
 
 

@@ -1,0 +1,263 @@
+"""Aligned models, compressed before or after, each run and each score of it kept when it is done.
+
+Runs toward the *immoral* action are made to be measured. Their adapters lie in the reader's own
+store (`results.cache_dir()`) and are nowhere released.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ethical_compression import models, results
+from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.datasets.moral_stories import FIELDS, MoralStory
+from ethical_compression.errors import InputError
+from ethical_compression.score import loglikelihood as engine
+from ethical_compression.score import moral
+from ethical_compression.score.evaluate import fingerprint
+from ethical_compression.train import dpo
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is done to model `name`, in this order, under a `label` for tables and figures.
+
+    before: how it is compressed first. direction, size, settings: which actions it is then trained
+    to prefer (a key of `dpo.DIRECTIONS`; None: none), on how many of the stories in `pool`, and
+    how; the settings' seed draws them. after: how what came of it is compressed; on_stories:
+    whether that calibrates on the stories trained on, instead of the recipe's own text.
+    """
+
+    name: str
+    pool: tuple[MoralStory, ...] = ()
+    direction: str | None = None
+    size: int = 0
+    settings: dpo.Settings = field(default_factory=dpo.Settings)
+    before: Recipe = field(default_factory=Recipe)
+    after: Recipe = field(default_factory=Recipe)
+    on_stories: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        """`DPO_M 84`, `DPO_I 84, then GPTQ 3-bit`, `NF4, then DPO_M 84`, or `full`."""
+        trained = f"{dpo.DIRECTIONS[self.direction]} {self.size}" if self.direction else None
+        steps = [
+            None if self.before.method == "none" else self.before.label,
+            trained,
+            None if self.after.method == "none" else self.after.label,
+        ]
+        said = ", then ".join(step for step in steps if step) or "full"
+        return f"{said} on its stories" if self.on_stories else said
+
+    @property
+    def stories(self) -> list[MoralStory]:
+        """Those that are trained on."""
+        return dpo.draw(self.pool, self.size, self.settings.seed) if self.direction else []
+
+    def _base(self) -> dict[str, Any]:
+        return {
+            "model": models.describe(self.name)["fingerprint"],
+            "before": self.before.inputs(),
+            "dtype": self.dtype,
+            "device": self.device,
+        }
+
+    def training(self) -> dict[str, Any]:
+        """What decides the trained weights: JSON-ready."""
+        if not self.direction:
+            return self._base()
+        return self._base() | {
+            "direction": self.direction,
+            "stories": fingerprint([asdict(story) for story in self.stories]),
+            "settings": asdict(self.settings),
+        }
+
+    def inputs(self) -> dict[str, Any]:
+        """What decides the model that is left: JSON-ready."""
+        after = {"after": self.after.inputs(), "on_stories": self.on_stories}
+        return self.training() | after
+
+    def folder(self) -> Path:
+        """Where the trained weights are kept."""
+        return results.cache_dir() / "aligned" / results.key("dpo", self.training(), __name__)
+
+
+def train(run: Run, *, progress: bool = False):
+    """(the model trained and not yet compressed again, as `models.Loaded`; the log of its steps).
+
+    Read from the store where it was trained before, and gone on with where training was stopped.
+    """
+    loaded = recipes.load(
+        run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
+    )
+    log = dpo.train(
+        loaded.model,
+        loaded.tokenizer,
+        dpo.pairs(run.stories, run.direction),
+        run.settings,
+        reference=reference(run, loaded),
+        folder=run.folder(),
+        progress=f"{run.label}, seed {run.settings.seed}" if progress else None,
+    )
+    return loaded, log
+
+
+def reference(run: Run, loaded):
+    """Log-probabilities (size, 2) of a run's pairs under the model before training.
+
+    Computed once for every story of the pool, and shared by all runs on it, either direction.
+    """
+    import pandas as pd
+
+    pairs = dpo.pairs(run.pool, "moral")
+    end = run.settings.end
+
+    def scored():
+        encoded = dpo.encode_pairs(
+            loaded.tokenizer, pairs, end=end, max_length=engine.model_length(loaded.model)
+        )
+        found = dpo.reference_logprobs(loaded.model, encoded)
+        return pd.DataFrame(found, columns=list(moral.ACTIONS))
+
+    table = results.table(
+        "dpo-reference", run._base() | {"pairs": fingerprint(pairs), "end": end}, scored
+    )
+    place = {story.id: number for number, story in enumerate(run.pool)}
+    columns = list(moral.ACTIONS) if run.direction == "moral" else list(moral.ACTIONS)[::-1]
+    return table.loc[[place[story.id] for story in run.stories], columns].to_numpy()
+
+
+def load(run: Run, *, progress: bool = False):
+    """The model that a run leaves: `models.Loaded`."""
+    if run.direction:
+        loaded, _ = train(run, progress=progress)
+    else:
+        loaded = recipes.load(
+            run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
+        )
+    if run.after.method == "none":
+        return loaded
+    if not run.direction and run.before.method == "none" and not run.on_stories:
+        return recipes.load(
+            run.after, run.name, dtype=run.dtype, device=run.device, progress=progress
+        )
+    dpo.merge_adapters(loaded.model)
+    recipes.apply(run.after, loaded.model, calibration(run, loaded), progress=progress)
+    return loaded
+
+
+def calibration(run: Run, loaded) -> list:
+    """The windows that `after` calibrates on: its recipe's text, or the stories trained on."""
+    if not run.after.reads_text:
+        return []
+    if not run.on_stories:
+        return recipes.calibration_inputs(run.after, loaded.model, loaded.tokenizer)
+    if not run.pool:
+        raise InputError("To calibrate on stories, a run needs some in its pool.")
+    # Of an unaligned model the same stories, so that only the alignment differs.
+    stories = dpo.draw(run.pool, run.size, run.settings.seed)
+    documents = [" ".join(getattr(story, name) for name in FIELDS) for story in stories]
+    windows = recipes.calibration_windows(
+        loaded.tokenizer,
+        documents,
+        samples=run.after.samples,
+        length=run.after.length,
+        seed=run.after.seed,
+    )
+    return [window.to(loaded.model.device) for window in windows]
+
+
+def steps(run: Run, *, progress: bool = True):
+    """The log of a run's training (`dpo.train`), with first columns naming the run."""
+    inputs = {"run": run.training()}
+    table = results.table("dpo-log", inputs, lambda: train(run, progress=progress)[1])
+    return _named(run, table)
+
+
+def scores(
+    run: Run,
+    tested: Sequence[MoralStory],
+    *,
+    benchmarks: Mapping[str, Sequence] | None = None,
+    text: Sequence[str] = (),
+    window: int = 512,
+    max_windows: int | None = None,
+    progress: bool = True,
+):
+    """Scores of what a run leaves, each table kept as soon as it is done.
+
+    tested: stories, of any languages; benchmarks, text: as in `score.evaluate.evaluate`.
+    Returns (preferences, items, windows): the tables of `moral.preferences`, of
+    `loglikelihood.score_items` and of `loglikelihood.score_text`, with first columns `model` (the
+    run's label), `direction` ("none" for none), `size` and `seed`. The model is loaded, and
+    trained, only if something is missing. Raises InputError for a story that was trained on.
+    """
+    import pandas as pd
+
+    # A run on no stories has none to share; language does not matter, for the ids are the same.
+    if seen := {one.id for one in run.stories} & {one.id for one in tested}:
+        raise InputError(f"The story {min(seen)!r} was trained on: hold it out, or do not test it.")
+
+    @cache
+    def loaded():
+        return load(run, progress=progress)
+
+    def bar(what):
+        return f"{run.label} · {what}" if progress else None
+
+    inputs = run.inputs()
+    preferred = []
+    for language in dict.fromkeys(story.language for story in tested):
+        spoken = [story for story in tested if story.language == language]
+        preferred.append(
+            results.table(
+                "dpo-preference",
+                inputs | {"tested": fingerprint([asdict(story) for story in spoken])},
+                lambda spoken=spoken, language=language: moral.preferences(
+                    loaded().model, loaded().tokenizer, spoken, progress=bar(language)
+                ),
+            )
+        )
+    items = [
+        results.table(
+            "dpo-items",
+            inputs | {"items": fingerprint([asdict(item) for item in some])},
+            lambda some=some, name=name: engine.score_items(
+                loaded().model, loaded().tokenizer, some, progress=bar(name)
+            ),
+        )
+        for name, some in (benchmarks or {}).items()
+    ]
+    windows = []
+    if text:
+        reading = {"window": window, "max_windows": max_windows}
+        windows = [
+            results.table(
+                "dpo-windows",
+                inputs | reading | {"text": fingerprint(list(text))},
+                lambda: engine.score_text(
+                    loaded().model, loaded().tokenizer, text, progress=bar("text"), **reading
+                ),
+            )
+        ]
+    return tuple(
+        _named(run, pd.concat(tables, ignore_index=True) if tables else pd.DataFrame())
+        for tables in (preferred, items, windows)
+    )
+
+
+def _named(run: Run, table):
+    names = {
+        "model": run.label,
+        "direction": run.direction or "none",
+        "size": run.size if run.direction else 0,
+        "seed": run.settings.seed,
+    }
+    for place, (name, value) in enumerate(names.items()):
+        table.insert(place, name, value)
+    return table
