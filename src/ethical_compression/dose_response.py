@@ -118,3 +118,49 @@ def _logistic(design: np.ndarray, turned: np.ndarray, weight: np.ndarray) -> np.
         if np.abs(step).max() < 1e-8:
             break
     return beta
+
+
+def against_base(verdicts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """What training, or anything else, did to the preference: a row a group, paired by story.
+
+    verdicts: tables of `score.moral.judged` stacked, with `direction`; rows of direction "none" are
+    the base that every other row of their language is compared with. by: columns that name a group,
+    `language` among them; a story's answers under several seeds are averaged first.
+    Columns: `by`, `n` (stories), `share` (moral action preferred), `margin` (mean of them), and of
+    the paired t-test of the margin: `difference`, `ci_low`, `ci_high`, `d_z`, `p` and `p_holm`,
+    Holm over all rows of the table.
+    """
+    from dataclasses import asdict
+
+    from ethical_compression.statistics import holm, paired_test
+
+    base = verdicts[verdicts["direction"] == "none"]
+    rows = []
+    for names, group in verdicts[verdicts["direction"] != "none"].groupby(by, sort=False):
+        named = dict(zip(by, names, strict=True))
+        before = base[base["language"] == named["language"]].groupby("story")["margin"].mean()
+        after = group.groupby("story")["margin"].mean()
+        if set(before.index) != set(after.index):
+            raise InputError("Some stories have no answer of the base: score both on the same.")
+        test = asdict(paired_test(before.loc[after.index], after))
+        kept = {name: test[name] for name in ("n", "difference", "ci_low", "ci_high", "d_z", "p")}
+        share = float(group["prefers_moral"].mean())
+        rows.append(named | {"share": share, "margin": float(after.mean())} | kept)
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def shift(verdicts: pd.DataFrame, aligned: str, base: str, direction: str) -> pd.Series:
+    """How far each story's margin lies from that of the `base` model, in the trained direction.
+
+    verdicts: tables of `score.moral.judged` stacked, one language. aligned, base: labels in its
+    column `model`. Positive where the model `aligned` leans more to the side of `direction`.
+    """
+    sides = []
+    for label in (aligned, base):
+        side = verdicts[verdicts["model"] == label]
+        if side.empty or side["story"].duplicated().any():
+            raise InputError(f"The table needs one answer a story of {label!r}.")
+        sides.append(side.set_index("story")["margin"])
+    after, before = sides
+    return (after - before.loc[after.index]) * (1 if direction == "moral" else -1)

@@ -898,3 +898,150 @@ def answers_in_both_orders(stories: pd.DataFrame, by: str = "label"):
     _legend(fig)
     alt = f"How both orders of a story's question were answered: {'; '.join(words)}."
     return fig, alt
+
+
+# The two directions of training, wherever they are shown.
+DIRECTION_LOOKS = {"moral": ("#0072B2", "o"), "immoral": ("#D55E00", "v"), "none": ("#000000", "s")}
+DIRECTION_NAMES = {"moral": "DPO_M", "immoral": "DPO_I", "none": "not trained"}
+
+
+def training_curves(logs: pd.DataFrame):
+    """Reward margin (left) and share of pairs rightly ordered (right), by step.
+
+    logs: tables of `train.dpo_runs.steps`, stacked; a line a run.
+    """
+    from matplotlib import pyplot
+
+    style()
+    fig, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 2.7))
+    words, named = [], set()
+    for (direction, size, seed), log in logs.groupby(["direction", "size", "seed"], sort=False):
+        colour, marker = DIRECTION_LOOKS[direction]
+        name = DIRECTION_NAMES[direction]
+        style_of = {"color": colour, "marker": marker, "ms": 3, "lw": 1}
+        for axes, column in ((left, "margin"), (right, "accuracy")):
+            axes.plot(log["step"], log[column], label=None if name in named else name, **style_of)
+        named.add(name)
+        words.append(
+            f"{name} on {size} pairs, seed {seed}: margin "
+            f"{signed(log['margin'].iloc[-1], 2)} after {len(log)} steps"
+        )
+    left.set_ylabel("Reward margin")
+    right.set_ylabel("Pairs rightly ordered")
+    right.set_ylim(-0.03, 1.03)
+    for axes in (left, right):
+        axes.set_xlabel("Step")
+        axes.locator_params(nbins=5)
+    _legend(fig)
+    return fig, f"Reward margin and accuracy of DPO by step. {'; '.join(words)}."
+
+
+def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | None = None):
+    """Preference of held-out stories against training pairs, a column a language.
+
+    verdicts: tables of `score.moral.judged`, stacked, with `direction`, `size` and `seed`; size 0
+    is the model before. Above: share of moral actions preferred; below: mean margin. Points are
+    means over stories and seeds, bands 95% t intervals over stories (each averaged over seeds),
+    hollow points single seeds. curves: direction -> `dose_response.DoseResponse`, drawn dashed in
+    the first column's upper panel.
+    """
+    from matplotlib import pyplot
+
+    style()
+    languages = verdicts["language"].unique().tolist()
+    fig, grid = pyplot.subplots(
+        2, len(languages), figsize=(WIDTH, 5.2), squeeze=False, sharex=True, sharey="row"
+    )
+    words = []
+    for column, language in enumerate(languages):
+        here = verdicts[verdicts["language"] == language]
+        base = here[here["size"] == 0]
+        for direction in [one for one in DIRECTION_LOOKS if one in set(here["direction"])]:
+            if direction == "none":
+                continue
+            colour, marker = DIRECTION_LOOKS[direction]
+            runs = pd.concat([base, here[here["direction"] == direction]])
+            for row, value in enumerate(("prefers_moral", "margin")):
+                axes = grid[row, column]
+                by_story = runs.groupby(["size", "story"])[value].mean()
+                points = [
+                    (np.log1p(size), *mean_interval(by_story.loc[size].astype(float)))
+                    for size in sorted(runs["size"].unique())
+                ]
+                x, mean, low, high = np.array(points).T
+                axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+                label = DIRECTION_NAMES[direction] if not (row or column) else None
+                axes.plot(x, mean, color=colour, marker=marker, lw=1, label=label)
+                single = runs[runs["size"] > 0].groupby(["size", "seed"])[value].mean()
+                axes.plot(
+                    np.log1p(single.index.get_level_values("size").to_numpy(float)),
+                    single.to_numpy(float),
+                    marker,
+                    color=colour,
+                    mfc="none",
+                    ms=4,
+                )
+                if row == 0:
+                    name = DIRECTION_NAMES[direction]
+                    said = ", ".join(
+                        f"{m:.2f} ({lo:.2f} to {hi:.2f}) at {np.expm1(at):.0f}"
+                        for at, m, lo, hi in points
+                    )
+                    words.append(f"{LANGUAGES.get(language, language)}, {name}: {said} pairs")
+            if curves and direction in curves and not column:
+                fitted = np.linspace(0, np.log1p(runs["size"].max()), 60)
+                turned = curves[direction].preference(np.expm1(fitted))
+                share = turned if direction == "moral" else 1 - turned
+                grid[0, 0].plot(fitted, share, color=colour, ls="--", lw=1)
+        grid[0, column].axhline(0.5, color="0.5", ls=":", lw=1)
+        grid[1, column].axhline(0, color="0.5", lw=1)
+        grid[0, column].set_title(f"Tested in {LANGUAGES.get(language, language)}")
+        sizes = sorted(here["size"].unique())
+        grid[1, column].set_xticks(np.log1p(np.array(sizes, float)), map(str, sizes))
+        grid[1, column].set_xlabel("Training pairs")
+        for axes in grid[:, column]:
+            axes.grid(False, axis="x")
+    grid[0, 0].set_ylabel("Share: moral\naction preferred")
+    grid[1, 0].set_ylabel("Margin of the moral\naction (nats a token)")
+    _legend(fig)
+    return fig, f"Share of held-out stories whose moral action is preferred. {'; '.join(words)}."
+
+
+def alignment_under_compression(table: pd.DataFrame):
+    """How much of a trained shift is left under each compression, a row each, a colour a direction.
+
+    table: `label`, `direction`, and `shift`, `shift_low`, `shift_high` (left), `difference`,
+    `ci_low`, `ci_high` (right: change against the uncompressed model's shift, paired by story).
+    """
+    from matplotlib import pyplot
+
+    style()
+    labels = table["label"].unique().tolist()
+    fig, (left, right) = pyplot.subplots(
+        1, 2, sharey=True, figsize=(WIDTH, 1.4 + 0.4 * len(labels))
+    )
+    words = []
+    directions = [one for one in DIRECTION_LOOKS if one in set(table["direction"])]
+    for place, direction in enumerate(directions):
+        aside = (place - (len(directions) - 1) / 2) * 0.3
+        look = DIRECTION_LOOKS[direction]
+        for number, row in enumerate(table[table["direction"] == direction].to_dict("records")):
+            y = labels.index(row["label"]) + aside
+            name = DIRECTION_NAMES[direction] if not number else None
+            _interval(left, (row["shift"], row["shift_low"], row["shift_high"]), y, look, name)
+            if not np.isnan(row["difference"]):
+                _interval(right, (row["difference"], row["ci_low"], row["ci_high"]), y, look)
+            words.append(f"{DIRECTION_NAMES[direction]}, {row['label']} {signed(row['shift'])}")
+    for axes in (left, right):
+        axes.axvline(0, color="0.4", lw=1)
+        axes.grid(False, axis="y")
+        axes.locator_params(axis="x", nbins=4)
+    left.set_yticks(range(len(labels)), labels, fontsize=9)
+    left.set_ylim(len(labels) - 0.5, -0.5)
+    left.set_xlabel("Shift to the trained side\n(nats a token)")
+    right.set_xlabel("Change of the shift\n(paired)")
+    _legend(fig)
+    return fig, (
+        "Mean shift of the margin to the side that was trained, against the equally compressed "
+        f"model before training: {'; '.join(words)}."
+    )

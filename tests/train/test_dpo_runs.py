@@ -56,15 +56,18 @@ def test_both_directions_train_and_are_read_back(run, sides, monkeypatch):
     dpo_runs.scores(other, sides[1], progress=False)
 
 
-def test_the_reference_of_a_pool_serves_every_run_on_it(run):
+def test_one_reference_serves_both_directions(run, monkeypatch):
     from ethical_compression import models
 
     loaded = models.load("tiny-random-llama")
+    scored, calls = dpo.reference_logprobs, []
+    monkeypatch.setattr(dpo, "reference_logprobs", lambda *given: calls.append(1) or scored(*given))
     for direction in dpo.DIRECTIONS:
         one = dataclasses.replace(run, direction=direction, size=5)
         pairs = dpo.pairs(one.stories, direction)
-        own = dpo.reference_logprobs(loaded.model, dpo.encode_pairs(loaded.tokenizer, pairs))
+        own = scored(loaded.model, dpo.encode_pairs(loaded.tokenizer, pairs))
         np.testing.assert_allclose(dpo_runs.reference(one, loaded), own, rtol=1e-5)
+    assert calls == [1]
 
 
 def test_compressing_afterwards_is_compressing_the_merged_weights(run):

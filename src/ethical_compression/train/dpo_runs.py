@@ -79,8 +79,16 @@ class Run:
 
     def inputs(self) -> dict[str, Any]:
         """What decides the model that is left: JSON-ready."""
-        after = {"after": self.after.inputs(), "on_stories": self.on_stories}
-        return self.training() | after
+        inputs = self.training() | {"after": self.after.inputs()}
+        if self.on_stories:
+            inputs["read"] = fingerprint([asdict(story) for story in self.read()])
+        return inputs
+
+    def read(self) -> list[MoralStory]:
+        """Those that a calibration on stories reads: of an untrained model the same."""
+        if not self.pool:
+            raise InputError("To calibrate on stories, a run needs some in its pool.")
+        return dpo.draw(self.pool, self.size, self.settings.seed)
 
     def folder(self) -> Path:
         """Where the trained weights are kept."""
@@ -110,11 +118,11 @@ def train(run: Run, *, progress: bool = False):
 def reference(run: Run, loaded):
     """Log-probabilities (size, 2) of a run's pairs under the model before training.
 
-    Computed once for every story of the pool, and shared by all runs on it, either direction.
+    Computed once for both directions.
     """
     import pandas as pd
 
-    pairs = dpo.pairs(run.pool, "moral")
+    pairs = dpo.pairs(run.stories, "moral")
     end = run.settings.end
 
     def scored():
@@ -127,9 +135,8 @@ def reference(run: Run, loaded):
     table = results.table(
         "dpo-reference", run._base() | {"pairs": fingerprint(pairs), "end": end}, scored
     )
-    place = {story.id: number for number, story in enumerate(run.pool)}
-    columns = list(moral.ACTIONS) if run.direction == "moral" else list(moral.ACTIONS)[::-1]
-    return table.loc[[place[story.id] for story in run.stories], columns].to_numpy()
+    columns = moral.ACTIONS if run.direction == "moral" else moral.ACTIONS[::-1]
+    return table[list(columns)].to_numpy()
 
 
 def load(run: Run, *, progress: bool = False):
@@ -157,11 +164,7 @@ def calibration(run: Run, loaded) -> list:
         return []
     if not run.on_stories:
         return recipes.calibration_inputs(run.after, loaded.model, loaded.tokenizer)
-    if not run.pool:
-        raise InputError("To calibrate on stories, a run needs some in its pool.")
-    # Of an unaligned model the same stories, so that only the alignment differs.
-    stories = dpo.draw(run.pool, run.size, run.settings.seed)
-    documents = [" ".join(getattr(story, name) for name in FIELDS) for story in stories]
+    documents = [" ".join(getattr(story, name) for name in FIELDS) for story in run.read()]
     windows = recipes.calibration_windows(
         loaded.tokenizer,
         documents,
