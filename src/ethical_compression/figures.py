@@ -362,7 +362,7 @@ def risk_coverage_curves(
     columns = min(2, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     fig, grid = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True
+        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True, sharey=True
     )
     words = []
     for place, axes in enumerate(grid.ravel()):
@@ -374,7 +374,7 @@ def risk_coverage_curves(
         for number, model in enumerate(models):
             side = items[(items["benchmark"] == benchmark) & (items["model"] == model)]
             curve = risk_coverage(side["confidence"], side["correct"])
-            curve = curve[curve["coverage"] * len(side) >= min(least, len(side))]
+            curve = curve[curve["coverage"] * len(side) >= min(least, len(side) // 2)]
             colour, marker = look[model]
             axes.plot(
                 curve["coverage"],
@@ -387,7 +387,7 @@ def risk_coverage_curves(
                 label=None if place else model,
             )
             areas.append(f"{model} {aurc(side['confidence'], side['correct']):.3f}")
-        axes.set(xlim=(0, 1.03), title=_title(benchmark, names))
+        axes.set(xlim=(0, 1.03), ylim=(0, None), title=_title(benchmark, names))
         axes.locator_params(axis="both", nbins=5)
         if place + columns >= len(benchmarks):
             axes.set_xlabel("Share answered")
@@ -507,7 +507,8 @@ def repaired_reliability(
                 label=None if place else fix,
             )
         axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), title=models[place])
-        axes.locator_params(axis="both", nbins=5)
+        axes.set_xticks([0, 0.5, 1])
+        axes.set_yticks([0, 0.5, 1])
         if place + columns >= len(models):
             axes.set_xlabel("Confidence")
             axes.tick_params(labelbottom=True)
