@@ -95,9 +95,8 @@ def test_the_fitting_items_never_score_worse_and_a_temperature_keeps_the_choice(
         after = cal.apply(cal.fit(scores, method), scores)
         assert log_score(after) <= log_score(before) + 1e-9
     fix = cal.fit(scores, "temperature")
-    assert fix.weights["logprob"] >= 0
-    if np.isfinite(fix.temperature):
-        assert cal.apply(fix, scores)["predicted"].equals(before["predicted"])
+    assert 0 < fix.temperature <= cal.HOTTEST * (1 + 1e-9)
+    assert cal.apply(fix, scores)["predicted"].equals(before["predicted"])
     assert cal.apply(cal.fit(scores, "isotonic"), scores)["predicted"].equals(before["predicted"])
 
 
@@ -165,6 +164,29 @@ def test_a_fix_can_be_carried_over_from_another_model():
     assert log_score(carried) > log_score(cal.cross_fit(other, "temperature", repeats=1))
     with pytest.raises(InputError, match="same items"):
         cal.cross_fit(other, "temperature", fitted_on=full[full["item"] != "3"])
+
+
+def test_likelihoods_that_point_the_wrong_way_get_the_largest_temperature_and_keep_their_choice():
+    scores = simulated(50)
+    scores["logprob"] = -scores["logprob"]
+    fix = cal.fit(scores, "temperature")
+    assert fix.temperature == pytest.approx(cal.HOTTEST)
+    after = cal.apply(fix, scores)
+    assert after["predicted"].equals(cf.per_item(scores)["predicted"])
+    assert after["confidence"].max() < 0.26
+
+
+def test_each_benchmark_may_have_a_fix_of_its_own():
+    long = simulated(300, temperature=8, seed=1)
+    both = pd.concat([long, simulated(300, temperature=1, seed=2).assign(benchmark="short")])
+    own = cal.cross_fit(both, "temperature", by="benchmark", repeats=2)
+    found = own.groupby("benchmark")["temperature"].mean()
+    assert found["toy"] > 4 and found["short"] < 1.5
+    alone = cal.cross_fit(long, "temperature", repeats=2)
+    pd.testing.assert_frame_equal(own[own["benchmark"] == "toy"], alone)
+    one = cal.cross_fit(both, "temperature", repeats=2)
+    assert one["temperature"].nunique() == 4
+    assert log_score(own) < log_score(one)
 
 
 def test_averages_are_one_row_an_item():

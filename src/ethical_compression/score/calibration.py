@@ -29,6 +29,8 @@ TERMS = {
 TERMS_AND_NONE = ("none", *TERMS)
 # As sure as isotonic may make one of an answer: fitted on few items, it would often say 0 or 1.
 EDGE = 1e-3
+# The largest temperature: all but equal probabilities, in the order that they had.
+HOTTEST = 1000.0
 
 
 class Fix(NamedTuple):
@@ -42,18 +44,18 @@ class Fix(NamedTuple):
 
     @property
     def temperature(self) -> float:
-        """What log-likelihoods are divided by; infinite where they do not help at all."""
-        weight = (self.weights or {"logprob": 1.0}).get("logprob", 1.0)
-        return 1 / weight if weight > 0 else float("inf")
+        """What log-likelihoods are divided by; `HOTTEST` where they do not help at all."""
+        return 1 / (self.weights or {"logprob": 1.0})["logprob"]
 
 
 def fit(scores: pd.DataFrame, method: str) -> Fix:
     """The fix of that method which gives the right answers of `scores` the highest likelihood.
 
     scores: a table of one model (`score.loglikelihood.score_items`), any benchmarks. "temperature"
-    and "temperature and length" are convex problems, solved by Newton's method within β ≥ 0;
-    doing nothing (β = 1, γ = 0) is among the choices, so the mean log score of these items is never
-    worse than before. "none" is the fix that does nothing.
+    and "temperature and length" are convex problems, solved by a quasi-Newton method within
+    β ≥ 1 ÷ `HOTTEST`, so that the order of the options stays; doing nothing (β = 1, γ = 0) is among
+    the choices, so the mean log score of these items is never worse than before. "none" is the fix
+    that does nothing.
     Raises InputError for an unknown method, several models, and what `per_item` refuses.
     """
     if method not in TERMS_AND_NONE:
@@ -71,7 +73,7 @@ def fit(scores: pd.DataFrame, method: str) -> Fix:
 
 
 def _conditional_logit(table: pd.DataFrame, terms: tuple[str, ...]) -> np.ndarray:
-    """Weights w that maximise Σ ln softmax(x · w)[gold], x of each item's options; w[0] ≥ 0."""
+    """Weights w that maximise Σ ln softmax(x · w)[gold], w[0] ≥ 1 ÷ HOTTEST; x: terms."""
     from scipy import optimize
 
     start = np.flatnonzero(table["option"].to_numpy() == 0)
@@ -96,7 +98,7 @@ def _conditional_logit(table: pd.DataFrame, terms: tuple[str, ...]) -> np.ndarra
 
     neutral = np.zeros(len(terms))
     neutral[0] = scale[0]
-    bounds = [(0, None), *[(None, None)] * (len(terms) - 1)]
+    bounds = [(scale[0] / HOTTEST, None), *[(None, None)] * (len(terms) - 1)]
     found = optimize.minimize(
         loss, neutral, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-9}
     )
@@ -170,22 +172,35 @@ def cross_fit(
     method: str,
     *,
     fitted_on: pd.DataFrame | None = None,
+    by: str | None = None,
     repeats: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Fit on one half of the items, apply to the other, and the other way round; `repeats` times.
 
     scores: a table of one model. fitted_on: the table to fit on instead, of another model and the
-    same items (does the full model's fix serve the compressed one?). No item is ever judged by a
-    fix that saw it. The halves depend on `seed` and the items, not on the model or the method.
+    same items (does the full model's fix serve the compressed one?). by: a column, such as
+    `benchmark`, each value of which gets a fix of its own; None: one fix for all. No item is ever
+    judged by a fix that saw it. The halves depend on `seed` and the items, not on the model or the
+    method.
 
-    Returns `apply`'s records stacked, in the order of `scores`, with columns `repeat`,
-    `temperature`, `length_weight` (γ, 0 where the method has none). Raises InputError as `fit`
-    does, for fewer than four items of a benchmark, and where the two tables hold different items.
+    Returns `apply`'s records stacked, each repeat (and value of `by`) in the order of `scores`,
+    with columns `repeat`, `temperature`, `length_weight` (γ, 0 where the method has none). Raises
+    InputError as `fit` does, for fewer than four items of a benchmark, and where the two tables
+    hold different items.
     """
     _one_model(scores)
     source = scores if fitted_on is None else fitted_on
     _one_model(source)
+    if by is not None:
+        options = {"repeats": repeats, "seed": seed}
+        return pd.concat(
+            [
+                cross_fit(part, method, fitted_on=source[source[by] == value], **options)
+                for value, part in scores.groupby(by, sort=False)
+            ],
+            ignore_index=True,
+        )
     keys = ["benchmark", "item"]
     items = scores[keys].drop_duplicates(ignore_index=True)
     other = source[keys].drop_duplicates(ignore_index=True)
