@@ -114,21 +114,23 @@ def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
     for axes, benchmark in zip(fig.get_axes(), NAMES, strict=False):
         ends = [line.get_ydata()[-1] for line in axes.get_lines()]
         assert sorted(ends) == pytest.approx(sorted(1 - rows[benchmark] / 100))
-        assert all(line.get_xdata()[0] >= 10 / 60 for line in axes.get_lines())
+        assert all(line.get_xdata()[0] >= 25 / 60 for line in axes.get_lines())
     side = items[(items["model"] == "full") & (items["benchmark"] == "piqa")]
     assert f"full {aurc(side['confidence'], side['correct']):.3f}" in alt
 
 
-def test_overconfidence_by_length_draws_confidence_above_and_accuracy_below(items):
+def test_overconfidence_by_length_draws_confidence_above_and_its_excess_below(items):
     full = items[items["model"] == "full"].assign(length=np.arange(180) % 60 + 1.0)
     both = pd.concat([full.assign(normalisation="none"), full.assign(normalisation="byte")])
     fig, alt = figures.overconfidence_by_length(both, bins=3)
     above, below = fig.get_axes()
     shortest = full[full["length"] <= 20]
-    for axes, value in ((above, "confidence"), (below, "correct")):
-        assert axes.containers[0].lines[0].get_ydata()[0] == pytest.approx(shortest[value].mean())
+    excess = shortest["confidence"] - shortest["correct"]
+    for axes, values in ((above, shortest["confidence"]), (below, excess)):
+        assert axes.containers[0].lines[0].get_ydata()[0] == pytest.approx(values.mean())
     gap = statistics.signed((full["confidence"] - full["correct"]).mean(), 2)
-    assert "sum: confidence" in alt and f"{gap} above the share right" in alt
+    assert f"sum {statistics.signed(excess.mean(), 2)} for the shortest" in alt
+    assert f"{gap} overall" in alt
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["sum", "per byte"]
 
 

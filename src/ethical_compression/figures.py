@@ -344,7 +344,7 @@ def risk_coverage_curves(
     items: pd.DataFrame,
     *,
     full: str = "full",
-    least: int = 10,
+    least: int = 25,
     names: Mapping[str, str] | None = None,
 ):
     """Share wrong among the items a model would answer, against the share that it answers.
@@ -381,8 +381,11 @@ def risk_coverage_curves(
                 curve["risk"],
                 color=colour,
                 marker=marker,
-                # Markers stand apart, and not all curves' at one place.
-                markevery=(number / 10, 0.25),
+                # A few markers, and not all curves' at one place.
+                markevery=[
+                    int((curve["coverage"] - at - number / 20).abs().to_numpy().argmin())
+                    for at in (0.2, 0.5, 0.8)
+                ],
                 lw=1.4,
                 label=None if place else model,
             )
@@ -411,12 +414,13 @@ def overconfidence_by_length(
     bins: int = 5,
     names: Mapping[str, str] | None = None,
 ):
-    """Confidence (above) and share right (below) against the length of the options.
+    """Confidence (above) and confidence − share right (below) against the options' length.
 
     items: one model's per-item records under several normalisations, stacked with a column
     `normalisation` ("none", "token", "byte") and a column `length`, the mean length of the item's
-    options in `unit`. Equal-count bins of length over all benchmarks, 95% intervals; the distance
-    between the two panels' points is overconfidence. `names` maps normalisations to printed ones.
+    options in `unit`. Equal-count bins of length over all benchmarks, 95% intervals. The upper
+    panel also holds how many options the items have; the lower one, overconfidence, does not.
+    `names` maps normalisations to printed ones.
     """
     from matplotlib import pyplot
 
@@ -424,17 +428,17 @@ def overconfidence_by_length(
     kinds = items["normalisation"].unique().tolist()
     titles = {"none": "sum", "token": "per token", "byte": "per byte", **(names or {})}
     colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["GPTQ 2-bit"]]
-    fig, panels = pyplot.subplots(2, 1, sharex=True, sharey=True, figsize=(WIDTH, 5.2))
+    fig, panels = pyplot.subplots(2, 1, sharex=True, figsize=(WIDTH, 5.2))
+    panels[1].axhline(0, color="0.4", lw=1)
+    items = items.assign(gap=items["confidence"] - items["correct"])
     words = []
     for number, kind in enumerate(kinds):
         side = items[items["normalisation"] == kind]
         where = equal_count_bins(side["length"], bins)
         used = np.unique(where)
         at = np.array([side["length"][where == index].mean() for index in used])
-        for axes, value in zip(panels, ("confidence", "correct"), strict=True):
-            means = np.array(
-                [mean_interval(side.loc[where == index, value].astype(float)) for index in used]
-            )
+        for axes, value in zip(panels, ("confidence", "gap"), strict=True):
+            means = np.array([mean_interval(side.loc[where == index, value]) for index in used])
             _series(
                 axes,
                 at * (1 + 0.03 * (number - (len(kinds) - 1) / 2)),
@@ -442,15 +446,13 @@ def overconfidence_by_length(
                 colours[number % len(colours)],
                 label=titles.get(kind, kind) if value == "confidence" else None,
             )
-            if value == "confidence":
-                rise = means[0, 0], means[-1, 0]
-        gap = float((side["confidence"] - side["correct"]).mean())
         words.append(
-            f"{titles.get(kind, kind)}: confidence {rise[0]:.2f} for the shortest options and "
-            f"{rise[1]:.2f} for the longest, {signed(gap, 2)} above the share right overall"
+            f"{titles.get(kind, kind)} {signed(means[0, 0], 2)} for the shortest options and "
+            f"{signed(means[-1, 0], 2)} for the longest, {signed(side['gap'].mean(), 2)} overall"
         )
     panels[0].set(xscale="log", ylim=(0, 1.03), ylabel="Mean confidence")
-    panels[1].set(ylabel="Share right", xlabel=f"Mean length of the options ({unit}, log scale)")
+    panels[1].set(ylabel="Confidence − share right")
+    panels[1].set_xlabel(f"Mean length of the options ({unit}, log scale)")
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
     low, high = items["length"].min(), items["length"].max()
     shown = [tick for tick in ticks if low <= tick <= high]
@@ -458,9 +460,9 @@ def overconfidence_by_length(
     panels[1].tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     _legend(fig)
     alt = (
-        f"Mean confidence and share of right answers in {bins} equal-count bins of the options' "
-        f"mean length in {unit}, with 95% intervals, as the log-likelihood is taken. "
-        f"{'; '.join(words)}."
+        f"Mean confidence, and mean confidence minus share right, in {bins} equal-count bins of "
+        f"the options' mean length in {unit}, with 95% intervals. The latter is, as the "
+        f"log-likelihood is taken: {'; '.join(words)}."
     )
     return fig, alt
 
