@@ -483,3 +483,43 @@ def test_paired_by_group_refuses_what_is_not_paired(left_out, words):
     gone = np.logical_and.reduce([table[name] == value for name, value in left_out.items()])
     with pytest.raises(InputError, match=words):
         statistics.paired_by_group(table[~gone], first="a", second="b", value="value")
+
+
+# --- Groups ---------------------------------------------------------------------------------------
+
+
+def test_each_group_against_the_others_is_welchs_test():
+    from statsmodels.stats.weightstats import CompareMeans
+
+    groups = np.repeat(["a", "b", "c"], [10, 20, 30])
+    values = BEFORE + (groups == "c")
+    table = statistics.each_against_others(values, groups).set_index("group")
+    for name in "abc":
+        both = CompareMeans.from_data(values[groups == name], values[groups != name])
+        _, p, _ = both.ttest_ind(usevar="unequal")
+        assert table.loc[name, "p"] == pytest.approx(p)
+        assert tuple(table.loc[name, ["ci_low", "ci_high"]]) == pytest.approx(
+            both.tconfint_diff(usevar="unequal")
+        )
+    assert table["n"].tolist() == [10, 20, 30]
+    assert table["p_bh"].tolist() == pytest.approx(
+        statistics.benjamini_hochberg(table["p"]).tolist()
+    )
+    # Two groups are each other's mirror.
+    two = statistics.each_against_others(values[:30], groups[:30])
+    assert two["difference"].sum() == pytest.approx(0) and two["d"].sum() == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "words"),
+    [
+        ([1.0, 2.0], ["a", "a"], "two or more"),
+        ([1.0, 2.0, 3.0], ["a", "a", "b"], r"a \(2\), b \(1\)"),
+        ([1.0, math.nan, 3.0, 4.0], ["a", "a", "b", "b"], "finite value"),
+        ([1.0, 1.0, 1.0, 1.0], ["a", "a", "b", "b"], "nothing to test"),
+        ([], [], "none"),
+    ],
+)
+def test_groups_that_cannot_be_compared(values, groups, words):
+    with pytest.raises(InputError, match=words):
+        statistics.each_against_others(values, groups)

@@ -358,6 +358,53 @@ def n_for_mcnemar(
     return math.ceil((needed / difference) ** 2)
 
 
+def each_against_others(values, groups, *, level: float = 0.95) -> pd.DataFrame:
+    """Is a group's mean another than that of all other groups together? Welch's t-test, a row each.
+
+    `values`: (n,), `groups`: (n,) names; two items or more in each group and outside it. Columns
+    `group`, `n`, `mean`, `mean_others`, `difference` (group − others), `ci_low`, `ci_high`, `d`
+    (difference ÷ the root of the mean of the two variances; Cohen 1988), `p`, and `p_bh`, after
+    Benjamini and Hochberg over the rows: this is a screen. Raises InputError for fewer than two
+    groups, a group of one, and values that are missing or all the same.
+    """
+    from scipy import stats
+
+    values, groups = np.asarray(values, dtype=float), np.asarray(groups, dtype=object)
+    if values.ndim != 1 or values.shape != groups.shape or not np.isfinite(values).all():
+        raise InputError("A comparison of groups needs one finite value and one group an item.")
+    names = list(dict.fromkeys(groups))
+    if len(names) < 2 or min((groups == name).sum() for name in names) < 2:
+        raise InputError(
+            f"Groups can be compared where there are two or more, of two items or more each: here "
+            f"are {', '.join(f'{name} ({(groups == name).sum()})' for name in names) or 'none'}."
+        )
+    rows = []
+    for name in names:
+        inside, outside = values[groups == name], values[groups != name]
+        spread = math.sqrt((inside.var(ddof=1) + outside.var(ddof=1)) / 2)
+        if not spread:
+            raise InputError(
+                f"Every value is the same for {name}, and for the others: there is nothing to test."
+            )
+        test = stats.ttest_ind(inside, outside, equal_var=False)
+        low, high = test.confidence_interval(level)
+        rows.append(
+            {
+                "group": name,
+                "n": len(inside),
+                "mean": inside.mean(),
+                "mean_others": outside.mean(),
+                "difference": inside.mean() - outside.mean(),
+                "ci_low": low,
+                "ci_high": high,
+                "d": (inside.mean() - outside.mean()) / spread,
+                "p": test.pvalue,
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(p_bh=benjamini_hochberg(table["p"]))
+
+
 def n_for_power(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """The fewest pairs with which a two-sided paired t-test finds d_z = `effect` at this power.
 

@@ -184,6 +184,14 @@ def test_first_divergence_and_survival_by_hand():
     assert (curve["low"] <= curve["same"]).all() and (curve["high"] >= curve["same"]).all()
 
 
+def test_distance_by_text_is_the_mean_over_its_tokens():
+    table = pd.DataFrame(
+        [("a", 0, 0, 1.0, 0.5), ("a", 0, 1, 3.0, 0.1), ("a", 1, 0, 4.0, 0.2)],
+        columns=["model", "prompt", "position", "kl", "js_distance"],
+    )
+    assert generation.per_text_distance(table)["kl"].tolist() == [2, 4]
+
+
 def test_survival_is_that_of_kaplan_and_meier():
     from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -247,6 +255,21 @@ def test_pieces_join_to_the_text(text, kept):
         for some in (ids, before)
     )
     assert len(pieces) == len(after) and start + "".join(pieces) == whole
+
+
+def test_a_text_under_int8_hears_of_its_neighbours():
+    # Why the documentation of `generate` makes an exception, and the chapter says so.
+    pytest.importorskip("bitsandbytes")
+    from ethical_compression.compress.bits_and_bytes import quantized
+
+    torch.manual_seed(0)
+    layer = quantized(torch.nn.Linear(64, 8, bias=False), "int8").eval()
+    mine, other = torch.randn(2, 64)
+    loud = other.clone()
+    loud[mine.abs().argsort()[40]] = 50.0  # not where `mine` is largest: that one rounds to itself
+    with torch.inference_mode():
+        quiet, near = (layer(torch.stack([mine, x]))[0] for x in (other, loud))
+        assert torch.equal(quiet, layer(mine[None])[0]) and not torch.equal(quiet, near)
 
 
 # --- The study, and what it refuses ---------------------------------------------------------------

@@ -134,7 +134,7 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
     options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
     memory, said = None, []
     open_ = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    with torch.inference_mode(), _quiet_int8():
+    with torch.inference_mode(), _quiet_bitsandbytes():
         for position in range(length):
             if "position_ids" in takes:
                 places = (seen.cumsum(1) - 1).clamp(min=0)
@@ -189,9 +189,9 @@ def _end_tokens(model) -> set[int]:
 
 
 @contextlib.contextmanager
-def _quiet_int8():
-    """LLM.int8 in float32 says at every layer and token that it computes in float16."""
-    logger = logging.getLogger("bitsandbytes.autograd._functions")
+def _quiet_bitsandbytes():
+    """It says at every layer and token that float32 becomes float16, and which kernels it lacks."""
+    logger = logging.getLogger("bitsandbytes")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -234,7 +234,7 @@ def read(model, tokenizer, prompts: Sequence[str], tokens: pd.DataFrame, **optio
 
     options: those of `loglikelihood.score_encoded`.
     """
-    with _quiet_int8():
+    with _quiet_bitsandbytes():
         scores = score_encoded(model, encoded_texts(tokenizer, prompts, tokens), **options)
     ordered = tokens.sort_values(["prompt", "position"], ignore_index=True)
     return ordered[["prompt", "position"]].assign(logprob=scores.logprob, entropy=scores.entropy)
@@ -248,7 +248,7 @@ def distances(model_p, model_q, tokenizer, prompts: Sequence[str], tokens: pd.Da
     an unbiased estimate of the divergence between the two distributions over whole texts (the chain
     rule of relative entropy; Cover & Thomas 2006, §2.5). options: those of `encoded_distances`.
     """
-    with _quiet_int8():
+    with _quiet_bitsandbytes():
         table = encoded_distances(
             model_p, model_q, encoded_texts(tokenizer, prompts, tokens), **options
         )
@@ -292,7 +292,8 @@ def study(
 
     def loaded(recipe: Recipe):
         if recipe not in held:
-            held[recipe] = recipes.load(recipe, name, progress=progress, **where)
+            with _quiet_bitsandbytes():
+                held[recipe] = recipes.load(recipe, name, progress=progress, **where)
         return held[recipe]
 
     def kept(kind: str, recipe: Recipe, number: int, work) -> pd.DataFrame:
@@ -460,3 +461,35 @@ def survival(divergence: pd.DataFrame, length: int, *, level: float = 0.95) -> p
             low, high = proportion_confint(alive, len(some), 1 - level, method="wilson")
             rows.append((model, t, len(some), alive / len(some), low, high))
     return pd.DataFrame(rows, columns=["model", "position", "n", "same", "low", "high"])
+
+
+def along_text(
+    distance: pd.DataFrame, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Mean divergence at each place of the text, by model: `model, position, n, kl, low, high`.
+
+    distance: the second table of `study`. n: texts that reach so far; places that fewer than five
+    reach are left out. The interval is the bootstrap's over texts, by percentiles: unlike
+    Student's it never leaves the positive numbers.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for model, some in distance.groupby("model", sort=False):
+        # Texts are resampled whole, so that the places of one text stay together.
+        table = some.pivot(index="prompt", columns="position", values="kl").to_numpy()
+        drawn = rng.integers(0, len(table), (resamples, len(table)))
+        for position, values in enumerate(table.T):
+            n = int(np.isfinite(values).sum())
+            if n < 5:
+                continue
+            with np.errstate(invalid="ignore"):
+                means = np.nanmean(values[drawn], axis=1)
+            low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
+            rows.append((model, position, n, np.nanmean(values), low, high))
+    return pd.DataFrame(rows, columns=["model", "position", "n", "kl", "low", "high"])
+
+
+def per_text_distance(distance: pd.DataFrame) -> pd.DataFrame:
+    """The second table of `study` by text: `model, prompt, kl, js_distance`, means over tokens."""
+    found = distance.groupby(["model", "prompt"], sort=False)[["kl", "js_distance"]]
+    return found.mean().reset_index()
