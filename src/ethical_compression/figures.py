@@ -763,7 +763,10 @@ def survival_curves(curves: pd.DataFrame):
 
 def _half(line: pd.DataFrame) -> str:
     gone = line[line["same"] < 0.5]
-    return f"{gone['position'].iloc[0]} tokens" if len(gone) else "more tokens than were written"
+    if not len(gone):
+        return "more tokens than were written"
+    at = gone["position"].iloc[0]
+    return f"{at} token{'s' * (at != 1)}"
 
 
 def kl_along(along: pd.DataFrame):
