@@ -323,3 +323,52 @@ def test_change_is_binned_by_the_second_look_where_there_is_one(items):
     means = [(after - before).to_numpy()[part].mean() for part in np.split(order, 3)]
     np.testing.assert_allclose(fig.get_axes()[0].containers[1].lines[0].get_ydata(), means)
     assert fig.get_axes()[0].get_ylabel() == "Change in confidence"
+
+
+@pytest.fixture(scope="module")
+def bias():
+    from ethical_compression.score import groups
+
+    rng = np.random.default_rng(0)
+    toxic = rng.random(300) < 0.5
+    members = pd.DataFrame({"a": rng.random(300) < 0.4, "b": rng.random(300) < 0.4})
+    members["few"] = np.arange(300) < 12
+    frames = [
+        groups.bias_aucs(toxic * depth / 4 + rng.normal(size=300), toxic, members).assign(
+            depth=depth, seed=seed, compression="full" if depth == 6 else f"{depth} layers"
+        )
+        for depth in (6, 4, 3)
+        for seed in range(3)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_bias_auc_by_depth_draws_its_table_and_hollows_what_is_weak(bias):
+    from ethical_compression.score import groups
+
+    means = groups.over_seeds(bias[bias["community"] != groups.ALL], ["depth"])
+    fig, alt = figures.bias_auc_by_depth(means, names={"a": "Group A"})
+    shown = [axes for axes in fig.get_axes() if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["Group A", "b", "few"]
+    first = means[(means["community"] == "a") & (means["metric"] == "bpsn")].set_index("depth")
+    drawn = shown[0].containers[1].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, first.loc[[6, 4, 3], "auc"])
+    hollow = [line for line in shown[2].lines if line.get_markerfacecolor() == "white"]
+    assert sum(len(line.get_xdata()) for line in hollow) >= 3
+    ends = means[(means["metric"] == "subgroup") & (means["depth"] == 3)]
+    assert f"{ends['auc'].mean():.3f} with 3" in alt and "nan" not in alt
+
+
+def test_shift_against_overall_draws_intervals_of_the_excess(bias):
+    from ethical_compression import uniformity
+
+    shifts = uniformity.shift_table(uniformity.gaps(bias, "subgroup"))
+    fig, alt = figures.shift_against_overall(shifts, margin=0.02)
+    axes = next(a for a in fig.get_axes() if a.get_title() == "3 layers")
+    here = shifts[shifts["compression"] == "3 layers"].set_index("community")
+    bar = axes.containers[0]
+    assert bar.lines[0].get_xdata()[0] == pytest.approx(here.loc["a", "shift"])
+    low, high = bar.lines[2][0].get_segments()[0][:, 0]
+    assert high - low == pytest.approx(here.loc["a", "ci_high"] - here.loc["a", "ci_low"])
+    assert f"overall {statistics.signed(here['overall'].mean())}" in alt
+    assert f"of {here['p'].notna().sum()} with p < 0.05" in alt and "nan" not in alt

@@ -342,6 +342,171 @@ def change_against_confidence(
     return fig, alt
 
 
+BIAS_LOOKS = {
+    "subgroup": LOOKS["GPTQ 4-bit"],
+    "bpsn": LOOKS["GPTQ 3-bit"],
+    "bnsp": ("#009E73", "^"),
+}
+
+
+def bias_auc_by_depth(
+    means: pd.DataFrame,
+    *,
+    metrics: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+):
+    """Bias AUCs of every community across depth, a panel each, with 95% intervals.
+
+    means: from `score.groups.over_seeds` by `depth` (a number; the deepest stands left), of one
+    encoder and one way of shortening it. metrics: those to draw, with their printed names; names
+    maps communities to printed titles. The dotted line at one half is guessing. A value with a note
+    other than of a single seed is drawn hollow: it stands on too few posts to be leaned on.
+    """
+    from matplotlib import pyplot
+
+    style()
+    metrics = metrics or {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
+    means = means[means["metric"].isin(metrics) & means["auc"].notna()]
+    communities = means["community"].unique().tolist()
+    depths = sorted(means["depth"].unique(), reverse=True)
+    columns = min(2, len(communities))
+    rows = -(-len(communities) // columns)
+    fig, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH, 0.8 + 1.6 * rows),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(communities):
+            axes.set_visible(False)
+            grid.ravel()[place - columns].tick_params(labelbottom=True)
+            continue
+        axes.axhline(0.5, color="0.5", ls=":", label=None if place else "guessing")
+        here = means[means["community"] == communities[place]]
+        for number, (metric, title) in enumerate(metrics.items()):
+            line = here[here["metric"] == metric].set_index("depth").reindex(depths)
+            x = np.arange(len(depths)) + (number - (len(metrics) - 1) / 2) * 0.18
+            numbers = line[["auc", "ci_low", "ci_high"]].to_numpy(float).T
+            _series(axes, x, numbers, BIAS_LOOKS[metric], label=None if place else title)
+            weak = ~line["note"].fillna("").str.startswith("one seed") & line["note"].ne("")
+            axes.plot(
+                x[weak],
+                numbers[0][weak],
+                BIAS_LOOKS[metric][1],
+                color=BIAS_LOOKS[metric][0],
+                mfc="white",
+                zorder=5,
+            )
+        axes.set_title(_title(communities[place], names))
+        axes.grid(False, axis="x")
+        axes.set_xticks(range(len(depths)), [f"{depth:g}" for depth in depths])
+        axes.locator_params(axis="y", nbins=4)
+        if place + columns >= len(communities):
+            axes.set_xlabel("Layers kept")
+        if place % columns == 0:
+            axes.set_ylabel("AUC")
+    _legend(fig)
+
+    words = []
+    for metric, title in metrics.items():
+        ends = means[(means["metric"] == metric) & means["depth"].isin([depths[0], depths[-1]])]
+        low = ends.loc[ends["auc"].idxmin()]
+        words.append(
+            f"{title} is on average {ends.loc[ends['depth'] == depths[0], 'auc'].mean():.3f} with "
+            f"{depths[0]:g} layers and {ends.loc[ends['depth'] == depths[-1], 'auc'].mean():.3f} "
+            f"with {depths[-1]:g}, lowest for {_title(low['community'], names)} "
+            f"({low['auc']:.3f}, {low['depth']:g} layers)"
+        )
+    alt = (
+        f"Bias AUCs of {_listed([_title(c, names) for c in communities])} against the number of "
+        f"layers kept, with 95% intervals. {'; '.join(words)}."
+    )
+    return fig, alt
+
+
+def shift_against_overall(
+    shifts: pd.DataFrame,
+    *,
+    margin: float | None = None,
+    names: Mapping[str, str] | None = None,
+    what: str = "AUC",
+):
+    """Each community's change of a score beside the change over all texts, a panel a compression.
+
+    shifts: from `uniformity.shift_table`. The line is the overall change; a point is a community's
+    own, with the 95% interval of the *excess* (own minus overall) drawn around it, so that an
+    interval clear of the line is a test with p < 0.05. Filled: so after Holm, too. margin: the band
+    around the line in which a shift counts as uniform. Communities without a test have no interval.
+    """
+    from matplotlib import pyplot
+
+    style()
+    compressions = shifts["compression"].unique().tolist()
+    communities = shifts["community"].unique().tolist()
+    columns = min(3, len(compressions))
+    rows = -(-len(compressions) // columns)
+    fig, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH, rows * (0.9 + 0.32 * len(communities)) + 0.4),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    words = []
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(compressions):
+            axes.set_visible(False)
+            continue
+        here = shifts[shifts["compression"] == compressions[place]]
+        overall = float(here["overall"].mean())
+        if margin:
+            axes.axvspan(overall - margin, overall + margin, color="0.92", label="margin", zorder=0)
+        axes.axvline(0, color="0.6", lw=0.8, ls=":", label="no change")
+        axes.axvline(overall, color="black", lw=1.2, label="all posts")
+        for row in here.itertuples():
+            at = overall + row.excess if np.isfinite(row.excess) else row.shift
+            settled = row.p_holm < 0.05
+            axes.errorbar(
+                at,
+                communities.index(row.community),
+                xerr=[[row.excess - row.ci_low], [row.ci_high - row.excess]]
+                if np.isfinite(row.ci_low)
+                else None,
+                color=LOOKS["GPTQ 4-bit"][0],
+                marker="o",
+                mfc=None if settled else "white",
+                ls="",
+            )
+        axes.set_title(compressions[place])
+        axes.grid(False, axis="y")
+        axes.locator_params(axis="x", nbins=3)
+        far = here.loc[here["excess"].abs().idxmax()] if here["excess"].notna().any() else None
+        single, holm = int((here["p"] < 0.05).sum()), int((here["p_holm"] < 0.05).sum())
+        words.append(
+            f"{compressions[place]}: overall {signed(overall)}"
+            + (
+                f", furthest from it {_title(far['community'], names)} "
+                f"({signed(far['excess'])}), {single} of {int(here['p'].notna().sum())} with "
+                f"p < 0.05, {holm} after Holm"
+                if far is not None
+                else ", no community could be tested"
+            )
+        )
+    grid[0, 0].set_yticks(range(len(communities)), [_title(c, names) for c in communities])
+    grid[0, 0].set_ylim(len(communities) - 0.5, -0.5)
+    grid[-1, columns // 2].set_xlabel(f"Change of {what} from the full model")
+    _legend(fig)
+    alt = (
+        f"Change of {what} of each community beside the change over all posts, with 95% intervals "
+        f"of the difference between the two. {'; '.join(words)}."
+    )
+    return fig, alt
+
+
 def risk_coverage_curves(
     items: pd.DataFrame,
     *,
