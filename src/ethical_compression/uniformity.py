@@ -251,7 +251,8 @@ def mixed_model(
     )
     with warnings.catch_warnings(record=True):  # a variance of zero is an answer, not a fault
         warnings.simplefilter("always")
-        result = model.fit(reml=True)
+        # Powell's method asks for no gradient, which is none where a variance is zero.
+        result = model.fit(reml=True, method=["powell"])
     seed = float(result.cov_re.iloc[0, 0])
     shared = float(result.vcomp[0]) if paired else seed
     residual = float(result.scale)
@@ -273,7 +274,7 @@ def mixed_model(
     f = float(apart @ np.linalg.solve(contrast @ covariance @ contrast.T, apart)) / (count - 1)
     notes = [f"without {', '.join(excluded)}"] if excluded else []
     if not result.converged:
-        notes.append("the fit did not settle: a variance close to zero")
+        notes.append("the fit did not converge")
     return MixedModel(
         communities=pd.DataFrame(
             {
