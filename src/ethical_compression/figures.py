@@ -483,7 +483,7 @@ def shift_against_overall(
             )
         axes.set_title(compressions[place])
         axes.grid(False, axis="y")
-        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="x", nbins=4)
         far = here.loc[here["excess"].abs().idxmax()] if here["excess"].notna().any() else None
         single, holm = int((here["p"] < 0.05).sum()), int((here["p_holm"] < 0.05).sum())
         words.append(
