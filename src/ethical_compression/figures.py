@@ -1011,6 +1011,149 @@ def interval_panels(
     return fig, f"Differences with 95% intervals, for {_listed(models)}. {'; '.join(parts)}."
 
 
+def bias_by_community(
+    table: pd.DataFrame,
+    *,
+    by: str = "compression",
+    full: str = "full",
+    metrics: Mapping[str, str] | None = None,
+):
+    """Bias AUCs of every community, a panel a metric, with 95% intervals.
+
+    table: from `score.groups.over_seeds`, with a column `by`; metrics: those shown, with the titles
+    to print. The intervals answer for new posts and new seeds, so they hold what all models share:
+    overlap does not mean that nothing changed. Returns (figure, alt).
+    """
+    from matplotlib import pyplot
+
+    style()
+    metrics = metrics or {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
+    table = table[table["metric"].isin(list(metrics))]
+    communities = table["community"].unique().tolist()
+    models = sorted(table[by].unique().tolist(), key=lambda name: name != full)
+    look = looks(models)
+    step = 0.8 / len(models)
+    fig, panels = pyplot.subplots(
+        1,
+        len(metrics),
+        sharey=True,
+        squeeze=False,
+        figsize=(WIDTH, 1.2 + len(communities) * (0.2 + 0.12 * len(models))),
+    )
+    for place, (metric, axes) in enumerate(zip(metrics, panels[0], strict=True)):
+        for number, model in enumerate(models):
+            part = table[(table["metric"] == metric) & (table[by] == model)]
+            for row in part.itertuples():
+                y = communities.index(row.community) + (number - (len(models) - 1) / 2) * step
+                if np.isfinite([row.auc, row.ci_low, row.ci_high]).all():
+                    _interval(axes, (row.auc, row.ci_low, row.ci_high), y, look[model])
+            axes.plot(
+                [],
+                [],
+                color=look[model][0],
+                marker=look[model][1],
+                ls="",
+                label=None if place else model,
+            )
+        axes.axvline(0.5, color="0.5", ls=":", lw=1)
+        axes.grid(False, axis="y")
+        axes.locator_params(axis="x", nbins=4)
+        axes.set_xlabel(f"{metrics[metric]} AUC")
+        for row in range(1, len(communities)):
+            axes.axhline(row - 0.5, color="0.85", lw=0.8)
+    panels[0][0].set_yticks(range(len(communities)), communities)
+    panels[0][0].set_ylim(len(communities) - 0.5, -0.5)
+    _legend(fig)
+
+    words = []
+    for metric, title in metrics.items():
+        wide = table[table["metric"] == metric].pivot(index="community", columns=by, values="auc")
+        if wide[full].notna().any():
+            least = wide[full].idxmin()
+            words.append(f"{title}: the model {full} is lowest on {least} ({wide[full].min():.3f})")
+        change = wide[models[-1]] - wide[full]
+        if len(models) > 1 and change.notna().any():
+            words[-1] += (
+                f", and {models[-1]} changes it by {signed(change.min())} ({change.idxmin()}) to "
+                f"{signed(change.max())} ({change.idxmax()})"
+            )
+    alt = (
+        f"Bias AUCs of {_listed(models)} for {len(communities)} communities, with 95% intervals; a "
+        f"dotted line marks chance. {'; '.join(words)}."
+    )
+    return fig, alt
+
+
+def scores_against(
+    table: pd.DataFrame,
+    x: str,
+    measures: Mapping[str, str],
+    *,
+    by: str,
+    full: str | None = None,
+    label: str | None = None,
+):
+    """Scores of runs against `x`, a panel a measure: every run a faint point, means with intervals.
+
+    table: a row per run, with the columns `x`, `by`, and the keys of `measures`, whose values are
+    the titles to print. x is set in order, not to scale. The 95% intervals are Student's over runs,
+    where there are two or more. full: a value of `by` that is drawn as a line across, as it has no
+    x of its own. Returns (figure, alt).
+    """
+    from matplotlib import pyplot
+
+    style()
+    names = [name for name in table[by].unique() if name != full]
+    look = looks(names)
+    levels = sorted(table.loc[table[by] != full, x].unique(), reverse=x == "depth")
+    fig, panels = pyplot.subplots(
+        len(measures), 1, sharex=True, squeeze=False, figsize=(WIDTH, 0.9 + 1.7 * len(measures))
+    )
+    words = []
+    for place, (measure, axes) in enumerate(zip(measures, panels[:, 0], strict=True)):
+        if full is not None:
+            mean = table.loc[table[by] == full, measure].mean()
+            axes.axhline(mean, color="0", lw=1, ls="--", label=None if place else full)
+        for number, name in enumerate(names):
+            aside = (number - (len(names) - 1) / 2) * 0.6 / len(names)
+            part = table[table[by] == name]
+            for level, runs in part.groupby(x):
+                at, values = levels.index(level) + aside, runs[measure].dropna()
+                axes.plot([at] * len(values), values, ".", color=look[name][0], alpha=0.4, ms=4)
+                if not len(values):
+                    continue
+                ends = mean_interval(values) if values.nunique() > 1 else [values.mean()] * 3
+                _series(axes, [at], np.array([ends]).T, look[name])
+            axes.plot(
+                [],
+                [],
+                color=look[name][0],
+                marker=look[name][1],
+                ls="",
+                label=None if place else name,
+            )
+        axes.set_ylabel(measures[measure])
+        axes.grid(False, axis="x")
+        axes.locator_params(axis="y", nbins=4)
+        means = table[table[by] != full].groupby([by, x])[measure].mean().dropna()
+        if means.empty:
+            words.append(f"{measures[measure]} is not known for any run")
+            continue
+        words.append(
+            f"{measures[measure]} lies between {means.min():.3f} ({means.idxmin()[0]}, "
+            f"{means.idxmin()[1]}) and {means.max():.3f} ({means.idxmax()[0]}, "
+            f"{means.idxmax()[1]})".replace("\n", " ")
+        )
+    panels[-1][0].set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    panels[-1][0].set_xlabel(label or x)
+    _legend(fig)
+    alt = (
+        f"{_listed(list(measures.values()))} against {label or x} for {_listed(names)}: every run "
+        f"a point, means over seeds with 95% intervals. {'; '.join(words)}."
+    ).replace("\n", " ")
+    return fig, alt
+
+
 def _order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:
     """Benchmarks and models in order of appearance, the full model first."""
     models = items["model"].unique().tolist()

@@ -1,0 +1,163 @@
+"""How good is a classifier over all posts, and how it explains itself: a row a trained run.
+
+What it does to single communities is in `groups`, what its explanations are worth in `rationales`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.errors import InputError
+from ethical_compression.score.confidence import calibration_error
+from ethical_compression.statistics import holm, n_for_power, paired_test, tost, with_interval
+
+# The columns that tell one trained classifier from another (`train.classifier.predictions`).
+RUN = [
+    "model",
+    "depth",
+    "layers",
+    "position",
+    "method",
+    "parameters",
+    "supervision",
+    "strength",
+    "seed",
+]
+UNSUPERVISED = "none, λ = 0"
+EXPLAINED = ["token_f1", "auprc", "base_rate", "comprehensiveness", "sufficiency"]
+
+
+def macro_f1(predicted, gold, classes: int) -> float:
+    """Mean over classes of F1 = 2·TP ÷ (2·TP + FP + FN); 0 for a class with none of the three.
+
+    predicted, gold: (n,) class indices.
+    """
+    predicted, gold = np.asarray(predicted), np.asarray(gold)
+    hits = np.bincount(gold[predicted == gold], minlength=classes)
+    both = np.bincount(predicted, minlength=classes) + np.bincount(gold, minlength=classes)
+    return float(np.mean(2 * hits / np.maximum(both, 1)))
+
+
+def overall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """A row per run: the columns `RUN`, `n`, `accuracy`, `macro_f1`, `calibration_error`.
+
+    predictions: from `train.classifier.predictions`, of classes `labels`, in their order. A post's
+    class is the most probable one, the first of equals. The calibration error is that of its
+    probability in 15 equal parts of [0, 1]. Raises InputError for a missing column.
+    """
+    columns = [f"p_{label}" for label in labels]
+    if missing := [c for c in [*RUN, *columns, "gold"] if c not in predictions.columns]:
+        raise InputError(f"The predictions lack the column(s) {', '.join(missing)}.")
+    rows = []
+    for names, part in predictions.groupby(RUN, sort=False, dropna=False):
+        p, gold = part[columns].to_numpy(), part["gold"].to_numpy()
+        predicted = p.argmax(1)
+        rows.append(
+            dict(zip(RUN, names, strict=True))
+            | {"n": len(part), "accuracy": float((predicted == gold).mean())}
+            | {"macro_f1": macro_f1(predicted, gold, len(labels))}
+            | {"calibration_error": calibration_error(p.max(1), predicted == gold)}
+        )
+    return pd.DataFrame(rows)
+
+
+def explained(explanations: pd.DataFrame) -> pd.DataFrame:
+    """A row per run and explainer: the means over posts of `EXPLAINED`.
+
+    explanations: from `train.classifier.explanations`.
+    """
+    by = [*RUN, "explainer"]
+    return explanations.groupby(by, sort=False, dropna=False)[EXPLAINED].mean().reset_index()
+
+
+def compression(table: pd.DataFrame) -> pd.Series:
+    """What was done to each run in words: "full", "3 layers, upper removed", "Wanda, as 3 layers".
+
+    table: with the columns `RUN`.
+    """
+
+    def words(row) -> str:
+        if row.method == "full":
+            return "full"
+        if row.method == "layers":
+            return f"{row.depth} layers, {row.position} removed"
+        return f"{row.method.capitalize()}, as {row.depth} layers"
+
+    return pd.Series([words(row) for row in table.itertuples()], index=table.index, dtype=object)
+
+
+def supervision(table: pd.DataFrame) -> pd.Series:
+    """How attention was supervised in words: `UNSUPERVISED`, or "published, λ = 0.1"."""
+    words = table["supervision"] + table["strength"].map(", λ = {:g}".format)
+    return words.where(table["strength"] > 0, UNSUPERVISED)
+
+
+def changes(
+    scores: pd.DataFrame,
+    value: str,
+    *,
+    by: str = "compression",
+    full: str = "full",
+    margin: float | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """How training seeds answer to a compression: a row per other value of `by`, paired by seed.
+
+    scores: one row per `by` and `seed`, with the column `value`. Columns: `by`, `seeds`,
+    `mean_full`, `mean_compressed`, `difference` with `ci_low` and `ci_high`, `d_z`, `p`, `p_holm`
+    (over all rows that have a p), `seeds_needed` (for this effect at 80% power; see
+    `statistics.n_for_power`), with a margin `p_tost`, and `note`, where there is no test.
+    The posts are the same for all seeds: these tests speak of new seeds, not of new posts.
+    Raises InputError where `full` is missing or a seed is there twice.
+    """
+    if scores.duplicated([by, "seed"]).any():
+        raise InputError(f"A seed is there twice for one {by}: keep one run of each.")
+    wide = scores.pivot(index="seed", columns=by, values=value)
+    if full not in wide:
+        raise InputError(f"The table has no {by} {full!r} to compare with.")
+    rows = []
+    for name in [one for one in scores[by].unique() if one != full]:
+        both = wide[[full, name]].dropna()
+        row = {by: name, "seeds": len(both), "p": np.nan, "note": ""}
+        row |= {"mean_full": both[full].mean(), "mean_compressed": both[name].mean()}
+        row["difference"] = row["mean_compressed"] - row["mean_full"]
+        try:
+            test = paired_test(both[full], both[name], level=level)
+            row |= {"ci_low": test.ci_low, "ci_high": test.ci_high, "d_z": test.d_z, "p": test.p}
+            if test.d_z:
+                row["seeds_needed"] = n_for_power(test.d_z)
+            if margin is not None:
+                row["p_tost"] = tost(both[full], both[name], margin).p
+        except InputError as error:
+            row["note"] = str(error)
+        rows.append(row)
+    columns = ["mean_full", "mean_compressed", "difference", "ci_low", "ci_high", "d_z", "p"]
+    more = ["seeds_needed", *(["p_tost"] if margin is not None else [])]
+    table = pd.DataFrame(rows).reindex(columns=[by, "seeds", *columns, *more, "note"])
+    tested = table["p"].notna()
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", np.nan)
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    return table
+
+
+def sentence(found: pd.DataFrame, what: str, margin: float) -> str:
+    """What a table of `changes`, made with that margin, settles on `what`, and what it leaves."""
+    name = found.columns[0]
+    tested = found[found["p"].notna()]
+    if tested.empty:
+        return f"Nothing can be said of {what}: there are too few runs to test a change."
+    settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost"))
+    least = tested.loc[tested["difference"].idxmin()]
+    text = f"Of {len(tested)} changes of {what}, {len(settled)} are settled after Holm"
+    text += f" ({'; '.join(settled[name])})" if len(settled) else ""
+    text += f", and {len(equal)} are shown to lie within ±{margin}. The lowest is that of "
+    text += f"“{least[name]}”: {with_interval(least)}."
+    if len(open_ := tested.index.difference(settled.index.union(equal.index))):
+        rest = tested.loc[open_]
+        width = (rest["ci_high"] - rest["ci_low"]).max()
+        text += (
+            f" The other {len(rest)} are open: with {tested['seeds'].min()} seeds an interval is "
+            f"up to {width:.3f} wide. That is lack of power, and no sign that nothing changed."
+        )
+    return text

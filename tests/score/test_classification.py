@@ -1,0 +1,108 @@
+"""Scores of whole runs against scikit-learn and scipy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import f1_score
+
+from ethical_compression.errors import InputError
+from ethical_compression.score import classification as c
+
+RUN = {
+    "model": "m",
+    "depth": 6,
+    "layers": 6,
+    "position": "none",
+    "method": "full",
+    "parameters": 10,
+    "supervision": "none",
+    "strength": 0.0,
+    "seed": 0,
+}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
+def test_macro_f1_is_scikit_learns(pairs):
+    predicted, gold = map(list, zip(*pairs, strict=True))
+    expected = f1_score(gold, predicted, labels=[0, 1, 2], average="macro", zero_division=0)
+    assert c.macro_f1(predicted, gold, 3) == pytest.approx(expected)
+
+
+def test_overall_by_hand():
+    p = [[0.7, 0.3], [0.6, 0.4], [0.2, 0.8], [0.5, 0.5]]
+    rows = [
+        RUN | {"p_a": a, "p_b": b, "gold": g} for (a, b), g in zip(p, [0, 1, 1, 0], strict=True)
+    ]
+    found = c.overall(pd.DataFrame(rows), ["a", "b"]).iloc[0]
+    assert found["n"] == 4 and found["accuracy"] == 0.75
+    assert found["macro_f1"] == pytest.approx((2 * 2 / 5 + 2 * 1 / 3) / 2)
+    # 0.7 and 0.8 right, 0.6 wrong, 0.5 right: each in a bin of its own.
+    assert found["calibration_error"] == pytest.approx((0.3 + 0.6 + 0.2 + 0.5) / 4)
+    with pytest.raises(InputError, match="p_c"):
+        c.overall(pd.DataFrame(rows), ["a", "c"])
+
+
+def test_words_for_what_was_done():
+    rows = [
+        RUN,
+        RUN | {"method": "layers", "depth": 3, "position": "upper"},
+        RUN | {"method": "wanda", "depth": 3},
+    ]
+    assert c.compression(pd.DataFrame(rows)).tolist() == [
+        "full",
+        "3 layers, upper removed",
+        "Wanda, as 3 layers",
+    ]
+    both = pd.DataFrame([RUN, RUN | {"supervision": "published", "strength": 0.1}])
+    assert c.supervision(both).tolist() == [c.UNSUPERVISED, "published, λ = 0.1"]
+
+
+def scores(**columns):
+    rows = [
+        {"compression": name, "seed": seed, "f1": value}
+        for name, values in columns.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_changes_are_paired_by_seed():
+    full, small = [0.70, 0.72, 0.69, 0.74], [0.68, 0.67, 0.66, 0.70]
+    table = scores(full=full, small=small).sample(frac=1, random_state=0)
+    found = c.changes(table, "f1", margin=0.1).iloc[0]
+    test = stats.ttest_rel(small, full)
+    assert found["p"] == pytest.approx(test.pvalue)
+    assert found["p_holm"] == found["p"]
+    assert found["difference"] == pytest.approx(np.mean(small) - np.mean(full))
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(test.confidence_interval())
+    assert found["p_tost"] < 0.05
+
+
+def test_what_cannot_be_tested_is_noted():
+    table = scores(full=[0.7, 0.8], same=[0.6, 0.7], one=[0.5])
+    found = c.changes(table, "f1", margin=0.1).set_index("compression")
+    assert "same amount" in found.loc["same", "note"]
+    assert "at least two" in found.loc["one", "note"]
+    assert found["p"].isna().all() and found["p_holm"].isna().all()
+    assert "too few runs" in c.sentence(found.reset_index(), "F1", 0.1)
+
+
+def test_a_sentence_counts_what_is_settled_and_says_what_is_open():
+    table = scores(
+        full=[0.70, 0.72, 0.69, 0.74],
+        worse=[0.50, 0.519, 0.491, 0.54],
+        unclear=[0.60, 0.80, 0.65, 0.79],
+    )
+    said = c.sentence(c.changes(table, "f1", margin=0.02), "F1", 0.02)
+    assert "1 are settled after Holm (worse)" in said and "other 1 are open" in said
+    assert "lack of power" in said
+
+
+def test_missing_full_and_doubled_seeds_are_refused():
+    with pytest.raises(InputError, match="no compression 'full'"):
+        c.changes(scores(small=[0.1, 0.2]), "f1")
+    with pytest.raises(InputError, match="twice"):
+        c.changes(pd.concat([scores(full=[0.1])] * 2), "f1")
