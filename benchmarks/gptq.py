@@ -9,19 +9,18 @@ import torch
 
 from benchmarks.process import matmul_rate, measured, run, serve
 from ethical_compression import models
-from ethical_compression.compress import gptq
+from ethical_compression.compress import gptq, peers
 from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
 from ethical_compression.compress.recipe import calibration_windows
 from ethical_compression.datasets import text
-from ethical_compression.errors import InputError
 from ethical_compression.kernels import column_solve
 from ethical_compression.score import loglikelihood
 
 HERE = Path(__file__).parent
 PEER = HERE / "peer_gptqmodel.py"
-PEERS = Path(os.environ.get("ETHICAL_COMPRESSION_PEERS", HERE.parent / ".peers"))
-PEER_PYTHON = PEERS / "gptqmodel" / "bin" / "python"
 SETTINGS = {"group_size": 64, "symmetric": True, "damping": 0.01}
+# Columns in the order of their activations: whole groups, as GPTQModel does by default; and freely.
+ORDERS = {"theirs": "groups", "ours": True}
 SAMPLES, LENGTH, TEST_WINDOWS = 32, 512, 24
 LAYERS = [(4096, 4096), (14336, 4096)]  # out, in
 
@@ -52,7 +51,13 @@ def work(job):
         floor = operations(model, tokens) / matmul_rate(job["device"], "float32")
         before = time.process_time()
         _, seconds, memory = measured(
-            lambda: gptq.quantize_model(model, tokens.split(2), bits=job["bits"], **SETTINGS),
+            lambda: gptq.quantize_model(
+                model,
+                tokens.split(2),
+                bits=job["bits"],
+                activation_order=ORDERS[job["order"]],
+                **SETTINGS,
+            ),
             job["device"],
         )
         spent = time.process_time() - before
@@ -67,16 +72,9 @@ def speed(options) -> list[dict]:
     """Rows of `python -m benchmarks gptq`."""
     if options.device.startswith("cuda"):
         return [kernel(*shape) for shape in LAYERS]
-    if not PEER_PYTHON.exists():
-        raise InputError("GPTQModel's environment is not there: run `make peers` first.")
-    name, source = (
-        ("wikitext2", "mirror")
-        if "ETHICAL_COMPRESSION_DATA" in os.environ
-        else (
-            "xsum",
-            "embedded",
-        )
-    )
+    python = str(peers.interpreter("gptqmodel"))
+    mirrored = "ETHICAL_COMPRESSION_DATA" in os.environ
+    name, source = ("wikitext2", "mirror") if mirrored else ("xsum", "embedded")
     loaded = models.load(options.model)
     windows = calibration_windows(
         loaded.tokenizer,
@@ -100,10 +98,11 @@ def speed(options) -> list[dict]:
             ours, peer = [], []
             for turn in range(options.repeats):
                 left = str(Path(place, f"peer-{bits}-{turn}"))
-                ours.append(run(Path(__file__), job | {"bits": bits}))
-                peer.append(run(PEER, job | {"bits": bits, "left": left}, str(PEER_PYTHON)))
+                ours.append(run(Path(__file__), job | {"bits": bits, "order": "theirs"}))
+                peer.append(run(PEER, job | {"bits": bits, "left": left}, python))
             best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
             theirs = run(Path(__file__), job | {"folder": left, "bits": None})["perplexity"]
+            free = run(Path(__file__), job | {"bits": bits, "order": "ours"})["perplexity"]
             rows.append(
                 {
                     "task": f"GPTQ {bits} bits, {SAMPLES} × {LENGTH} tokens of {name}",
@@ -116,6 +115,7 @@ def speed(options) -> list[dict]:
                     "peer_seconds": other["seconds"],
                     "perplexity_full": full,
                     "perplexity": best["perplexity"],
+                    "perplexity_free_order": free,
                     "peer_perplexity": theirs,
                 }
             )
