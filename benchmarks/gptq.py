@@ -103,10 +103,6 @@ def speed(options) -> list[dict]:
             best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
             theirs = run(Path(__file__), job | {"folder": left, "bits": None})["perplexity"]
             free = run(Path(__file__), job | {"bits": bits, "order": "ours"})["perplexity"]
-            # The same windows in another order change sums in their last digits, and no more.
-            shuffle = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(1)).tolist()
-            again = job | {"tokens": [job["tokens"][i] for i in shuffle]}
-            shuffled = run(Path(__file__), again | {"bits": bits, "order": "theirs"})["perplexity"]
             rows.append(
                 {
                     "task": f"GPTQ {bits} bits, {SAMPLES} × {LENGTH} tokens of {name}",
@@ -119,7 +115,6 @@ def speed(options) -> list[dict]:
                     "peer_seconds": other["seconds"],
                     "perplexity_full": full,
                     "perplexity": best["perplexity"],
-                    "perplexity_shuffled": shuffled,
                     "perplexity_free_order": free,
                     "peer_perplexity": theirs,
                 }
