@@ -97,7 +97,7 @@ def test_a_sentence_counts_what_is_settled_and_says_what_is_open():
         unclear=[0.60, 0.80, 0.65, 0.79],
     )
     said = c.sentence(c.changes(table, "f1", margin=0.02), "F1", 0.02)
-    assert "1 are settled after Holm (worse)" in said and "other 1 are open" in said
+    assert "settled after Holm: 1 (worse)" in said and "Open: 1; with 4 seeds" in said
     assert "lack of power" in said
 
 

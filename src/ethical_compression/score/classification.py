@@ -149,15 +149,17 @@ def sentence(found: pd.DataFrame, what: str, margin: float) -> str:
         return f"Nothing can be said of {what}: there are too few runs to test a change."
     settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost"))
     least = tested.loc[tested["difference"].idxmin()]
-    text = f"Of {len(tested)} changes of {what}, {len(settled)} are settled after Holm"
-    text += f" ({'; '.join(settled[name])})" if len(settled) else ""
-    text += f", and {len(equal)} are shown to lie within ±{margin}. The lowest is that of "
-    text += f"“{least[name]}”: {with_interval(least)}."
-    if len(open_ := tested.index.difference(settled.index.union(equal.index))):
-        rest = tested.loc[open_]
+    named = f" ({'; '.join(settled[name])})" if len(settled) else ""
+    text = (
+        f"Of {len(tested)} changes of {what}, settled after Holm: {len(settled)}{named}; shown to "
+        f"lie within ±{margin}: {len(equal)}. The lowest is that of “{least[name]}”: "
+        f"{with_interval(least)}."
+    )
+    rest = tested.drop(settled.index.union(equal.index))
+    if len(rest):
         width = (rest["ci_high"] - rest["ci_low"]).max()
         text += (
-            f" The other {len(rest)} are open: with {tested['seeds'].min()} seeds an interval is "
-            f"up to {width:.3f} wide. That is lack of power, and no sign that nothing changed."
+            f" Open: {len(rest)}; with {tested['seeds'].min()} seeds an interval is up to "
+            f"{width:.3f} wide. That is lack of power, and no sign that nothing changed."
         )
     return text
