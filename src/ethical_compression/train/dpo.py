@@ -344,7 +344,8 @@ def train(
             reference = np.asarray(_read_notes(folder)["reference"], dtype=np.float32)
         else:
             reference = reference_logprobs(model, encoded, token_budget=token_budget)
-    truth = torch.from_numpy(np.asarray(reference, dtype=np.float32)).to(model.device)
+    # A copy: the columns of a table may lie in memory the other way round.
+    truth = torch.from_numpy(np.array(reference, dtype=np.float32, order="C")).to(model.device)
     if truth.shape != (len(pairs), 2) or not truth.isfinite().all():
         raise InputError("The reference needs two finite log-probabilities a pair.")
 
