@@ -7,6 +7,8 @@ encoder, its lower three of six layers, and these three with attention supervise
 The table holds the bias AUCs of every run, its provenance the scores over all posts.
 """
 
+from dataclasses import replace
+
 import pandas as pd
 
 from ethical_compression import results
@@ -25,12 +27,13 @@ data = classifier.data(
 )
 members = groups.membership(data.test, hate_speech.DATASETS[NAME]["communities"])
 tables, scores, words = [], [], []
-for seed in SEEDS:
-    for run in (
-        Run(MODEL, seed=seed),
-        Run(MODEL, depth=3, position="upper", seed=seed),
-        Run(MODEL, depth=3, position="upper", supervision="published", strength=1.0, seed=seed),
-    ):
+settings = (
+    Run(MODEL),
+    Run(MODEL, depth=3, position="upper"),
+    Run(MODEL, depth=3, position="upper", supervision="published", strength=1.0),
+)
+for setting in settings:
+    for run in (replace(setting, seed=seed) for seed in SEEDS):
         predictions = classifier.predictions([run], data, TRAINING, progress=False)
         found = classifier.explanations([run], data, TRAINING, limit=EXPLAINED, progress=False)
         for background in groups.BACKGROUNDS:
