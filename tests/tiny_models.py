@@ -5,8 +5,8 @@ import torch
 FAMILIES = ("llama", "mistral", "gpt2", "opt", "bloom", "gemma2")
 
 
-def tiny_model(family: str, seed: int = 0, **changes) -> torch.nn.Module:
-    """A two-block causal language model over 200 tokens, width 32, float32, in eval mode.
+def tiny_model(family: str, seed: int = 0, width: int = 32, **changes) -> torch.nn.Module:
+    """A two-block causal language model over 200 tokens, float32, in eval mode.
 
     changes: of its config, by name.
     """
@@ -15,29 +15,29 @@ def tiny_model(family: str, seed: int = 0, **changes) -> torch.nn.Module:
     common = {"vocab_size": 200, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     llama = {
         **common,
-        "hidden_size": 32,
+        "hidden_size": width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "intermediate_size": 64,
+        "intermediate_size": 2 * width,
         "max_position_embeddings": 64,
     }
     config = {
         "llama": lambda: hf.LlamaConfig(**llama),
         "mistral": lambda: hf.MistralConfig(**llama, sliding_window=None),
-        "gpt2": lambda: hf.GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        "gpt2": lambda: hf.GPT2Config(**common, n_embd=width, n_layer=2, n_head=4, n_positions=64),
         "opt": lambda: hf.OPTConfig(
             **common,
-            hidden_size=32,
+            hidden_size=width,
             num_hidden_layers=2,
             num_attention_heads=4,
-            ffn_dim=64,
+            ffn_dim=2 * width,
             max_position_embeddings=64,
             word_embed_proj_dim=16,
         ),
-        "bloom": lambda: hf.BloomConfig(**common, hidden_size=32, n_layer=2, n_head=4),
+        "bloom": lambda: hf.BloomConfig(**common, hidden_size=width, n_layer=2, n_head=4),
         "gemma2": lambda: hf.Gemma2Config(
-            **llama, head_dim=8, sliding_window=64, final_logit_softcapping=5.0
+            **llama, head_dim=width // 4, sliding_window=64, final_logit_softcapping=5.0
         ),
     }[family]()
     config.update(changes)

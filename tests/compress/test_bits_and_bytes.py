@@ -24,7 +24,7 @@ FP4 = [s * v / 12 for s in (1, -1) for v in (0, 0.0625, 2, 3, 4, 6, 8, 12)]
 @pytest.mark.parametrize(("kind", "bound"), [("int8", 0.03), ("nf4", 0.4), ("fp4", 0.5)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_quantized(family, kind, bound):
-    full, model = tiny_model(family), tiny_model(family)
+    full, model = tiny_model(family, width=64), tiny_model(family, width=64)
     bits_and_bytes.quantize_model(model, kind)
     plain = dict(full.named_modules())
     layers = {n: m for n, m in model.named_modules() if bits_and_bytes.is_quantized(m)}
@@ -65,7 +65,7 @@ def test_int8_is_the_nearest_of_255_levels_a_row():
 def test_what_is_saved_transformers_loads(kind, tmp_path):
     import transformers
 
-    model = tiny_model("llama")
+    model = tiny_model("llama", width=64)
     bits_and_bytes.quantize_model(model, kind)
     model.save_pretrained(tmp_path)
     ids = torch.randint(3, 200, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -73,6 +73,13 @@ def test_what_is_saved_transformers_loads(kind, tmp_path):
     assert sum(map(bits_and_bytes.is_quantized, again.modules())) == 14
     with torch.no_grad():
         assert torch.allclose(again(ids).logits, model(ids).logits, atol=1e-4)
+
+
+@needed
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_a_width_that_blocks_do_not_divide_is_refused_on_a_cpu(kind):
+    with pytest.raises(InputError, match="32 inputs on some CPUs"):
+        bits_and_bytes.quantize_model(tiny_model("llama"), kind)
 
 
 def test_a_missing_library_and_an_unknown_kind_are_one_sentence(monkeypatch):

@@ -140,7 +140,7 @@ def test_a_recipe_that_cannot_be_is_one_sentence(settings, words):
 
 @pytest.mark.parametrize("method", ["rtn", "magnitude", "wanda", "sparsegpt", "gptq", "awq", "nf4"])
 def test_a_spoilt_weight_is_refused_in_one_sentence(method):
-    model = tiny_model("llama")
+    model = tiny_model("llama", width=64)
     transformer_blocks(model)[1].mlp.up_proj.weight.data[0, 0] = float("nan")
     recipe = Recipe(method, **({"bits": 4} if "bits" in METHODS[method] else {}), **TEXT)
     inputs = [torch.randint(3, 200, (2, 24))] if recipe.reads_text else ()

@@ -11,6 +11,7 @@ from ethical_compression.compress.blocks import linear_layers, transformer_block
 from ethical_compression.errors import InputError
 
 KINDS = ("int8", "nf4", "fp4")
+BLOCK = 64  # weights that share a scale in the 4-bit kinds
 
 
 def _library():
@@ -28,7 +29,8 @@ def quantize_model(model: nn.Module, kind: str) -> None:
 
     The configuration says so, as transformers writes it, so that `save_pretrained` leaves a folder
     that transformers loads. Save before the first forward pass: on a CPU it repacks 4-bit weights.
-    Raises InputError where bitsandbytes is not installed, and for an unknown kind.
+    Raises InputError where bitsandbytes is not installed, for an unknown kind, and on a CPU for a
+    width that 4-bit blocks do not divide.
     """
     from transformers import BitsAndBytesConfig
 
@@ -61,6 +63,12 @@ def quantized(layer: nn.Module, kind: str) -> nn.Module:
             "A weight is NaN or infinite: check the model in float32 before it is compressed."
         )
     rows, columns = weight.shape
+    if kind != "int8" and columns % BLOCK and weight.device.type == "cpu":
+        # Its scales are then taken from the wrong blocks, in silence (0.50.2, AVX-512).
+        raise InputError(
+            f"bitsandbytes misreads 4-bit layers of {columns} inputs on some CPUs, as {BLOCK} does "
+            "not divide them: quantize this model on a GPU, or with another method."
+        )
     bias = layer.bias is not None
     options = {"device": "meta"}
     if kind == "int8":
