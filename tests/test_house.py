@@ -117,6 +117,16 @@ def test_peers_get_our_torch_first_and_nothing_from_our_environment(peer):
     assert ".venv" not in dry
 
 
+def test_every_citation_has_its_reference_and_every_reference_its_own_key():
+    keys = re.findall(r"(?m)^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text())
+    assert len(keys) == len(set(keys))
+    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md")]
+    for path in pages:
+        for cited in re.findall(r"\{cite:[tp]\}`([^`]+)`", path.read_text(encoding="utf-8")):
+            for key in cited.split(","):
+                assert key.strip() in keys, f"{path.name} cites {key.strip()}"
+
+
 def test_readme_gives_ci_its_test_command():
     script = (ROOT / ".ci" / "run").read_text()
     extract = next(line for line in script.splitlines() if line.startswith("command=$("))
