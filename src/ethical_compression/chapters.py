@@ -10,6 +10,7 @@ import difflib
 import html
 import io
 import json
+import logging
 import re
 import time
 import types
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 from .errors import InputError
 
 _STARTED = time.time()
+# It says, wherever it is imported on a CPU, that an optional kernel is missing: no part of a page.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 _RECORD = "application/vnd.ethical-compression.provenance+json"
 
 
