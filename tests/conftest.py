@@ -1,6 +1,7 @@
 """What several test files share: one cache for slow conversions, and the embedded model."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,14 @@ import pytest
 # Converting the embedded model takes most of a minute: kept between runs, as `make` keeps it.
 CACHE = Path(__file__).parent.parent / "_build" / "cache"
 os.environ.setdefault("ETHICAL_COMPRESSION_CACHE", str(CACHE))
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """A test that draws leaves no figure behind, which would be kept in memory and counted."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="session")

@@ -290,7 +290,7 @@ def test_figure_carries_its_words_and_is_closed(shown):
     assert "<figcaption>&lt;b&gt; &amp; more</figcaption>" in markup
     assert 'id="fig-a"' in markup
     assert shown[0]["image/png"] in markup
-    assert pyplot.get_fignums() == []
+    assert not pyplot.fignum_exists(fig.number)
     with pytest.raises(InputError, match="alternative text"):
         chapters.figure(fig, "  ")
 
