@@ -3,8 +3,10 @@
     python results/hatexplain_minilm.py       (ETHICAL_COMPRESSION_DATA names the mirror's folder)
 
 Trained on a part of the *rebuilt* train split, measured on the official validation split: the full
-encoder, and its lower three of six layers.
-The table holds the bias AUCs of every run, its provenance the scores over all posts.
+encoder, its lower five, four and three layers, and the three with attention supervised. The three
+are trained once more with the class weights of the posts that they are measured on.
+The table holds the bias AUCs of every run; its provenance the scores over all posts, those of the
+explanations, and what the other class weights changed.
 """
 
 from dataclasses import replace
@@ -14,42 +16,61 @@ import pandas as pd
 from ethical_compression import results
 from ethical_compression.datasets import hate_speech
 from ethical_compression.score import groups
-from ethical_compression.score.classification import RUN, explained, overall
+from ethical_compression.score.classification import RUN, disagreement, explained, overall
 from ethical_compression.train import classifier, encoders
 from ethical_compression.train.classifier import Run, Training
 
-NAME, MODEL, SEEDS, POSTS = "hatexplain", "minilm", (0, 1, 2), 600
+NAME, MODEL, SEEDS, POSTS = "hatexplain", "minilm", range(6), 1000
 TRAINING = Training(learning_rate=2e-4, epochs=2, max_length=48, frozen_embeddings=True)
-EXPLAINED = 40
+EXPLAINED = 100
 
 data = classifier.data(
     NAME, "mirror", train_split="rebuilt_train", test_split="validation", train_posts=POSTS
 )
 members = groups.membership(data.test, hate_speech.DATASETS[NAME]["communities"])
-tables, scores, words = [], [], []
-settings = (
-    Run(MODEL),
-    Run(MODEL, depth=3, position="upper"),
-)
-for setting in settings:
-    for run in (replace(setting, seed=seed) for seed in SEEDS):
-        predictions = classifier.predictions([run], data, TRAINING, progress=False)
-        found = classifier.explanations([run], data, TRAINING, limit=EXPLAINED, progress=False)
-        for background in groups.BACKGROUNDS:
-            aucs = groups.by_run(predictions, members, RUN, background=background)
-            tables.append(aucs.assign(background=background))
-        scores.append(overall(predictions, data.labels))
-        words.append(explained(found))
+least = Run(MODEL, depth=3)
+settings = [Run(MODEL), Run(MODEL, depth=5), Run(MODEL, depth=4), least]
+for how, strength in (("published", 0.01), ("published", 0.1), ("published", 1), ("released", 1)):
+    settings.append(replace(least, supervision=how, strength=float(strength)))
+tables, words, other = [], [], []
+for seed in SEEDS:
+    for run in (replace(setting, seed=seed) for setting in settings):
+        both = classifier.predictions_and_explanations([run], data, TRAINING, limit=EXPLAINED)
+        tables.append(both[0])
+        words.append(both[1])
         print(run, flush=True)
+    run, weighted = replace(least, seed=seed), replace(TRAINING, class_weights="test")
+    other.append(classifier.predictions([run], data, weighted, progress=False))
+predictions, other = pd.concat(tables, ignore_index=True), pd.concat(other, ignore_index=True)
+alike = predictions[(predictions["depth"] == least.depth) & (predictions["strength"] == 0)]
 results.keep_larger(
     "hatexplain_minilm",
-    pd.concat(tables, ignore_index=True),
+    pd.concat(
+        groups.by_run(predictions, members, RUN, background=background).assign(
+            background=background
+        )
+        for background in groups.BACKGROUNDS
+    ),
     command="python results/hatexplain_minilm.py",
     model=encoders.describe(MODEL),
-    training=vars(TRAINING) | {"posts": POSTS},
+    training=vars(TRAINING)
+    | {"posts": POSTS, "rationales": sum(bool(p.rationale) for p in data.train)},
+    explained=EXPLAINED,
     minutes=round(results.seconds_spent() / 60, 1),
-    overall=pd.concat(scores).to_dict("records"),
-    explanations=pd.concat(words).to_dict("records"),
+    overall=overall(predictions, data.labels).to_dict("records"),
+    explanations=explained(pd.concat(words)).to_dict("records"),
+    class_weights={
+        split: dict(
+            zip(
+                data.labels,
+                classifier.class_weights([post.label for post in posts], len(data.labels)).tolist(),
+                strict=True,
+            )
+        )
+        for split, posts in (("train", data.train), ("test", data.test))
+    },
+    weighted_by_test=overall(other, data.labels).to_dict("records"),
+    disagreement=disagreement(alike, other, data.labels).to_dict("records"),
     data=[
         hate_speech.source_record(NAME, split, "mirror")
         for split in ("rebuilt_train", "validation")

@@ -45,6 +45,38 @@ def test_overall_by_hand():
         c.overall(pd.DataFrame(rows), ["a", "c"])
 
 
+def test_iou_f1_is_that_of_mean_precision_and_recall():
+    values = dict.fromkeys(c.EXPLAINED, 0.5) | {"explainer": "attention", "marked": 1}
+    spans = [(1.0, 0.5), (0.0, 0.5), (1.0, 1.0)]
+    rows = [
+        RUN | values | {"seed": seed, "spans_precision": precision, "spans_recall": recall}
+        for seed, part in ((0, spans[:2]), (1, spans[2:]))
+        for precision, recall in part
+    ]
+    found = c.explained(pd.DataFrame(rows))
+    assert found["iou_f1"].tolist() == [0.5, 1.0] and found["seed"].tolist() == [0, 1]
+    assert (found["token_f1"] == 0.5).all()
+
+
+def predicted(*scores, seed=0):
+    rows = [{"seed": seed, "id": str(i), "p_a": 1 - p, "p_b": p} for i, p in enumerate(scores)]
+    return pd.DataFrame(rows).assign(toxic_score=scores)
+
+
+def test_disagreement_by_hand():
+    one = pd.concat([predicted(0.1, 0.6), predicted(0.5, 0.9, seed=1)])
+    # In another order, and with a seed that the first has not.
+    other = pd.concat(
+        [predicted(0.2, 0.1)[::-1], predicted(0.9, 0.8, seed=1), predicted(0.3, seed=2)]
+    )
+    found = c.disagreement(one, other, ["a", "b"])
+    assert found["seed"].tolist() == [0, 1] and found["posts"].tolist() == [2, 2]
+    assert found["relabelled"].tolist() == [0.5, 0.5]  # equal probabilities: the first class
+    assert found["moved"].tolist() == pytest.approx([0.3, 0.25])
+    with pytest.raises(InputError, match="share no seed and post"):
+        c.disagreement(one, predicted(0.3, seed=2), ["a", "b"])
+
+
 def test_words_for_what_was_done():
     rows = [
         RUN,
@@ -97,8 +129,21 @@ def test_a_sentence_counts_what_is_settled_and_says_what_is_open():
         unclear=[0.60, 0.80, 0.65, 0.79],
     )
     said = c.sentence(c.changes(table, "f1", margin=0.02), "F1", 0.02)
-    assert "settled after Holm: 1 (worse)" in said and "Open: 1; with 4 seeds" in said
+    assert "settled after Holm: 1 (worse)" in said and "Open: 1. With 4 seeds" in said
     assert "lack of power" in said
+
+
+def test_a_sentence_about_one_change_names_it():
+    full = [0.70, 0.72, 0.69, 0.74]
+    for small, verdict in (
+        ([0.50, 0.519, 0.491, 0.54], ": settled."),
+        ([0.699, 0.721, 0.69, 0.741], ": shown to lie within ±0.02."),
+        ([0.694, 0.714, 0.685, 0.7345], ": settled and shown to lie within ±0.02."),
+        ([0.60, 0.80, 0.65, 0.79], ": open. With 4 seeds"),
+    ):
+        found = c.changes(scores(full=full, small=small), "f1", margin=0.02)
+        said = c.sentence(found, "F1", 0.02)
+        assert said.startswith("“small” changes F1 by ") and verdict in said
 
 
 def test_missing_full_and_doubled_seeds_are_refused():

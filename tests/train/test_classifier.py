@@ -241,6 +241,22 @@ def test_explanations_have_a_row_a_post_with_a_rationale(data):
     with pytest.raises(InputError, match="No test post has a rationale"):
         bare = Data(data.train, data.test[1::2], data.labels, data.toxic)
         classifier.explanations([Run(TINY)], bare, FAST, progress=False)
+    with pytest.raises(InputError, match="explainer 'lime'"):
+        classifier.explanations([Run(TINY)], data, FAST, explainers=["lime"], progress=False)
+
+
+def test_predictions_and_explanations_come_from_one_training(data, monkeypatch):
+    trained, train = [], classifier.train
+    monkeypatch.setattr(
+        classifier, "train", lambda run, *rest: trained.append(run) or train(run, *rest)
+    )
+    runs = [Run(TINY, 2, seed=s) for s in (0, 1)]
+    found, words = classifier.predictions_and_explanations(
+        runs, data, FAST, explainers=["random"], limit=2
+    )
+    assert trained == runs
+    assert found.equals(classifier.predictions(runs, data, FAST, progress=False))
+    assert words["seed"].tolist() == [0, 0, 1, 1]
 
 
 # --- Pruning afterwards ---------------------------------------------------------------------------

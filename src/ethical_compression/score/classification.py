@@ -10,6 +10,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import calibration_error
+from ethical_compression.score.rationales import plausibility_summary
 from ethical_compression.statistics import holm, n_for_power, paired_test, tost, with_interval
 
 # The columns that tell one trained classifier from another (`train.classifier.predictions`).
@@ -63,12 +64,39 @@ def overall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def explained(explanations: pd.DataFrame) -> pd.DataFrame:
-    """A row per run and explainer: the means over posts of `EXPLAINED`.
+    """A row per run and explainer: the means over posts of `EXPLAINED`, and `iou_f1`.
 
-    explanations: from `train.classifier.explanations`.
+    explanations: from `train.classifier.explanations`. IOU F1 is that of the posts' mean span
+    precision and recall, as in ERASER (`rationales.plausibility_summary`).
     """
     by = [*RUN, "explainer"]
-    return explanations.groupby(by, sort=False, dropna=False)[EXPLAINED].mean().reset_index()
+    means = explanations.groupby(by, sort=False)[EXPLAINED].mean().reset_index()
+    return means.merge(plausibility_summary(explanations, by)[[*by, "iou_f1"]], on=by)
+
+
+def disagreement(one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """How far two ways of training differ post by post: a row per seed that both have.
+
+    one, other: from `train.classifier.predictions`, one run a seed each. Columns: `seed`, `posts`,
+    `relabelled` (share of posts whose most probable class differs), `moved` (mean absolute
+    difference of the toxic score). Raises InputError where they share no seed and post.
+    """
+    columns = [f"p_{label}" for label in labels]
+    both = one.merge(other, on=["seed", "id"], suffixes=("", "_other"), validate="one_to_one")
+    if both.empty:
+        raise InputError("The two tables share no seed and post: score the same posts in both.")
+    classes = both[columns].to_numpy().argmax(1)
+    others = both[[f"{column}_other" for column in columns]].to_numpy().argmax(1)
+    by_post = pd.DataFrame(
+        {
+            "seed": both["seed"],
+            "relabelled": classes != others,
+            "moved": (both["toxic_score"] - both["toxic_score_other"]).abs(),
+        }
+    )
+    found = by_post.groupby("seed").mean().reset_index()
+    found.insert(1, "posts", by_post.groupby("seed").size().to_numpy())
+    return found
 
 
 def compression(table: pd.DataFrame) -> pd.Series:
@@ -148,18 +176,24 @@ def sentence(found: pd.DataFrame, what: str, margin: float) -> str:
     if tested.empty:
         return f"Nothing can be said of {what}: there are too few runs to test a change."
     settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost"))
-    least = tested.loc[tested["difference"].idxmin()]
-    named = f" ({'; '.join(settled[name])})" if len(settled) else ""
-    text = (
-        f"Of {len(tested)} changes of {what}, settled after Holm: {len(settled)}{named}; shown to "
-        f"lie within ±{margin}: {len(equal)}. The lowest is that of “{least[name]}”: "
-        f"{with_interval(least)}."
-    )
     rest = tested.drop(settled.index.union(equal.index))
+    least = tested.loc[tested["difference"].idxmin()]
+    if len(tested) == 1:
+        verdicts = {"settled": len(settled), f"shown to lie within ±{margin}": len(equal)}
+        verdict = " and ".join(words for words, true in verdicts.items() if true) or "open"
+        text = f"“{least[name]}” changes {what} by {with_interval(least)}: {verdict}."
+    else:
+        named = f" ({'; '.join(settled[name])})" if len(settled) else ""
+        text = (
+            f"Of {len(tested)} changes of {what}, settled after Holm: {len(settled)}{named}; shown "
+            f"to lie within ±{margin}: {len(equal)}. The lowest is that of “{least[name]}”: "
+            f"{with_interval(least)}."
+        )
+        text += f" Open: {len(rest)}." if len(rest) else ""
     if len(rest):
         width = (rest["ci_high"] - rest["ci_low"]).max()
         text += (
-            f" Open: {len(rest)}; with {tested['seeds'].min()} seeds an interval is up to "
-            f"{width:.3f} wide. That is lack of power, and no sign that nothing changed."
+            f" With {tested['seeds'].min()} seeds an interval is up to {width:.3f} wide. That is "
+            "lack of power, and no sign that nothing changed."
         )
     return text

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ethical_compression.datasets import hate_speech
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.hate_speech import Post
 from ethical_compression.errors import InputError
+from ethical_compression.score import rationales
 from ethical_compression.train import encoders
 
 SUPERVISIONS = ("published", "released")
@@ -312,20 +313,15 @@ def predictions(
     Every run is stored as soon as it is done. Runs that train the same classifier (all layers kept,
     whatever the position; λ = 0, whatever the supervision) are trained once.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
 
-    parts = []
-    for run in tqdm(runs, unit="run", desc="classifiers", disable=not progress):
-        run = canonical(run)
-        parts.append(
-            results.table(
-                "predictions",
-                inputs(run, data, training),
-                lambda run=run: rows(run, data, training, trained(run, data, training)),
-            )
+    def table(run: Run):
+        return results.table(
+            "predictions",
+            inputs(run, data, training),
+            lambda: rows(run, data, training, trained(run, data, training)),
         )
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    return _stacked(table, runs, progress)
 
 
 def explanations(
@@ -345,38 +341,57 @@ def explanations(
     `rationales.faithfulness`. Stored run by run, as the predictions are; a run whose predictions
     were asked for just before need not be trained again. InputError where no post has a rationale.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
     posts = [post for post in data.test if post.rationale][:limit]
     if not posts:
         raise InputError("No test post has a rationale to compare explanations with.")
+    for name in explainers:
+        known("explainer", name, rationales.EXPLAINERS)
     how = {"explainers": list(explainers), "explained": [post.id for post in posts]}
-    parts = []
-    for run in tqdm(runs, unit="run", desc="explanations", disable=not progress):
-        run = canonical(run)
-        parts.append(
-            results.table(
-                "explanations",
-                inputs(run, data, training) | how,
-                lambda run=run: _explained(
-                    run, trained(run, data, training), posts, explainers, training.max_length
-                ),
-            )
+
+    def table(run: Run):
+        return results.table(
+            "explanations",
+            inputs(run, data, training) | how,
+            lambda: _explained(
+                run, trained(run, data, training), posts, explainers, training.max_length
+            ),
         )
-    return pd.concat(parts, ignore_index=True)
+
+    return _stacked(table, runs, progress)
+
+
+def predictions_and_explanations(
+    runs: Sequence[Run], data: Data, training: Training = Training(), **options
+):
+    """`predictions` and `explanations` (with their options) of the same runs, trained once each."""
+    import pandas as pd
+
+    both = [
+        (
+            predictions([run], data, training, progress=False),
+            explanations([run], data, training, progress=False, **options),
+        )
+        for run in runs
+    ]
+    return [pd.concat(tables, ignore_index=True) for tables in zip(*both, strict=True)]
+
+
+def _stacked(table: Callable, runs: Sequence[Run], progress: bool):
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    runs = tqdm(runs, unit="run", desc="classifiers", disable=not progress)
+    parts = [table(canonical(run)) for run in runs]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: int):
     import pandas as pd
 
-    from ethical_compression.score import rationales
-
     model, tokenizer = loaded.model, loaded.tokenizer
     words, marked = [post.tokens for post in posts], [post.rationale for post in posts]
     parts = []
     for name in explainers:
-        known("explainer", name, rationales.EXPLAINERS)
         explain = rationales.EXPLAINERS[name]
         importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
         plausible = rationales.plausibility(importance, marked)
