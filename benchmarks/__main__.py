@@ -19,6 +19,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -47,7 +48,12 @@ def main(arguments=None):
     parser.add_argument("--model", default="smollm2-135m", help="embedded name, folder or hub id")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--items", type=int, default=100, help="items of each benchmark")
-    parser.add_argument("--repeats", type=int, default=2, help="turns of each; the best counts")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=2,
+        help="turns of each; the best counts, and for GPTQ each draws its text",
+    )
     parser.add_argument(
         "--peer-python", default=sys.executable, help="interpreter of an environment with lm-eval"
     )
@@ -62,8 +68,17 @@ def main(arguments=None):
         facts = results.provenance()
         hardware = facts["hardware"]
         name = hardware["GPU"] or f"{hardware['processor']}, {hardware['cores']} cores"
-        command = ["python", "-m", "benchmarks", options.task, "--items", str(options.items)]
-        content = {"machine": {"name": name, **facts}, "command": " ".join(command), "rows": rows}
+        # Addresses of this machine are left out.
+        said = {
+            key: value for key, value in vars(options).items() if value != parser.get_default(key)
+        }
+        words = [
+            f"--{key.replace('_', '-')} {' '.join(map(str, np.atleast_1d(value)))}"
+            for key, value in said.items()
+            if key not in ("task", "json", "peer_python")
+        ]
+        command = " ".join(["python -m benchmarks", options.task, *words])
+        content = {"machine": {"name": name, **facts}, "command": command, "rows": rows}
         results.write_json(options.json, content)
 
 

@@ -5,7 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy import stats
 
 from benchmarks.process import matmul_rate, measured, run, serve
 from ethical_compression import models
@@ -19,8 +21,12 @@ from ethical_compression.score import loglikelihood
 HERE = Path(__file__).parent
 PEER = HERE / "peer_gptqmodel.py"
 SETTINGS = {"group_size": 64, "symmetric": True, "damping": 0.01}
-# Columns in the order of their activations: whole groups, as GPTQModel does by default; and freely.
-ORDERS = {"theirs": "groups", "ours": True}
+# Theirs: whole groups of columns in the order of their activations, GPTQModel's default. Ours: the
+# columns themselves in that order, and grids that may clip.
+CHOICES = {
+    "theirs": {"activation_order": "groups"},
+    "ours": {"activation_order": True, "clipping": True},
+}
 SAMPLES, LENGTH, TEST_WINDOWS = 32, 512, 24
 LAYERS = [(4096, 4096), (14336, 4096)]  # out, in
 
@@ -55,8 +61,8 @@ def work(job):
                 model,
                 tokens.split(2),
                 bits=job["bits"],
-                activation_order=ORDERS[job["order"]],
                 **SETTINGS,
+                **CHOICES[job["choice"]],
             ),
             job["device"],
         )
@@ -76,12 +82,7 @@ def speed(options) -> list[dict]:
     mirrored = "ETHICAL_COMPRESSION_DATA" in os.environ
     name, source = ("wikitext2", "mirror") if mirrored else ("xsum", "embedded")
     loaded = models.load(options.model)
-    windows = calibration_windows(
-        loaded.tokenizer,
-        text.load(name, "calibration", source=source),
-        samples=SAMPLES,
-        length=LENGTH,
-    )
+    documents = text.load(name, "calibration", source=source)
     rows = []
     with tempfile.TemporaryDirectory() as place:
         folder = str(Path(place, "model"))
@@ -90,19 +91,28 @@ def speed(options) -> list[dict]:
         job = {
             "folder": folder,
             "device": options.device,
-            "tokens": torch.cat(windows).tolist(),
             "test": text.load(name, "held_out", source=source),
         }
         full = run(Path(__file__), job | {"bits": None})["perplexity"]
         for bits in options.bits:
-            ours, peer = [], []
+            runs: dict[str, list] = {"theirs": [], "ours": [], "peer": []}
+            # Each turn calibrates on windows of its own: their draw decides more than we do.
             for turn in range(options.repeats):
+                windows = calibration_windows(
+                    loaded.tokenizer, documents, samples=SAMPLES, length=LENGTH, seed=turn
+                )
+                job |= {"bits": bits, "tokens": torch.cat(windows).tolist()}
                 left = str(Path(place, f"peer-{bits}-{turn}"))
-                ours.append(run(Path(__file__), job | {"bits": bits, "order": "theirs"}))
-                peer.append(run(PEER, job | {"bits": bits, "left": left}, python))
-            best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
-            theirs = run(Path(__file__), job | {"folder": left, "bits": None})["perplexity"]
-            free = run(Path(__file__), job | {"bits": bits, "order": "ours"})["perplexity"]
+                for choice in CHOICES:
+                    runs[choice].append(run(Path(__file__), job | {"choice": choice}))
+                peer = run(PEER, job | {"left": left}, python)
+                again = job | {"folder": left, "bits": None}
+                runs["peer"].append(peer | run(Path(__file__), again))
+                print(bits, turn, {whose: its[-1]["perplexity"] for whose, its in runs.items()})
+            best, other = (
+                min(runs[whose], key=lambda one: one["seconds"]) for whose in ("theirs", "peer")
+            )
+            perplexity = {whose: [one["perplexity"] for one in its] for whose, its in runs.items()}
             rows.append(
                 {
                     "task": f"GPTQ {bits} bits, {SAMPLES} × {LENGTH} tokens of {name}",
@@ -114,13 +124,24 @@ def speed(options) -> list[dict]:
                     "seconds": best["seconds"],
                     "peer_seconds": other["seconds"],
                     "perplexity_full": full,
-                    "perplexity": best["perplexity"],
-                    "perplexity_free_order": free,
-                    "peer_perplexity": theirs,
+                    **{f"perplexity_{whose}": its for whose, its in perplexity.items()},
+                    **{
+                        f"above_peer_{c}": above(perplexity[c], perplexity["peer"]) for c in CHOICES
+                    },
                 }
             )
             print(rows[-1], flush=True)
     return rows
+
+
+def above(ours: list[float], peer: list[float]) -> list[float]:
+    """By what share perplexity is above the peer's: mean over draws, and its 95% interval (paired
+    t on logarithms); the mean alone for one draw."""
+    gaps = np.log(np.divide(ours, peer))
+    if len(gaps) == 1:
+        return np.expm1(gaps).tolist()
+    half = stats.sem(gaps) * stats.t.ppf(0.975, len(gaps) - 1)
+    return np.expm1(gaps.mean() + np.multiply([0, -1, 1], half)).tolist()
 
 
 def kernel(out: int, width: int) -> dict:

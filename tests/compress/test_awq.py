@@ -23,7 +23,7 @@ def test_the_best_scale_of_the_grid_is_found(bits):
     hessian = gptq.add_to_hessian(None, inputs).matrix
     magnitude = inputs.abs().mean(0)
     grid = {"bits": bits, "group_size": 16, "symmetric": True}
-    found, ratio = awq.search(weights, hessian, magnitude, **grid)
+    found, ratio = awq.search(weights, hessian, magnitude, clipping=False, **grid)
 
     # Equation 4 on the inputs, not on their Hessian, for each exponent of equation 5.
     losses = {}
@@ -48,11 +48,20 @@ def test_the_best_scale_of_the_grid_is_found(bits):
     # One scale for both layers, so that it could be folded into what feeds them.
     assert found["gate"].input_scale is found["up"].input_scale
 
+    # Clipping comes after, with the same scales, and no layer is the worse for it.
+    clipped, same = awq.search(weights, hessian, magnitude, **grid)
+    assert same == ratio
+    for name, weight in weights.items():
+        errors = [
+            gptq.output_error(weight, w[name].dequantize(), hessian) for w in (clipped, found)
+        ]
+        assert errors[0] < 0.9 * errors[1]
+
 
 def test_without_large_activations_nothing_is_worse_than_rounding():
     weights, inputs = problem(1)
     hessian = gptq.add_to_hessian(None, inputs / inputs.std(0)).matrix
-    found, _ = awq.search(weights, hessian, torch.ones(48), bits=3, group_size=16)
+    found, _ = awq.search(weights, hessian, torch.ones(48), bits=3, group_size=16, clipping=False)
     for name, weight in weights.items():
         plain = round_to_nearest(weight, bits=3, group_size=16).dequantize()
         assert torch.allclose(found[name].dequantize(), plain, atol=1e-5)

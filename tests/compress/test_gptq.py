@@ -37,7 +37,9 @@ def layer(seed=0, rows=24, columns=48, samples=400):
     return torch.randn(rows, columns, generator=generator), inputs
 
 
-def brute_force(weight, hessian, bits, group_size, symmetric, damping, order=None, static=False):
+def brute_force(
+    weight, hessian, bits, group_size, symmetric, damping, order=None, static=False, clipping=False
+):
     """Optimal brain quantization as first written: after each column, the best update of all
     columns still free, from a fresh inverse of what is left of the Hessian (float64)."""
     order = torch.arange(weight.shape[1]) if order is None else order
@@ -45,12 +47,19 @@ def brute_force(weight, hessian, bits, group_size, symmetric, damping, order=Non
     w, h = plain[:, order].clone(), hessian.double()[order][:, order]
     h += damping * h.diagonal().mean() * torch.eye(len(h), dtype=torch.float64)
     result = torch.zeros_like(w)
+    # What an error in a column costs when all columns after it make up for it as well as they can.
+    cost = torch.stack([1 / torch.linalg.inv(h[i:, i:])[0, 0] for i in range(len(h))])
+
+    def fit(group, places):
+        return fit_grid(group, bits, symmetric, metric=cost[places] if clipping else None)
+
     for i in range(w.shape[1]):
         if static:
             first = int(order[i]) // group_size * group_size
-            scale, zero = fit_grid(plain[:, first : first + group_size], bits, symmetric)
+            places = order.argsort()[first : first + group_size]
+            scale, zero = fit(plain[:, first : first + group_size], places)
         elif i % group_size == 0:
-            scale, zero = fit_grid(w[:, i : i + group_size], bits, symmetric)
+            scale, zero = fit(w[:, i : i + group_size], slice(i, i + group_size))
         result[:, i] = scale * (encode(w[:, i], scale, zero, bits) - zero)
         inverse = torch.linalg.inv(h[i:, i:])
         error = (w[:, i] - result[:, i]) / inverse[0, 0]
@@ -87,16 +96,21 @@ def whole_groups_first(importance, size):
 
 @pytest.mark.parametrize(
     ("activation_order", "static_groups"),
-    [(True, False), (True, True), (False, True), ("groups", False), ("groups", True)],
+    [(a, s) for a in (False, True, "groups") for s in (False, True)],
 )
 @pytest.mark.parametrize("group_size", [16, 20, 48])
-def test_orders_and_group_schemes_equal_brute_force(activation_order, static_groups, group_size):
+@pytest.mark.parametrize("clipping", [False, True])
+def test_orders_and_group_schemes_equal_brute_force(
+    activation_order, static_groups, group_size, clipping
+):
     weight, inputs = layer(5)
     hessian = gptq.add_to_hessian(None, inputs).matrix.double()
     order = hessian.diagonal().argsort(descending=True) if activation_order else None
     if activation_order == "groups":
         order = whole_groups_first(hessian.diagonal().tolist(), group_size)
-    expected = brute_force(weight, hessian, 3, group_size, False, 0.01, order, static_groups)
+    expected = brute_force(
+        weight, hessian, 3, group_size, False, 0.01, order, static_groups, clipping
+    )
     quantized, _ = gptq.solve(
         weight,
         hessian,
@@ -105,6 +119,7 @@ def test_orders_and_group_schemes_equal_brute_force(activation_order, static_gro
         symmetric=False,
         activation_order=activation_order,
         static_groups=static_groups,
+        clipping=clipping,
     )
     same = (quantized.dequantize() - expected).abs() < 1e-4
     assert same.float().mean() > 0.97
@@ -152,9 +167,10 @@ def test_stacked_layers_get_the_codes_that_each_would_get_alone():
     st.booleans(),
     st.sampled_from([False, True, "groups"]),
     st.booleans(),
+    st.booleans(),
 )
 def test_loss_is_the_output_error_it_says(
-    seed, bits, group_size, symmetric, activation_order, static_groups
+    seed, bits, group_size, symmetric, activation_order, static_groups, clipping
 ):
     weight, inputs = layer(seed, samples=200)
     hessian = gptq.add_to_hessian(None, inputs).matrix
@@ -167,6 +183,7 @@ def test_loss_is_the_output_error_it_says(
         symmetric=symmetric,
         activation_order=activation_order,
         static_groups=static_groups,
+        clipping=clipping,
     )
     change = (quantized.dequantize() - weight).double()
     expected = ((change @ damped.double()) * change).sum(1) / 2
@@ -431,10 +448,11 @@ def test_on_real_layers_gptq_loses_less_than_rounding_on_text_it_has_not_seen(sm
     _, unseen = first_block("held_out")
     for name, layer_ in layers.items():
         weight = weight_of(layer_)
+        clipped, _ = gptq.solve(weight, seen[name].matrix, bits=bits, group_size=64, clipping=True)
         ours, _ = gptq.solve(weight, seen[name].matrix, bits=bits, group_size=64)
         plain = round_to_nearest(weight, bits=bits, group_size=64)
         errors = [
             gptq.output_error(weight, quantized.dequantize(), unseen[name].matrix)
-            for quantized in (ours, plain)
+            for quantized in (clipped, ours, plain)
         ]
-        assert 0 < errors[0] < 0.95 * errors[1], name
+        assert 0 < errors[0] < 0.9 * errors[1] < 0.8 * errors[2], name

@@ -90,6 +90,11 @@ def test_only_what_decides_the_result_counts():
     weighted = Recipe("gptq", bits=4, weighting="entropy")
     assert weighted.inputs() != Recipe("gptq", bits=4).inputs()
     assert weighted.label == "Entropy-weighted GPTQ 4-bit"
+    # Grids clip where the method was released so, and another choice shows in the name.
+    assert Recipe("awq", bits=4).clipping and not Recipe("gptq", bits=4).clipping
+    assert Recipe("gptq", bits=3, clipping=True).label == "GPTQ 3-bit, clipped"
+    assert Recipe("awq", bits=4, clipping=False).label == "AWQ 4-bit, not clipped"
+    assert Recipe("gptq", bits=4, clipping=False) == Recipe("gptq", bits=4)
     # The comparison group is each paper's own, unless it is given.
     assert Recipe("wanda").comparison == "row" and Recipe("magnitude").comparison == "layer"
     # A pattern has a group of its own, so another setting must not make it another result.
@@ -128,6 +133,10 @@ def test_every_method_has_a_label_and_a_look_of_its_own():
         ({"method": "sparsegpt", "damping": 0.0}, "A damping of 0.0"),
         ({"method": "gptq", "bits": 4, "weighting": "entropie"}, "did you mean 'entropy'"),
         ({"method": "rtn", "bits": 4, "weighting": "entropy"}, "does not use 'weighting'"),
+        (
+            {"method": "gptq", "bits": 4, "clipping": True, "quantizer": "gptqmodel"},
+            "clip by the quantizer native",
+        ),
         ({"method": "layers", "position": "top"}, "no position of layers 'top'"),
         ({"method": "layers", "remove": ["a"]}, "remove must be"),
         ({"method": "gptq", "bits": 4, "samples": 0}, "at least one window"),

@@ -2,7 +2,7 @@
 
 Lin et al. 2024. A weight column multiplied by s > 1 before rounding, and divided by it afterwards,
 loses less; which columns deserve it is told by the activations. One scale vector serves all layers
-that share an input. The clipping search of the released code is left out.
+that share an input. Then, as in the released code, groups are clipped where that helps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +39,7 @@ def search(
     bits: int,
     group_size: int = 128,
     symmetric: bool = True,
+    clipping: bool = True,
     ratios: Sequence[float] = RATIOS,
 ) -> tuple[dict[str, ScaledWeight], float]:
     """Quantize layers that share an input with the best s = magnitudeᵅ (eq. 5), α in `ratios`.
@@ -46,22 +47,37 @@ def search(
     weights: (out, in) by name; hessian (in, in): that of their input; magnitude (in,): mean |x| of
     each input. Best is the least ‖(Q(W·diag(s))·diag(s)⁻¹ − W)X‖² over the layers together (eq. 4),
     so the result is never worse than α = 0, round-to-nearest. Returns the layers and the chosen α.
+    clipping: each layer's groups may then be clipped to the Hessian (`integer.fit_grid`), and are
+    where the layer's loss is less. (The released code clips no queries and keys, by their names.)
     """
+
+    def quantize(weight, scale, metric=None):
+        rounded = round_to_nearest(
+            weight.float() * scale,
+            bits=bits,
+            group_size=group_size,
+            symmetric=symmetric,
+            metric=metric,
+        )
+        scaled = ScaledWeight(**vars(rounded), input_scale=scale)
+        change = scaled.dequantize() - weight.float()
+        return scaled, float(((change @ hessian) * change).sum())
+
     best = None
     for ratio in ratios:
         scale = magnitude.float().pow(ratio).clamp(min=1e-4)
         scale = scale / (scale.max() * scale.min()).sqrt()  # centred, so that nothing overflows
-        found, loss = {}, 0.0
-        for name, weight in weights.items():
-            quantized = round_to_nearest(
-                weight.float() * scale, bits=bits, group_size=group_size, symmetric=symmetric
-            )
-            found[name] = ScaledWeight(**vars(quantized), input_scale=scale)
-            change = found[name].dequantize() - weight.float()
-            loss += float(((change @ hessian) * change).sum())
+        found = {name: quantize(weight, scale) for name, weight in weights.items()}
+        loss = sum(its for _, its in found.values())
         if best is None or loss < best[0]:
-            best = loss, found, ratio
-    return best[1], best[2]
+            best = loss, found, ratio, scale
+    _, found, ratio, scale = best
+    if clipping:
+        metric = hessian / scale / scale[:, None]
+        for name, weight in weights.items():
+            clipped = quantize(weight, scale, metric)
+            found[name] = min(found[name], clipped, key=lambda one: one[1])
+    return {name: scaled for name, (scaled, _) in found.items()}, ratio
 
 
 def input_magnitudes(block: torch.nn.Module, calls: Sequence[tuple]) -> dict[str, torch.Tensor]:

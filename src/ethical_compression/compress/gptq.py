@@ -35,6 +35,7 @@ from ethical_compression.compress.integer import (
 )
 from ethical_compression.errors import InputError
 from ethical_compression.kernels import column_solve
+from ethical_compression.memory import keep_freed_memory
 
 # Width of a Hessian's stripes: wide enough for a fast product, many enough to spare a third of it.
 STRIPE = 288
@@ -115,6 +116,7 @@ def solve(
     damping: float = 0.01,
     activation_order: bool | str = False,
     static_groups: bool = False,
+    clipping: bool = False,
     block: int = 128,
     impl: str = "auto",
 ) -> tuple[QuantizedWeight, torch.Tensor]:
@@ -126,6 +128,8 @@ def solve(
     with static_groups, are those of the plain order, their grids fitted before any column moves.
     "groups" keeps groups whole: that of the largest diagonal first, and so within each (Gafni et
     al. 2025; GPTQModel's `act_group_aware`, its default); a short last group stays last.
+    clipping: whether a group's grid may leave its largest weights outside, where that lowers the
+    loss below, as rounding in the group alone would have it (`fit_grid`; not in the paper).
     block: columns whose errors reach the rest of the weight together. impl: `column_solve`'s.
     Returns the quantized weight and the loss of each row, float32 (out,): Σ (w − q)²/(2·U_ii²),
     which is what rounding adds to ‖(Ŵ−W)X‖²/n (plus the damping's share), GPTQ eq. 2.
@@ -155,18 +159,7 @@ def solve(
     group = column_groups(columns, group_size).to(w.device)
     scale, zero = w.new_empty(2, -(-columns // size), w.shape[1])
 
-    def fit(start):
-        index = int(group[start])
-        scale[index], zero[index] = fit_grid(
-            w[start : start + size].T, bits, symmetric, scale_dtype
-        )
-
     order = torch.arange(columns, device=w.device)
-    starts = range(0, columns, size)
-    if static_groups:
-        for start in starts:
-            fit(start)
-        starts = range(0)
     if activation_order:
         importance = matrix.diagonal()
         order = importance.argsort(descending=True, stable=True)
@@ -180,6 +173,17 @@ def solve(
         w, matrix = w[order], matrix[order][:, order]
     back = order.argsort()
     upper = inverse_factor(matrix, damping)
+    metric = upper.diagonal() ** -2 if clipping else None
+
+    def fit(index, its):
+        own = None if metric is None else metric[its]
+        scale[index], zero[index] = fit_grid(w[its].T, bits, symmetric, scale_dtype, own)
+
+    starts = range(0, columns, size)
+    if static_groups:
+        for index, its in enumerate(back.split(size)):
+            fit(index, its)
+        starts = range(0)
 
     # A block holds whole groups, and a group's grid sees every earlier correction. (AutoGPTQ and
     # GPTQModel fit it before those of its own block arrive, where a block holds several groups.)
@@ -193,7 +197,7 @@ def solve(
         cuts = {*range(begin, end, width), *(start for start in starts if begin <= start < end)}
         for low, high in pairwise([*sorted(cuts), end]):
             if low in starts:
-                fit(low)
+                fit(group[low], slice(low, low + size))
             its = group[low:high]
             codes[low:high], errors[low - begin : high - begin] = column_solve.column_solve(
                 w[low:high], upper[low:high, low:high], scale[its], zero[its], bits, impl
@@ -273,6 +277,7 @@ def quantize_model(
     from tqdm.auto import tqdm
 
     check_settings(settings["bits"], settings.get("group_size", 128))
+    keep_freed_memory()
     names = {module: name for name, module in model.named_modules()}
     quantized: dict[str, QuantizedWeight] = {}
     blocks, calls = transformer_blocks(model), first_calls(model, inputs)

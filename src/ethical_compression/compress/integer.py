@@ -14,6 +14,8 @@ from ethical_compression.errors import InputError
 
 BITS = (2, 3, 4, 8)
 SCALE_DTYPES = ("float16", "float32")
+# How much of a group's range a grid may cover that is fitted to a metric.
+SHARES = tuple(1 - step / 20 for step in range(11))
 
 
 @dataclass
@@ -57,22 +59,46 @@ def check_settings(bits: int, group_size: int, scale_dtype: str = "float16") -> 
 
 
 def fit_grid(
-    weight: torch.Tensor, bits: int, symmetric: bool, scale_dtype: str = "float16"
+    weight: torch.Tensor,
+    bits: int,
+    symmetric: bool,
+    scale_dtype: str = "float16",
+    metric: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero point (rows,) that cover each row of `weight` (rows, columns) from end to end.
+    """Scale and zero point (rows,) of a grid for each row of `weight` (rows, columns).
 
+    The grid covers a row from end to end; or, given a metric M, the share of that range, of
+    `SHARES`, that leaves the least (ŵ−w) M (ŵ−w)ᵀ: few weights are cut off, all others are rounded
+    on a finer grid. metric: (columns, columns), or its diagonal (columns,).
     symmetric: the zero point sits in the middle, and the range is that of the largest magnitude.
     scale_dtype: "float16" takes the next larger scale that float16 has, so that what is computed
     with here is what a checkpoint stores (and nothing is cut off); "float32" leaves it exact.
     A row of zeros gets the range [−1, 1], so that it is kept exactly. Source: GPTQ, `quant.py`.
     """
-    top = 2**bits - 1
     low, high = weight.amin(1).clamp(max=0), weight.amax(1).clamp(min=0)
     if symmetric:
         high = torch.maximum(high, -low)
         low = -high
     empty = (low == 0) & (high == 0)
     low, high = low.masked_fill(empty, -1.0), high.masked_fill(empty, 1.0)
+    least, best = None, _grid(low, high, bits, symmetric, scale_dtype)
+    for share in SHARES if metric is not None else ():
+        scale, zero = _grid(share * low, share * high, bits, symmetric, scale_dtype)
+        change = encode(weight, scale[:, None], zero[:, None], bits)
+        change.sub_(zero[:, None]).mul_(scale[:, None]).sub_(weight)
+        weighed = change * metric if metric.dim() == 1 else change @ metric
+        loss = torch.linalg.vecdot(weighed, change)
+        if least is None:
+            least, best = loss, (scale, zero)
+        better = loss < least
+        least = torch.where(better, loss, least)
+        best = torch.where(better, scale, best[0]), torch.where(better, zero, best[1])
+    return best
+
+
+def _grid(low, high, bits, symmetric, scale_dtype):
+    """Scale and zero point that reach from `low` to `high`, all (rows,)."""
+    top = 2**bits - 1
     scale = (high - low) / top
     if scale_dtype == "float16":
         half = scale.half()
@@ -101,13 +127,19 @@ def round_to_nearest(
     group_size: int = 128,
     symmetric: bool = True,
     scale_dtype: str = "float16",
+    metric: torch.Tensor | None = None,
 ) -> QuantizedWeight:
-    """Each weight (out, in) to its nearest code, no data used: the floor of every comparison."""
+    """Each weight (out, in) to its nearest code, no data used: the floor of every comparison.
+
+    metric (in, in), such as a Hessian: groups may then be clipped to it, see `fit_grid`.
+    """
     check_settings(bits, group_size, scale_dtype)
     group = column_groups(weight.shape[1], group_size)
-    scales, zeros, codes = [], [], []
+    scales, zeros, codes, end = [], [], [], 0
     for columns in weight.float().split(group.bincount().tolist(), dim=1):
-        scale, zero = fit_grid(columns, bits, symmetric, scale_dtype)
+        its = slice(end, end := end + columns.shape[1])
+        own = None if metric is None else metric[its, its]
+        scale, zero = fit_grid(columns, bits, symmetric, scale_dtype, own)
         scales.append(scale)
         zeros.append(zero)
         codes.append(encode(columns, scale[:, None], zero[:, None], bits))

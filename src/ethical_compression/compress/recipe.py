@@ -44,10 +44,10 @@ METHODS = {
     "none": (),
     "rtn": GRID,
     "gptq": (
-        *(*GRID, "damping", "activation_order", "static_groups", "weighting", "quantizer"),
-        *TEXT,
+        *(*GRID, "damping", "activation_order", "static_groups", "clipping"),
+        *("weighting", "quantizer", *TEXT),
     ),
-    "awq": (*GRID, *TEXT),
+    "awq": (*GRID, "clipping", *TEXT),
     "int8": (),
     "nf4": (),
     "fp4": (),
@@ -62,6 +62,8 @@ NAMES = {
 }
 # What weights compete with each other, where the recipe does not say: as in each method's paper.
 COMPARED = {"magnitude": "layer", "wanda": "row"}
+# Whether a grid may clip, where the recipe does not say: as each method was released.
+CLIPS = {"gptq": False, "awq": True}
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ class Recipe:
     "int8", "nf4", "fp4" (bitsandbytes), "magnitude", "wanda", "sparsegpt", or "layers".
     bits, group_size, symmetric: the integer grid (`integer`); group_size −1 is one scale a row.
     damping: added to the Hessian's diagonal, as a share of its mean; activation_order,
-    static_groups: those of `gptq.solve`; weighting: what a calibration token counts by
-    (`weighting`): "none", each the same, or "entropy", the full model's uncertainty; quantizer:
-    whose GPTQ, "native" (ours), "gptqmodel" or "auto-gptq" (`peers`).
+    static_groups: those of `gptq.solve`; clipping: whether grids may leave the largest weights
+    outside where that lowers the error, by default as each method was released; weighting: what a
+    calibration token counts by (`weighting`): "none", each the same, or "entropy", the full model's
+    uncertainty; quantizer: whose GPTQ, "native" (ours), "gptqmodel" or "auto-gptq" (`peers`).
     sparsity: share of zeros, or a pattern "N:M"; comparison: "row" or "layer" (`sparsity`), by
     default as in the method's paper.
     remove: how many layers go, or their indices from 0; position: which, where it is a number:
@@ -90,6 +93,7 @@ class Recipe:
     damping: float = 0.01
     activation_order: bool | str = False
     static_groups: bool = False
+    clipping: bool | None = None
     weighting: str = "none"
     quantizer: str = "native"
     sparsity: float | str = 0.5
@@ -108,6 +112,8 @@ class Recipe:
             object.__setattr__(self, "remove", tuple(self.remove))
         if self.comparison is None:
             object.__setattr__(self, "comparison", COMPARED.get(self.method))
+        if self.clipping is None:
+            object.__setattr__(self, "clipping", CLIPS.get(self.method))
         for field in fields(self):
             value = getattr(self, field.name)
             if not _fits(value, field.type):
@@ -128,10 +134,10 @@ class Recipe:
             known("weighting", self.weighting, weighting.WEIGHTINGS)
             known("quantizer", self.quantizer, peers.QUANTIZERS)
             gptq.check_order(self.activation_order)
-            if self.weighting != "none" and self.quantizer != "native":
+            if self.quantizer != "native" and (self.weighting != "none" or self.clipping):
                 raise InputError(
-                    f"{self.quantizer} lets all tokens count alike: weigh them by the quantizer "
-                    "native."
+                    f"{self.quantizer} lets all tokens count alike and clips nothing here: weigh "
+                    "and clip by the quantizer native."
                 )
         if "position" in used:
             known("position of layers", self.position, layers.POSITIONS)
@@ -191,6 +197,8 @@ class Recipe:
             name = f"{name} ({self.quantizer})"
         if "bits" in used:
             plain = f"{name} {self.bits}-bit"
+            if "clipping" in used and self.clipping != CLIPS[self.method]:
+                plain += ", clipped" if self.clipping else ", not clipped"
             by_entropy = "weighting" in used and self.weighting == "entropy"
             return f"Entropy-weighted {plain}" if by_entropy else plain
         if "sparsity" in used:
@@ -355,6 +363,7 @@ def apply(
                 damping=recipe.damping,
                 activation_order=recipe.activation_order,
                 static_groups=recipe.static_groups,
+                clipping=recipe.clipping,
                 token_weights=weighting.token_weights(recipe.weighting, model, inputs),
                 parts=parts,
                 progress=title,
@@ -362,7 +371,7 @@ def apply(
                 **grid,
             )
         elif recipe.method == "awq":
-            _apply_awq(model, inputs, keep, grid, title)
+            _apply_awq(model, inputs, keep, grid | {"clipping": recipe.clipping}, title)
         elif recipe.method == "rtn":
             for layer, weight, _ in each_layer(model, progress=title):
                 keep(layer, weight, integer.round_to_nearest(weight, **grid))
