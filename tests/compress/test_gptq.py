@@ -38,7 +38,17 @@ def layer(seed=0, rows=24, columns=48, samples=400):
 
 
 def brute_force(
-    weight, hessian, bits, group_size, symmetric, damping, order=None, static=False, clipping=False
+    weight,
+    hessian,
+    bits,
+    group_size,
+    symmetric,
+    damping=0.01,
+    *,
+    order=None,
+    static=False,
+    clipping=False,
+    block=128,
 ):
     """Optimal brain quantization as first written: after each column, the best update of all
     columns still free, from a fresh inverse of what is left of the Hessian (float64)."""
@@ -53,13 +63,18 @@ def brute_force(
     def fit(group, places):
         return fit_grid(group, bits, symmetric, metric=cost[places] if clipping else None)
 
+    block = max(1, block // group_size) * group_size
     for i in range(w.shape[1]):
+        first = i // group_size * group_size
+        if i % block == 0:
+            seen = w.clone()  # what grids are fitted to
         if static:
             first = int(order[i]) // group_size * group_size
             places = order.argsort()[first : first + group_size]
             scale, zero = fit(plain[:, first : first + group_size], places)
-        elif i % group_size == 0:
-            scale, zero = fit(w[:, i : i + group_size], slice(i, i + group_size))
+        else:
+            places = slice(first, first + group_size)
+            scale, zero = fit(seen[:, places], places)
         result[:, i] = scale * (encode(w[:, i], scale, zero, bits) - zero)
         inverse = torch.linalg.inv(h[i:, i:])
         error = (w[:, i] - result[:, i]) / inverse[0, 0]
@@ -73,7 +88,7 @@ def brute_force(
 def test_solve_equals_brute_force(bits, group_size, symmetric):
     weight, inputs = layer()
     hessian = gptq.add_to_hessian(None, inputs).matrix.double()
-    expected = brute_force(weight, hessian, bits, group_size, symmetric, 0.01)
+    expected = brute_force(weight, hessian, bits, group_size, symmetric)
     quantized, _ = gptq.solve(
         weight, hessian, bits=bits, group_size=group_size, symmetric=symmetric, damping=0.01
     )
@@ -99,18 +114,17 @@ def whole_groups_first(importance, size):
     [(a, s) for a in (False, True, "groups") for s in (False, True)],
 )
 @pytest.mark.parametrize("group_size", [16, 20, 48])
-@pytest.mark.parametrize("clipping", [False, True])
+@pytest.mark.parametrize(("clipping", "block"), [(False, 128), (True, 128), (True, 16)])
 def test_orders_and_group_schemes_equal_brute_force(
-    activation_order, static_groups, group_size, clipping
+    activation_order, static_groups, group_size, clipping, block
 ):
     weight, inputs = layer(5)
     hessian = gptq.add_to_hessian(None, inputs).matrix.double()
     order = hessian.diagonal().argsort(descending=True) if activation_order else None
     if activation_order == "groups":
         order = whole_groups_first(hessian.diagonal().tolist(), group_size)
-    expected = brute_force(
-        weight, hessian, 3, group_size, False, 0.01, order, static_groups, clipping
-    )
+    how = {"order": order, "static": static_groups, "clipping": clipping, "block": block}
+    expected = brute_force(weight, hessian, 3, group_size, False, **how)
     quantized, _ = gptq.solve(
         weight,
         hessian,
@@ -120,6 +134,7 @@ def test_orders_and_group_schemes_equal_brute_force(
         activation_order=activation_order,
         static_groups=static_groups,
         clipping=clipping,
+        block=block,
     )
     same = (quantized.dequantize() - expected).abs() < 1e-4
     assert same.float().mean() > 0.97
@@ -128,14 +143,19 @@ def test_orders_and_group_schemes_equal_brute_force(
 
 
 @pytest.mark.parametrize("group_size", [-1, 5, 16, 33, 200])
-def test_how_columns_are_cut_changes_nothing(group_size, monkeypatch):
-    """Blocks, and the pieces of a block that are solved at a time, are for speed alone."""
+@pytest.mark.parametrize("static", [True, False])
+def test_how_columns_are_cut_changes_nothing(group_size, static, monkeypatch):
+    """The pieces of a block that are solved at a time, and with static groups the blocks, too, are
+    for speed alone."""
     weight, inputs = layer(6, columns=130, samples=600)
     hessian = gptq.add_to_hessian(None, inputs).matrix
     found = []
-    for block, width in [(128, 32), (1, 1), (1000, 1000), (48, 7)]:
+    cuts = [(128, 32), (1, 1), (1000, 1000), (48, 7)] if static else [(128, 32), (128, 1), (128, 7)]
+    for block, width in cuts:
         monkeypatch.setitem(gptq.column_solve.WIDTH, "torch", width)
-        quantized, loss = gptq.solve(weight, hessian, bits=4, group_size=group_size, block=block)
+        quantized, loss = gptq.solve(
+            weight, hessian, bits=4, group_size=group_size, block=block, static_groups=static
+        )
         found.append((quantized, loss))
     for quantized, loss in found[1:]:
         assert (quantized.codes == found[0][0].codes).float().mean() > 0.98  # rounding ties
@@ -289,7 +309,7 @@ def test_every_family_is_walked_and_quantized_in_place(family):
     assert all(torch.equal(weight_of(modules[n]), q.dequantize()) for n, q in weights.items())
     with torch.no_grad():
         after = model(inputs[0]).logits
-    assert 0 < (after - before).abs().max() < 0.05 * before.abs().max()
+    assert 0 < (after - before).abs().max() < 0.1 * before.abs().max()
     assert max(errors.values()) < 1e-3
 
 

@@ -8,7 +8,6 @@ objective is needed: `add_to_hessian` gathers it, `solve` uses it; both are pure
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,7 +129,8 @@ def solve(
     al. 2025; GPTQModel's `act_group_aware`, its default); a short last group stays last.
     clipping: whether a group's grid may leave its largest weights outside, where that lowers the
     loss below, as rounding in the group alone would have it (`fit_grid`; not in the paper).
-    block: columns whose errors reach the rest of the weight together. impl: `column_solve`'s.
+    block: columns whose errors reach the rest of the weight, and the grids of the groups there,
+    together. impl: `column_solve`'s.
     Returns the quantized weight and the loss of each row, float32 (out,): Σ (w − q)²/(2·U_ii²),
     which is what rounding adds to ‖(Ŵ−W)X‖²/n (plus the damping's share), GPTQ eq. 2.
     Raises InputError for NaN or infinite input, and for a Hessian that stays singular.
@@ -185,8 +185,8 @@ def solve(
             fit(index, its)
         starts = range(0)
 
-    # A block holds whole groups, and a group's grid sees every earlier correction. (AutoGPTQ and
-    # GPTQModel fit it before those of its own block arrive, where a block holds several groups.)
+    # A block holds whole groups, whose grids are fitted before the corrections of the block itself
+    # arrive, as in the released code: these widen a range more than they are worth.
     block = max(1, block // size) * size
     codes = torch.empty_like(w)
     loss = w.new_zeros(w.shape[1])
@@ -194,10 +194,10 @@ def solve(
     for begin in range(0, columns, block):
         end = min(begin + block, columns)
         errors = torch.empty_like(w[begin:end])
-        cuts = {*range(begin, end, width), *(start for start in starts if begin <= start < end)}
-        for low, high in pairwise([*sorted(cuts), end]):
-            if low in starts:
-                fit(group[low], slice(low, low + size))
+        for start in starts[begin // size : -(-end // size)]:
+            fit(group[start], slice(start, start + size))
+        for low in range(begin, end, width):
+            high = min(low + width, end)
             its = group[low:high]
             codes[low:high], errors[low - begin : high - begin] = column_solve.column_solve(
                 w[low:high], upper[low:high, low:high], scale[its], zero[its], bits, impl
