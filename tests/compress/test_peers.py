@@ -28,12 +28,13 @@ CASES = [
     {"bits": 3, "group_size": 128, "sym": False},
     {"bits": 8, "group_size": -1, "sym": True},
     {"bits": 2, "group_size": 128, "sym": True},
-    # GPTQModel fits a group's grid before the errors of its block arrive: blocks of one group.
-    {"bits": 4, "group_size": 64, "sym": True, "block": 64},
+    # Two groups in a block: their grids are fitted before the block's own errors arrive.
+    {"bits": 4, "group_size": 64, "sym": True},
     {"bits": 4, "group_size": 128, "sym": True, "desc_act": True},
     {"bits": 4, "group_size": 64, "sym": True, "desc_act": True, "static_groups": True},
     # Its default: whole groups in the order of their activations.
     {"bits": 4, "group_size": 128, "sym": True, "act_group_aware": True},
+    {"bits": 3, "group_size": 64, "sym": True, "act_group_aware": True},
 ]
 CHECKPOINTS = {
     "llama-4": ("llama", {"bits": 4, "group_size": 32}),
