@@ -228,7 +228,12 @@ def reference_logprobs(
     """log π_ref(answer | prompt) of pairs, (n, 2): the model as it now is, without gradients."""
     layout = choose_layout(model, encoded)
     scores = engine.score_encoded(
-        model, encoded, token_budget=token_budget, layout=layout, progress=progress
+        model,
+        encoded,
+        token_budget=token_budget,
+        layout=layout,
+        entropy=False,
+        progress=progress,
     )
     return engine.sums(scores.logprob, scores.starts).reshape(-1, 2).astype(np.float32)
 
@@ -349,6 +354,7 @@ def train(
     if truth.shape != (len(pairs), 2) or not truth.isfinite().all():
         raise InputError("The reference needs two finite log-probabilities a pair.")
 
+    _make_room(weights, optimizer)
     bar = tqdm(
         total=len(steps), initial=len(log), unit="step", desc=progress, disable=progress is None
     )
@@ -397,6 +403,17 @@ def _keep_freed_memory() -> None:
         return
     mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large tensor
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: what is free at the top stays
+
+
+def _make_room(weights, optimizer) -> None:
+    """Take what stays through all steps, gradients and moments, before what each step gives back:
+    taken after the first, it would lie in that step's space, and the second need new pages."""
+    for weight in weights.values():
+        if not optimizer.state[weight]:
+            moments = {moment: torch.zeros_like(weight) for moment in MOMENTS}
+            step = torch.zeros((), device=weight.device)
+            optimizer.state[weight] = {"step": step, **moments}
+        weight.grad = torch.zeros_like(weight)
 
 
 def _gradient(model, encoded, truth, batch, layout, settings, token_budget) -> dict[str, float]:
