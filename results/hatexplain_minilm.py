@@ -16,7 +16,7 @@ import pandas as pd
 from ethical_compression import results
 from ethical_compression.datasets import hate_speech
 from ethical_compression.score import groups
-from ethical_compression.score.classification import RUN, disagreement, explained, overall
+from ethical_compression.score.classification import RUN, disagreement, explained, overall, reseeded
 from ethical_compression.train import classifier, encoders
 from ethical_compression.train.classifier import Run, Training
 
@@ -43,34 +43,34 @@ for seed in SEEDS:
     other.append(classifier.predictions([run], data, weighted, progress=False))
 predictions, other = pd.concat(tables, ignore_index=True), pd.concat(other, ignore_index=True)
 alike = predictions[(predictions["depth"] == least.depth) & (predictions["strength"] == 0)]
+pairs = {"weights": other, "seed": reseeded(alike)}
+aucs = [
+    groups.by_run(predictions, members, RUN, background=background).assign(background=background)
+    for background in groups.BACKGROUNDS
+]
+weights = {
+    split: classifier.class_weights([post.label for post in posts], len(data.labels)).tolist()
+    for split, posts in (("train", data.train), ("test", data.test))
+}
 results.keep_larger(
     "hatexplain_minilm",
-    pd.concat(
-        groups.by_run(predictions, members, RUN, background=background).assign(
-            background=background
-        )
-        for background in groups.BACKGROUNDS
-    ),
+    pd.concat(aucs, ignore_index=True),
     command="python results/hatexplain_minilm.py",
     model=encoders.describe(MODEL),
-    training=vars(TRAINING)
-    | {"posts": POSTS, "rationales": sum(bool(p.rationale) for p in data.train)},
-    explained=EXPLAINED,
+    training=vars(TRAINING) | {"posts": POSTS, "explained": EXPLAINED},
+    rationales=sum(bool(post.rationale) for post in data.train),
     minutes=round(results.seconds_spent() / 60, 1),
-    overall=overall(predictions, data.labels).to_dict("records"),
-    explanations=explained(pd.concat(words)).to_dict("records"),
-    class_weights={
-        split: dict(
-            zip(
-                data.labels,
-                classifier.class_weights([post.label for post in posts], len(data.labels)).tolist(),
-                strict=True,
-            )
-        )
-        for split, posts in (("train", data.train), ("test", data.test))
+    class_weights=weights,
+    scores={
+        "overall": overall(predictions, data.labels).to_dict("records"),
+        "explanations": explained(pd.concat(words)).to_dict("records"),
+        "weighted_by_test": overall(other, data.labels).to_dict("records"),
+        "disagreement": {
+            name: disagreement(alike, pair, data.labels).to_dict("records")
+            for name, pair in pairs.items()
+        },
     },
-    weighted_by_test=overall(other, data.labels).to_dict("records"),
-    disagreement=disagreement(alike, other, data.labels).to_dict("records"),
+    labels=data.labels,
     data=[
         hate_speech.source_record(NAME, split, "mirror")
         for split in ("rebuilt_train", "validation")

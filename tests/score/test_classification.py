@@ -77,6 +77,15 @@ def test_disagreement_by_hand():
         c.disagreement(one, predicted(0.3, seed=2), ["a", "b"])
 
 
+def test_another_seed_is_the_next_one():
+    runs = pd.concat(
+        [predicted(score, seed=seed) for seed, score in ((3, 0.1), (5, 0.4), (8, 0.9))]
+    )
+    found = c.disagreement(runs, c.reseeded(runs), ["a", "b"]).set_index("seed")
+    assert found["moved"].to_dict() == pytest.approx({3: 0.8, 5: 0.3, 8: 0.5})
+    assert found["relabelled"].to_dict() == {3: 1, 5: 0, 8: 1}
+
+
 def test_words_for_what_was_done():
     rows = [
         RUN,

@@ -99,6 +99,17 @@ def disagreement(one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]) 
     return found
 
 
+def reseeded(predictions: pd.DataFrame) -> pd.DataFrame:
+    """`predictions` with every seed named as the next one is, the last as the first.
+
+    What `disagreement` then finds between the two is what another seed alone changes.
+    """
+    seeds = predictions["seed"].unique()
+    return predictions.assign(
+        seed=predictions["seed"].map(dict(zip(seeds, np.roll(seeds, -1), strict=True)))
+    )
+
+
 def compression(table: pd.DataFrame) -> pd.Series:
     """What was done to each run in words: "full", "3 layers, upper removed", "Wanda, as 3 layers".
 
