@@ -13,7 +13,6 @@ learning rate that falls in a straight line to 0, gradients clipped to a norm of
 model stays in eval mode: no dropout, so that a seed decides everything.
 """
 
-import ctypes
 import json
 import math
 import sys
@@ -32,6 +31,7 @@ from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import linear_logprob
+from ethical_compression.memory import keep_freed_memory
 from ethical_compression.score import loglikelihood as engine
 from ethical_compression.score import moral
 
@@ -333,7 +333,7 @@ def train(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    _keep_freed_memory()
+    keep_freed_memory()
     bits_and_bytes.keep_differentiable(model)
     encoded = encode_pairs(
         tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
@@ -392,17 +392,6 @@ def train(
     if folder:
         _write(folder, weights, None, log, truth, settings)
     return pd.DataFrame(log)
-
-
-def _keep_freed_memory() -> None:
-    """Have the C library (glibc) reuse the memory of tensors that are gone in place of giving it
-    back: a step's activations are as large as the last one's, and new pages cost half its time."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another system, which has its own ways
-        return
-    mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large tensor
-    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: what is free at the top stays
 
 
 def _make_room(weights, optimizer) -> None:
