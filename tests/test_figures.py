@@ -372,3 +372,30 @@ def test_shift_against_overall_draws_intervals_of_the_excess(bias):
     assert high - low == pytest.approx(here.loc["a", "ci_high"] - here.loc["a", "ci_low"])
     assert f"overall {statistics.signed(here['overall'].mean())}" in alt
     assert f"of {here['p'].notna().sum()} with p < 0.05" in alt and "nan" not in alt
+
+
+def test_scores_of_runs_are_drawn_and_said_without_broken_words():
+    rows = [
+        {"way": "full", "depth": 6, "compr": 0.5},
+        *({"way": "upper", "depth": d, "compr": v} for d, v in ((5, 0.4), (5, 0.6), (3, 0.1))),
+    ]
+    fig, alt = figures.scores_against(
+        pd.DataFrame(rows), "depth", {"compr": "Comprehen-\nsiveness"}, by="way", full="full"
+    )
+    (axes,) = fig.get_axes()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "3"]
+    assert axes.get_ylabel() == "Comprehen-\nsiveness"
+    assert "Comprehensiveness lies between 0.100 (upper, 3) and 0.500 (upper, 5)" in alt
+
+
+def test_bias_by_community_says_who_is_lowest_and_what_changed():
+    values = {("full", "a"): 0.7, ("full", "b"): 0.6, ("small", "a"): 0.65, ("small", "b"): 0.61}
+    rows = [
+        {"compression": model, "community": community, "metric": "bpsn", "auc": auc}
+        | {"ci_low": auc - 0.1, "ci_high": auc + 0.1}
+        for (model, community), auc in values.items()
+    ]
+    fig, alt = figures.bias_by_community(pd.DataFrame(rows), metrics={"bpsn": "BPSN"})
+    assert len(fig.get_axes()) == 1
+    assert "the model full is lowest on b (0.600)" in alt
+    assert "small changes it by −0.050 (a) to +0.010 (b)" in alt

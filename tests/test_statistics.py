@@ -263,6 +263,19 @@ def test_n_for_power_is_the_fewest(effect, power):
     assert n == 2 or TTestPower().power(effect, n - 1, 0.05) < power
 
 
+@pytest.mark.parametrize("effect, n", [(3.5, 3), (4.62, 3), (-11.3, 3), (30, 2)])
+def test_n_for_power_stays_small_where_the_effect_is_huge(effect, n):
+    # By simulation: statsmodels' power is NaN for some of these n.
+    rng = np.random.default_rng(0)
+
+    def power(n):
+        draws = rng.normal(abs(effect), 1, (20_000, n))
+        return (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+
+    assert statistics.n_for_power(effect) == n
+    assert power(n) >= 0.8 and (n == 2 or power(n - 1) < 0.8)
+
+
 def test_n_for_power_refuses_no_effect():
     with pytest.raises(InputError, match="other than 0"):
         statistics.n_for_power(0.0)

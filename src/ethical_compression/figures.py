@@ -1109,6 +1109,8 @@ def scores_against(
     fig, panels = pyplot.subplots(
         len(measures), 1, sharex=True, squeeze=False, figsize=(WIDTH, 0.9 + 1.7 * len(measures))
     )
+    # A title may be broken over lines, within a word too.
+    said = {key: title.replace("-\n", "").replace("\n", " ") for key, title in measures.items()}
     words = []
     for place, (measure, axes) in enumerate(zip(measures, panels[:, 0], strict=True)):
         if full is not None:
@@ -1137,20 +1139,20 @@ def scores_against(
         axes.locator_params(axis="y", nbins=4)
         means = table[table[by] != full].groupby([by, x])[measure].mean().dropna()
         if means.empty:
-            words.append(f"{measures[measure]} is not known for any run")
+            words.append(f"{said[measure]} is not known for any run")
             continue
         words.append(
-            f"{measures[measure]} lies between {means.min():.3f} ({means.idxmin()[0]}, "
+            f"{said[measure]} lies between {means.min():.3f} ({means.idxmin()[0]}, "
             f"{means.idxmin()[1]}) and {means.max():.3f} ({means.idxmax()[0]}, "
-            f"{means.idxmax()[1]})".replace("\n", " ")
+            f"{means.idxmax()[1]})"
         )
     panels[-1][0].set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
     panels[-1][0].set_xlabel(label or x)
     _legend(fig)
     alt = (
-        f"{_listed(list(measures.values()))} against {label or x} for {_listed(names)}: every run "
+        f"{_listed(list(said.values()))} against {label or x} for {_listed(names)}: every run "
         f"a point, means over seeds with 95% intervals. {'; '.join(words)}."
-    ).replace("\n", " ")
+    )
     return fig, alt
 
 

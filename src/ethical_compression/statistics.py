@@ -405,21 +405,30 @@ def each_against_others(values, groups, *, level: float = 0.95) -> pd.DataFrame:
     return table.assign(p_bh=benjamini_hochberg(table["p"]))
 
 
+def power_of_t(noncentrality: float, df: float, *, alpha: float = 0.05) -> float:
+    """Power of a two-sided t-test: the chance that |t| with this noncentrality is significant."""
+    from scipy import stats
+
+    critical, shift = stats.t.ppf(1 - alpha / 2, df), abs(noncentrality)
+    # Far out scipy's noncentral t can be NaN: there the upper tail is 1 and the lower one 0.
+    above = float(stats.nct.sf(critical, df, shift))
+    below = float(stats.nct.cdf(-critical, df, shift))
+    return 1.0 if math.isnan(above) else above + (0.0 if math.isnan(below) else below)
+
+
 def n_for_power(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """The fewest pairs with which a two-sided paired t-test finds d_z = `effect` at this power.
 
     Fed with an effect seen in the same data it says how many items would have been needed for an
     effect of that size; it says nothing about whether these data had enough.
     """
-    from statsmodels.stats.power import TTestPower
-
     if not (math.isfinite(effect) and effect != 0):
         raise InputError(f"No number of items finds an effect of {effect}; give one other than 0.")
     if not (0 < alpha < power < 1):
         raise InputError("Power and alpha must lie between 0 and 1, alpha below power.")
 
     def enough(n: int) -> bool:
-        return TTestPower().power(abs(effect), n, alpha) >= power
+        return power_of_t(effect * math.sqrt(n), n - 1, alpha=alpha) >= power
 
     high = 2
     while not enough(high):

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.groups import ALL, LEAST
-from ethical_compression.statistics import holm
+from ethical_compression.statistics import holm, power_of_t
 
 # What a community's score is held against: the score over all texts, its own among them, as
 # published; or that over the texts which do not mention it.
@@ -309,14 +309,8 @@ def power_of(
     ones give the textbook's power. Welch's test has less with very few runs, as it has to estimate
     its degrees of freedom: about 0.08 less at three a side.
     """
-    from scipy import stats
-
     se, df = _welch(sds, seeds)
-    critical, shift = stats.t.ppf(1 - alpha / 2, df), abs(effect) / se
-    # Far out scipy's noncentral t can be NaN: there the power is 1.
-    above = float(stats.nct.sf(critical, df, shift))
-    below = float(stats.nct.cdf(-critical, df, shift))
-    return 1.0 if math.isnan(above) else above + (0.0 if math.isnan(below) else below)
+    return power_of_t(effect / se, df, alpha=alpha)
 
 
 def seeds_for_power(
