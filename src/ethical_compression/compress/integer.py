@@ -81,15 +81,13 @@ def fit_grid(
         low = -high
     empty = (low == 0) & (high == 0)
     low, high = low.masked_fill(empty, -1.0), high.masked_fill(empty, 1.0)
-    least, best = None, _grid(low, high, bits, symmetric, scale_dtype)
+    least, best = torch.inf, _grid(low, high, bits, symmetric, scale_dtype)
     for share in SHARES if metric is not None else ():
         scale, zero = _grid(share * low, share * high, bits, symmetric, scale_dtype)
         change = encode(weight, scale[:, None], zero[:, None], bits)
         change.sub_(zero[:, None]).mul_(scale[:, None]).sub_(weight)
         weighed = change * metric if metric.dim() == 1 else change @ metric
         loss = torch.linalg.vecdot(weighed, change)
-        if least is None:
-            least, best = loss, (scale, zero)
         better = loss < least
         least = torch.where(better, loss, least)
         best = torch.where(better, scale, best[0]), torch.where(better, zero, best[1])
