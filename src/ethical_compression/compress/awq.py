@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ethical_compression.compress.blocks import linear_layers, run_block
-from ethical_compression.compress.integer import QuantizedWeight, round_to_nearest
+from ethical_compression.compress.integer import QuantizedWeight, energy, round_to_nearest
 
 RATIOS = tuple(step / 20 for step in range(20))
 
@@ -60,8 +60,7 @@ def search(
             metric=metric,
         )
         scaled = ScaledWeight(**vars(rounded), input_scale=scale)
-        change = scaled.dequantize() - weight.float()
-        return scaled, float(((change @ hessian) * change).sum())
+        return scaled, float(energy(scaled.dequantize() - weight.float(), hessian).sum())
 
     best = None
     for ratio in ratios:

@@ -29,6 +29,7 @@ from ethical_compression.compress.integer import (
     QuantizedWeight,
     check_settings,
     column_groups,
+    energy,
     fit_grid,
     split_rows,
 )
@@ -371,8 +372,5 @@ def free_memory(device: torch.device) -> float:
 
 def output_error(weight: torch.Tensor, other: torch.Tensor, hessian: torch.Tensor) -> float:
     """Relative squared output error ‖(Ŵ−W)X‖² / ‖WX‖², from the Hessian alone (X is not needed)."""
-
-    def energy(matrix):
-        return float(((matrix @ hessian) * matrix).sum())
-
-    return energy(other.float() - weight.float()) / max(energy(weight.float()), 1e-30)
+    lost = energy(other.float() - weight.float(), hessian).sum()
+    return float(lost) / max(float(energy(weight.float(), hessian).sum()), 1e-30)

@@ -86,12 +86,21 @@ def fit_grid(
         scale, zero = _grid(share * low, share * high, bits, symmetric, scale_dtype)
         change = encode(weight, scale[:, None], zero[:, None], bits)
         change.sub_(zero[:, None]).mul_(scale[:, None]).sub_(weight)
-        weighed = change * metric if metric.dim() == 1 else change @ metric
-        loss = torch.linalg.vecdot(weighed, change)
+        loss = energy(change, metric)
         better = loss < least
         least = torch.where(better, loss, least)
         best = torch.where(better, scale, best[0]), torch.where(better, zero, best[1])
     return best
+
+
+def energy(change: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
+    """δ M δᵀ of each row δ of `change` (rows, columns), as (rows,).
+
+    metric: M, (columns, columns), or its diagonal (columns,). With a Hessian XXᵀ it is ‖δX‖², what
+    a change of the weights does to a layer's outputs.
+    """
+    weighed = change * metric if metric.dim() == 1 else change @ metric
+    return torch.linalg.vecdot(weighed, change)
 
 
 def _grid(low, high, bits, symmetric, scale_dtype):

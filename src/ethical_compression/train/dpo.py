@@ -103,12 +103,6 @@ def split(
     )
 
 
-def without(stories: Sequence[MoralStory], others: Sequence[MoralStory]) -> list[MoralStory]:
-    """The stories that are not among `others`, by id: two corpora may share some."""
-    ids = {story.id for story in others}
-    return [story for story in stories if story.id not in ids]
-
-
 def draw(stories: Sequence[MoralStory], size: int, seed: int) -> list[MoralStory]:
     """`size` stories; with one seed, a smaller draw is the beginning of a larger one.
 

@@ -190,6 +190,7 @@ def scores(
     text: Sequence[str] = (),
     window: int = 512,
     max_windows: int | None = None,
+    seen: bool = False,
     progress: bool = True,
 ):
     """Scores of what a run leaves, each table kept as soon as it is done.
@@ -198,13 +199,18 @@ def scores(
     Returns (preferences, items, windows): the tables of `moral.preferences`, of
     `loglikelihood.score_items` and of `loglikelihood.score_text`, with first columns `model` (the
     run's label), `direction` ("none" for none), `size` and `seed`. The model is loaded, and
-    trained, only if something is missing. Raises InputError for a story that was trained on.
+    trained, only if something is missing.
+    Raises InputError for a story that was trained on, unless `seen`: what is then measured is
+    memory.
     """
     import pandas as pd
 
     # A run on no stories has none to share; language does not matter, for the ids are the same.
-    if seen := {one.id for one in run.stories} & {one.id for one in tested}:
-        raise InputError(f"The story {min(seen)!r} was trained on: hold it out, or do not test it.")
+    known = {one.id for one in run.stories} & {one.id for one in tested}
+    if known and not seen:
+        raise InputError(
+            f"The story {min(known)!r} was trained on: hold it out, or do not test it."
+        )
 
     @cache
     def loaded():
