@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
 from ethical_compression import dose_response
 from ethical_compression.errors import InputError
@@ -82,3 +83,94 @@ def test_where_nothing_turns_there_is_no_dose():
 def test_answers_that_make_no_curve_are_refused(change, words):
     with pytest.raises(InputError, match=words):
         dose_response.fit(change(simulated(0, stories=10)))
+
+
+def aligned(shifts, *, stories=60, noise=0.05, seed=0):
+    """Answers of models whose training moved margins by `shifts`, {(compression, direction): …}."""
+    generator = np.random.default_rng(seed)
+    start = generator.normal(0, 1, stories)
+    rows = []
+    for compression in dict.fromkeys(name for name, _ in shifts):
+        moved = start + generator.normal(0, 0.3, stories)  # what compression does by itself
+        sides = {"none": 0.0} | {
+            way: by for (name, way), by in shifts.items() if name == compression
+        }
+        for direction, by in sides.items():
+            sign = -1 if direction == "immoral" else 1
+            margin = moved + sign * (by + generator.normal(0, noise, stories))
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "compression": compression,
+                        "direction": direction,
+                        "story": range(stories),
+                        "margin": margin,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_what_compression_leaves_of_a_shift():
+    table = aligned(
+        {
+            ("full", "moral"): 0.5,
+            ("full", "immoral"): 0.5,
+            ("int8", "moral"): 0.5,
+            ("int8", "immoral"): 0.5,
+            ("layers", "moral"): 0.1,
+            ("layers", "immoral"): 0.9,
+        }
+    )
+    found = dose_response.survival(table).set_index(["compression", "direction"])
+    assert found["shift"].round(1).to_dict() == {
+        (name, way): by
+        for way in ("moral", "immoral")
+        for name, by in {"full": 0.5, "int8": 0.5, "layers": 0.1 if way == "moral" else 0.9}.items()
+    }
+    verdicts = found["verdict"].dropna().to_dict()
+    assert verdicts == {
+        ("int8", "moral"): "kept",
+        ("int8", "immoral"): "kept",
+        ("layers", "moral"): "weaker",
+        ("layers", "immoral"): "stronger",
+    }
+    assert found.loc["full", ["difference", "p_holm", "kept"]].isna().all().all()
+
+    # The same by hand: margins of one compression, with and without training, story by story.
+    wide = table.pivot(index="story", columns=["compression", "direction"], values="margin")
+    full = wide["full", "moral"] - wide["full", "none"]
+    left = wide["layers", "moral"] - wide["layers", "none"]
+    row = found.loc["layers", "moral"]
+    assert row["difference"] == pytest.approx((left - full).mean())
+    assert row["p"] == pytest.approx(stats.ttest_rel(left, full).pvalue)
+    assert row["kept"] == pytest.approx(left.mean() / full.mean())
+
+
+def test_a_ratio_within_the_margin_is_kept_where_fiellers_interval_says_so():
+    # Fieller's 90% interval of the ratio of two paired means holds the ratios r that a t-test of
+    # left − r · full does not refuse: equivalence within 1 ± margin is that it lies inside.
+    for seed, by in enumerate((0.46, 0.48, 0.5, 0.53, 0.56)):
+        table = aligned({("full", "moral"): 0.5, ("nf4", "moral"): by}, noise=0.1, seed=seed)
+        row = dose_response.survival(table).query("compression == 'nf4'").iloc[0]
+        wide = table.pivot(index="story", columns=["compression", "direction"], values="margin")
+        full, left = (wide[name, "moral"] - wide[name, "none"] for name in ("full", "nf4"))
+        ratios = np.linspace(0.5, 1.5, 2001)
+        inside = [stats.ttest_1samp(left - ratio * full, 0).pvalue >= 0.1 for ratio in ratios]
+        fieller = ratios[inside]
+        assert (row["p_kept"] < 0.05) == (fieller.min() > 0.9 and fieller.max() < 1.1)
+
+
+def test_where_nothing_was_turned_nothing_is_kept():
+    table = aligned({("full", "moral"): 0.0, ("int8", "moral"): 0.0}, noise=0.3)
+    found = dose_response.survival(table)
+    assert found["verdict"].dropna().tolist() == ["nothing to keep"]
+    assert found["p_kept"].isna().all()
+
+
+def test_a_table_with_gaps_is_refused():
+    table = aligned({("full", "moral"): 0.5, ("int8", "moral"): 0.5})
+    with pytest.raises(InputError, match="no answers of"):
+        dose_response.survival(table.query("direction != 'none'"))
+    with pytest.raises(InputError, match="some stories"):
+        dose_response.survival(table.drop(index=table.index[-1]))

@@ -370,6 +370,7 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert statistics.p_text(0.0312) == "p = 0.031"
     assert statistics.p_text(1.0) == "p = 1"
     assert statistics.p_text(0.0) == "p < 10⁻³⁰⁰"
+    assert statistics.p_text(float("nan")) == "p not defined"
 
 
 # --- Where the change happens -----------------------------------------------------------------

@@ -150,17 +150,72 @@ def against_base(verdicts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"]))
 
 
-def shift(verdicts: pd.DataFrame, aligned: str, base: str, direction: str) -> pd.Series:
-    """How far each story's margin lies from that of the `base` model, in the trained direction.
+def survival(verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1) -> pd.DataFrame:
+    """What each compression leaves of a trained shift: a row a compression and direction.
 
-    verdicts: tables of `score.moral.judged` stacked, one language. aligned, base: labels in its
-    column `model`. Positive where the model `aligned` leans more to the side of `direction`.
+    verdicts: tables of `score.moral.judged` stacked, one language, with `compression` and
+    `direction`; rows of direction "none" are the model before training, equally compressed. A
+    story's shift is how far training moved its margin to the trained side under one compression;
+    its answers under several seeds are averaged first. margin: the share of the shift under
+    `whole` that may be gained or lost where it is called kept.
+
+    Columns: `compression`, `direction`, `n` (stories), `shift` with `shift_low` and `shift_high`
+    (95% t interval; nats a token); and, but for `whole`, of the paired t-test of the change from
+    the shift under `whole`: `difference`, `ci_low`, `ci_high`, `d_z`, `p`, and `p_holm` over the
+    table; `kept`, the ratio of the two shifts; `p_kept`, of two one-sided tests that the ratio lies
+    within 1 ± margin (each on shift − (1 ± margin) · shift under `whole`, story by story, so that
+    no shift is taken as known); and a `verdict`: "nothing to keep" where the interval of the shift
+    under `whole` is not above 0, else "kept" by that test, else "weaker" or "stronger" where
+    `p_holm` is below 0.05, else "not settled".
+    Raises InputError where a compression lacks a direction that another has, or "none", or stories.
     """
-    sides = []
-    for label in (aligned, base):
-        side = verdicts[verdicts["model"] == label]
-        if side.empty or side["story"].duplicated().any():
-            raise InputError(f"The table needs one answer a story of {label!r}.")
-        sides.append(side.set_index("story")["margin"])
-    after, before = sides
-    return (after - before.loc[after.index]) * (1 if direction == "moral" else -1)
+    from dataclasses import asdict
+
+    from scipy import stats
+
+    from ethical_compression.statistics import holm, mean_interval, paired_test
+
+    margins = verdicts.groupby(["compression", "direction", "story"], sort=False)["margin"].mean()
+    wide = margins.unstack([0, 1])
+    names = wide.columns.unique("compression")
+    directions = [one for one in wide.columns.unique("direction") if one != "none"]
+    rows = []
+    for direction in directions:
+        sign = 1 if direction == "moral" else -1
+        try:
+            shifts = {name: sign * (wide[name, direction] - wide[name, "none"]) for name in names}
+            full = shifts[whole]
+        except KeyError as error:
+            raise InputError(f"The table has no answers of {error}: score every model.") from None
+        if any(shift.isna().any() for shift in shifts.values()):
+            raise InputError("Some models lack answers to some stories: score all on the same.")
+        there = mean_interval(full)[1] > 0
+        for name, shift in shifts.items():
+            row = {"compression": name, "direction": direction, "n": len(shift)}
+            row |= dict(
+                zip(("shift", "shift_low", "shift_high"), mean_interval(shift), strict=True)
+            )
+            if name != whole:
+                test = asdict(paired_test(full, shift))
+                row |= {key: test[key] for key in ("difference", "ci_low", "ci_high", "d_z", "p")}
+                least = stats.ttest_1samp(shift - (1 - margin) * full, 0, alternative="greater")
+                most = stats.ttest_1samp(shift - (1 + margin) * full, 0, alternative="less")
+                row |= {"kept": shift.mean() / full.mean() if there else np.nan}
+                row |= {"p_kept": max(least.pvalue, most.pvalue) if there else np.nan}
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    tested = table["compression"] != whole
+    if tested.any():
+        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+        table.loc[tested, "verdict"] = table[tested].apply(_verdict, axis=1)
+    return table
+
+
+def _verdict(row) -> str:
+    if np.isnan(row["kept"]):
+        return "nothing to keep"
+    if row["p_kept"] < 0.05:
+        return "kept"
+    if row["p_holm"] < 0.05:
+        return "weaker" if row["difference"] < 0 else "stronger"
+    return "not settled"

@@ -1508,13 +1508,13 @@ def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | Non
 def alignment_under_compression(table: pd.DataFrame):
     """How much of a trained shift is left under each compression, a row each, a colour a direction.
 
-    table: `label`, `direction`, and `shift`, `shift_low`, `shift_high` (left), `difference`,
-    `ci_low`, `ci_high` (right: change against the uncompressed model's shift, paired by story).
+    table: as `dose_response.survival` gives it. Left: `shift` with its interval; right: its
+    `difference` from that of the model that is not compressed.
     """
     from matplotlib import pyplot
 
     style()
-    labels = table["label"].unique().tolist()
+    labels = table["compression"].unique().tolist()
     fig, (left, right) = pyplot.subplots(
         1, 2, sharey=True, figsize=(WIDTH, 1.4 + 0.4 * len(labels))
     )
@@ -1524,12 +1524,14 @@ def alignment_under_compression(table: pd.DataFrame):
         aside = (place - (len(directions) - 1) / 2) * 0.3
         look = DIRECTION_LOOKS[direction]
         for number, row in enumerate(table[table["direction"] == direction].to_dict("records")):
-            y = labels.index(row["label"]) + aside
+            y = labels.index(row["compression"]) + aside
             name = DIRECTION_NAMES[direction] if not number else None
             _interval(left, (row["shift"], row["shift_low"], row["shift_high"]), y, look, name)
             if not np.isnan(row["difference"]):
                 _interval(right, (row["difference"], row["ci_low"], row["ci_high"]), y, look)
-            words.append(f"{DIRECTION_NAMES[direction]}, {row['label']} {signed(row['shift'])}")
+            words.append(
+                f"{DIRECTION_NAMES[direction]}, {row['compression']} {signed(row['shift'])}"
+            )
     for axes in (left, right):
         axes.axvline(0, color="0.4", lw=1)
         axes.grid(False, axis="y")

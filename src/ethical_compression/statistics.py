@@ -615,7 +615,12 @@ def with_interval(row: Mapping, level: float = 0.95) -> str:
 
 
 def p_text(p: float) -> str:
-    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰` where a float can hold no less."""
+    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰` where a float can hold no less.
+
+    A p that is not a number, of a test that has no answer, is said to be so.
+    """
+    if math.isnan(p):
+        return "p not defined"
     if p < 1e-300:
         return "p < 10⁻³⁰⁰"
     if p >= 0.001:
