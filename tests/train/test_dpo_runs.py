@@ -115,3 +115,5 @@ def test_calibration_reads_the_stories_trained_on(run):
 def test_what_was_trained_on_is_not_tested(run, sides):
     with pytest.raises(InputError, match="was trained on"):
         dpo_runs.scores(run, [*sides[1], run.stories[0]], progress=False)
+    known, *_ = dpo_runs.scores(run, run.stories[:1], seen=True, progress=False)
+    assert known["story"].tolist() == [run.stories[0].id]
