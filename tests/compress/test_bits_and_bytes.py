@@ -65,14 +65,40 @@ def test_int8_is_the_nearest_of_255_levels_a_row():
 def test_what_is_saved_transformers_loads(kind, tmp_path):
     import transformers
 
-    model = tiny_model("llama", width=64)
+    model = tiny_model("llama", width=128)
     bits_and_bytes.quantize_model(model, kind)
-    model.save_pretrained(tmp_path)
     ids = torch.randint(3, 200, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model(ids).logits
+    model.save_pretrained(tmp_path)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, device_map="cpu")
     assert sum(map(bits_and_bytes.is_quantized, again.modules())) == 14
+    bits_and_bytes.keep_unpacked(again)
     with torch.no_grad():
-        assert torch.allclose(again(ids).logits, model(ids).logits, atol=1e-4)
+        assert torch.allclose(again(ids).logits, before, atol=1e-4)
+
+
+@needed
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_four_bit_layers_compute_with_the_weights_they_stand_for(kind):
+    generator = torch.Generator().manual_seed(0)
+    plain = torch.nn.Linear(192, 64)
+    x = torch.randn(5, 192, generator=generator)
+    layer = bits_and_bytes.quantized(plain, kind).eval()
+    weight = bits_and_bytes.dequantize(layer)
+    expected = x @ weight.T + plain.bias
+    for _ in range(2):  # the first pass is where the library would repack them
+        with torch.inference_mode():
+            torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(bits_and_bytes.dequantize(layer), weight)
+    # A layer that is packed, as where transformers has loaded it, is put in order.
+    layer.support_avx512bf16_for_cpu = True
+    with torch.inference_mode():
+        layer(x)
+    bits_and_bytes.keep_unpacked(layer)
+    kept = bits_and_bytes.dequantize(layer)
+    torch.testing.assert_close(kept, weight, rtol=2**-8, atol=0)
+    torch.testing.assert_close(layer(x), x @ kept.T + plain.bias, atol=1e-5, rtol=1e-5)
 
 
 @needed

@@ -329,19 +329,20 @@ def test_gradients_through_a_4_bit_base_are_those_through_its_dequantised_weight
 
     pytest.importorskip("bitsandbytes")
     pairs = some_pairs(8)
-    base, plain = (tiny_model("llama", hidden_size=64, head_dim=16) for _ in range(2))
+    # Rows of two blocks and more: with one, scales that are out of order look as if they were in.
+    base, plain = (tiny_model("llama", hidden_size=128, head_dim=32) for _ in range(2))
     bits_and_bytes.quantize_model(base, "nf4")
     with torch.no_grad():
         for quantized, block in zip(*map(transformer_blocks, (base, plain)), strict=True):
             for name, layer in linear_layers(block).items():
                 layer.weight.copy_(bits_and_bytes.dequantize(quantized.get_submodule(name)))
-    # A pass that repacks the weights, where the processor is one that does.
+    # A pass after which weights would be packed, where the processor is one that does.
     encoded = dpo.encode_pairs(tokenizer, pairs)
     dpo.reference_logprobs(base, encoded)
     how = dpo.Settings(learning_rate=3e-3, epochs=12, rank=4)
     logs = [dpo.train(model, tokenizer, pairs, how) for model in (base, plain)]
-    # The first gradient is the same but for the rounding of the 4-bit product.
-    assert logs[0]["gradient"][0] == pytest.approx(logs[1]["gradient"][0], rel=0.02)
+    np.testing.assert_allclose(logs[0]["gradient"], logs[1]["gradient"], rtol=1e-3)
+    np.testing.assert_allclose(logs[0]["margin"], logs[1]["margin"], atol=1e-3)
     for log in logs:
         assert log["loss"].iloc[-1] < 0.4 < log["loss"].iloc[0]
     with pytest.raises(InputError, match="stay beside it"):

@@ -28,7 +28,7 @@ def quantize_model(model: nn.Module, kind: str) -> None:
     """Replace every linear layer of every block by its `kind` of bitsandbytes layer, in place.
 
     The configuration says so, as transformers writes it, so that `save_pretrained` leaves a folder
-    that transformers loads. Save before the first forward pass: on a CPU it repacks 4-bit weights.
+    that transformers loads.
     Raises InputError where bitsandbytes is not installed, for an unknown kind, and on a CPU for a
     width that 4-bit blocks do not divide.
     """
@@ -91,6 +91,7 @@ def quantized(layer: nn.Module, kind: str) -> nn.Module:
         new.weight = bnb.nn.Params4bit(
             weight.contiguous(), requires_grad=False, quant_type=kind, compress_statistics=False
         )
+        new.support_avx512bf16_for_cpu = False  # see `keep_unpacked`
     if bias:
         new.bias = nn.Parameter(layer.bias.data, requires_grad=False)
     return new.to(weight.device).train(layer.training)
@@ -102,7 +103,7 @@ def is_quantized(layer: nn.Module) -> bool:
 
 
 def dequantize(layer: nn.Module) -> torch.Tensor:
-    """The weight a bitsandbytes layer stands for, float32 (out, in); before its first forward."""
+    """The weight a bitsandbytes layer stands for, float32 (out, in)."""
     if type(layer).__name__ == "Linear8bitLt":
         # Each row was divided by its largest magnitude, which SCB keeps, and multiplied by 127.
         return layer.weight.data.float() * layer.weight.SCB[:, None].float() / 127
@@ -110,13 +111,18 @@ def dequantize(layer: nn.Module) -> torch.Tensor:
     return _library().functional.dequantize_4bit(layer.weight.data, state).float()
 
 
-def keep_differentiable(model: nn.Module) -> None:
-    """Make gradients through 4-bit layers right on a CPU, in place; on a GPU they are.
+def keep_unpacked(model: nn.Module) -> None:
+    """Keep 4-bit layers as they are stored, in place, and put back those that are not.
 
-    With some processors the first forward pass repacks the weights for speed, and a backward pass
-    then reads the new order as if it were the old one: gradients come out that are only noise.
+    On processors with AVX-512 bitsandbytes (0.50.2) repacks the weights at the first forward pass,
+    for speed. Products are then those of bfloat16, gradients are noise, and what it unpacks again
+    has its scales out of order. Layers made here are never packed; those of a model that came with
+    them are put in order here, with scales that stay rounded to bfloat16 where they have been.
     """
     for layer in model.modules():
         if type(layer).__name__ == "Linear4bit":
             layer.support_avx512bf16_for_cpu = False
-            layer.state_dict()  # undoes the packing, as before the layer is saved
+            layer.state_dict()  # unpacks, as before the layer is saved
+            state = layer.weight.quant_state
+            if state.absmax.dim() == 2:  # (blocks of a row, rows), as packing leaves it
+                state.absmax = state.absmax.T.reshape(-1).float()

@@ -48,7 +48,6 @@ def layer_errors(
     Columns: `layer`; `weight_error`, ‖Ŵ−W‖²/‖W‖²; `output_error`, ‖(Ŵ−W)X‖²/‖WX‖² with X what the
     full model feeds the layer when it reads `inputs` (token ids, each (batch, length)); and those
     of `sparsity.mask_statistics`. Raises InputError where the models have different layers.
-    bitsandbytes' 4-bit layers must not have run on a CPU before, which repacks their weights.
     """
     import pandas as pd
 

@@ -328,7 +328,7 @@ def train(
     from tqdm.auto import tqdm
 
     keep_freed_memory()
-    bits_and_bytes.keep_differentiable(model)
+    bits_and_bytes.keep_unpacked(model)
     encoded = encode_pairs(
         tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
     )
