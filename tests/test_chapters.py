@@ -147,7 +147,7 @@ def test_a_stopped_run_leaves_nothing(project, how):
         process.kill()
         pytest.fail("the chapter did not start within 30 s")
     process.send_signal(how)
-    assert process.wait(timeout=50) == 128 + how
+    assert process.wait(timeout=20) == 128 + how
     assert kept(project) == []
 
 
