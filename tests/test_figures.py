@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from ethical_compression import figures, statistics
+from ethical_compression import figures, statistics, words
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import per_item, summary
 
@@ -64,7 +64,7 @@ def test_confidence_before_after_says_the_numbers_it_draws(items):
     fig, alt = figures.confidence_before_after(items, names=NAMES)
     table = statistics.paired_table(items)
     largest = table.loc[table["difference"].abs().idxmax()]
-    assert f"largest change from it is {statistics.with_interval(largest)}" in alt
+    assert f"largest change from it is {words.with_interval(largest)}" in alt
     assert f"for {largest['model']} on {NAMES[largest['benchmark']]}" in alt
     zero = ((table["ci_low"] <= 0) & (table["ci_high"] >= 0)).sum()
     assert f"intervals of {zero} of 6 changes include zero" in alt
@@ -78,10 +78,10 @@ def test_reliability_diagram_says_the_numbers_it_draws(items):
     fig, alt = figures.reliability_diagram(items, names=NAMES, bins=5)
     rows = summary(items)
     full = rows[(rows["model"] == "full") & (rows["benchmark"] == "piqa")].iloc[0]
-    words = f"mean confidence {full['conf'] / 100:.3f}, share right {full['accuracy'] / 100:.3f}"
-    assert f"PIQA: {words}" in alt
+    said = f"mean confidence {full['conf'] / 100:.3f}, share right {full['accuracy'] / 100:.3f}"
+    assert f"PIQA: {said}" in alt
     widest = ((rows["conf"] - rows["accuracy"]) / 100).max()
-    assert f"and {statistics.signed(widest)} (" in alt
+    assert f"and {words.signed(widest)} (" in alt
     below = fig.get_axes()[1]
     assert sum(bar.get_height() for bar in below.patches) == 3 * 60
     # Bins of too few items are counted and not drawn.
@@ -102,8 +102,8 @@ def test_change_against_confidence_says_the_numbers_it_draws(items):
         min(bar.lines[0].get_ydata().min() for axes in fig.get_axes() for bar in axes.containers),
         max(bar.lines[0].get_ydata().max() for axes in fig.get_axes() for bar in axes.containers),
     )
-    assert statistics.signed(low) in alt
-    assert statistics.signed(high) in alt
+    assert words.signed(low) in alt
+    assert words.signed(high) in alt
 
 
 def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
@@ -128,8 +128,8 @@ def test_overconfidence_by_length_draws_confidence_above_and_its_excess_below(it
     excess = shortest["confidence"] - shortest["correct"]
     for axes, values in ((above, shortest["confidence"]), (below, excess)):
         assert axes.containers[0].lines[0].get_ydata()[0] == pytest.approx(values.mean())
-    gap = statistics.signed((full["confidence"] - full["correct"]).mean(), 2)
-    assert f"sum {statistics.signed(excess.mean(), 2)} for the shortest" in alt
+    gap = words.signed((full["confidence"] - full["correct"]).mean(), 2)
+    assert f"sum {words.signed(excess.mean(), 2)} for the shortest" in alt
     assert f"{gap} overall" in alt
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["sum", "per byte"]
 
@@ -145,7 +145,7 @@ def test_repaired_reliability_counts_repeated_items_once(items):
         bars.append([line.get_segments() for line in parts])
     np.testing.assert_allclose(bars[0], bars[1])
     gap = (piqa["confidence"] - piqa["correct"])[piqa["model"] == "full"].mean()
-    assert f"full: none {statistics.signed(gap, 2)}" in alt
+    assert f"full: none {words.signed(gap, 2)}" in alt
 
 
 def test_looks_are_fixed_and_never_shared():
@@ -213,9 +213,9 @@ def test_shares_and_changes_are_drawn_where_their_words_say(verdicts):
     ]
     assert len(left.containers) == 2 + 4 and len(right.containers) == 1
     side = verdicts[(verdicts["model"] == "full") & (verdicts["language"] == "fr")]
-    for norm, words in ((True, "with"), (False, "without")):
+    for norm, said in ((True, "with"), (False, "without")):
         value = side.loc[side["norm"] == norm, "prefers_moral"].mean()
-        assert f"full, French {words} norm: {value:.2f}" in alt
+        assert f"full, French {said} norm: {value:.2f}" in alt
     assert "norm given −0.10 (−0.20 to 0.00)" in alt
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["full", "GPTQ 3-bit"]
 
@@ -229,7 +229,7 @@ def test_length_panels_carry_their_correlation(verdicts):
     fig, alt = figures.length_and_preference({"mean": table, "sum": moved})
     for title, one in (("mean", table), ("sum", moved)):
         rho = stats.spearmanr(longer, one["margin"]).statistic
-        assert f"{title}: ρ {statistics.signed(rho, 2)}" in alt
+        assert f"{title}: ρ {words.signed(rho, 2)}" in alt
     assert len(fig.get_axes()) == 2 and "ρ = −0.9" in fig.get_axes()[1].get_title()
 
 
@@ -264,8 +264,8 @@ def test_distances_say_the_numbers_they_draw(distances):
     here = distances[(distances["model"] == "GPTQ 3-bit") & (distances["benchmark"] == "siqa")]
     values = here["js_distance"]
     low, high = values.quantile([0.05, 0.95])
-    words = f"GPTQ 3-bit on SIQA mean {values.mean():.3f}, nine in ten between {low:.3f} and"
-    assert f"{words} {high:.3f}" in alt
+    said = f"GPTQ 3-bit on SIQA mean {values.mean():.3f}, nine in ten between {low:.3f} and"
+    assert f"{said} {high:.3f}" in alt
     assert any(np.allclose(line.get_xdata(), [low, high]) for line in axes.lines)
     assert any(np.allclose(line.get_xdata(), values.mean()) for line in axes.lines)
     assert [label.get_text() for label in axes.get_yticklabels()] == list(NAMES.values())
@@ -300,8 +300,8 @@ def test_paired_groups_say_the_numbers_they_draw():
     left, right = fig.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["unsure", "sure"]
     for row in table.to_dict("records"):
-        words = f"{row['group']} {row['mean_first']:.3f} and {row['mean_second']:.3f}, difference "
-        assert words + statistics.with_interval(row) in alt
+        said = f"{row['group']} {row['mean_first']:.3f} and {row['mean_second']:.3f}, difference "
+        assert said + words.with_interval(row) in alt
     drawn = [bar.lines[0].get_xdata()[0] for bar in right.containers]
     np.testing.assert_allclose(drawn, table["difference"])
     dots = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 3]
@@ -370,7 +370,7 @@ def test_shift_against_overall_draws_intervals_of_the_excess(bias):
     assert bar.lines[0].get_xdata()[0] == pytest.approx(here.loc["a", "shift"])
     low, high = bar.lines[2][0].get_segments()[0][:, 0]
     assert high - low == pytest.approx(here.loc["a", "ci_high"] - here.loc["a", "ci_low"])
-    assert f"overall {statistics.signed(here['overall'].mean())}" in alt
+    assert f"overall {words.signed(here['overall'].mean())}" in alt
     assert f"of {here['p'].notna().sum()} with p < 0.05" in alt and "nan" not in alt
 
 

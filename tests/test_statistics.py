@@ -331,48 +331,6 @@ def test_misaligned_items_are_refused_in_words(spoil, words):
         statistics.paired_table(spoil(items_table()))
 
 
-def test_sentence_says_what_the_row_says():
-    row = {
-        "model": "GPTQ 3-bit",
-        "benchmark": "piqa",
-        "n": 1500,
-        "mean_full": 0.712,
-        "mean_compressed": 0.681,
-        "difference": -0.031,
-        "ci_low": -0.041,
-        "ci_high": -0.021,
-        "d_z": -0.3,
-        "d_z_low": -0.36,
-        "d_z_high": -0.24,
-        "p": 4.2e-28,
-        "p_holm": 0.003,
-        "p_wilcoxon": 1e-09,
-    }
-    text = statistics.sentence(row, names={"piqa": "PIQA"})
-    assert text == (
-        "On the 1,500 items of PIQA, GPTQ 3-bit takes the mean probability of the right answer "
-        "from 0.712 to 0.681, a change of −0.031 (95% interval −0.041 to −0.021): d_z −0.30 "
-        "(−0.36 to −0.24), paired t-test p = 4.2 × 10⁻²⁸, p = 0.003 after Holm."
-    )
-    assert "includes zero" in statistics.sentence(row | {"ci_high": 0.001})
-    assert "not once all tests" in statistics.sentence(row | {"p_holm": 0.2})
-    same = items_table(models=("full",))
-    table = statistics.paired_table(pd.concat([same, same.assign(model="copy")]))
-    assert "exactly as it was" in statistics.sentence(table.loc[0])
-
-
-def test_numbers_are_printed_as_a_reader_expects():
-    assert statistics.signed(0.0) == "0.000"
-    assert statistics.signed(-0.00004) == "0.000"
-    assert statistics.signed(-1.5, 1) == "−1.5"
-    small = {"difference": 0.00042, "ci_low": 0.00012, "ci_high": 0.00072}
-    assert statistics.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
-    assert statistics.p_text(0.0312) == "p = 0.031"
-    assert statistics.p_text(1.0) == "p = 1"
-    assert statistics.p_text(0.0) == "p < 10⁻³⁰⁰"
-    assert statistics.p_text(float("nan")) == "p not defined"
-
-
 # --- Where the change happens -----------------------------------------------------------------
 
 

@@ -227,7 +227,7 @@ def compare(
     """
     import pandas as pd
 
-    from . import statistics
+    from . import statistics, words
     from .datasets import lm_eval_runs
     from .results import whole_or_nothing
     from .score import confidence
@@ -246,7 +246,7 @@ def compare(
     if measure == "p_true":
         print()
         for row in tests.to_dict("records"):
-            print(statistics.sentence(row))
+            print(words.sentence(row))
     if output is not None:
         with whole_or_nothing(output) as place:
             tests.to_csv(place, index=False)

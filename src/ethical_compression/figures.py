@@ -24,9 +24,8 @@ from ethical_compression.statistics import (
     others,
     paired_table,
     share,
-    signed,
-    with_interval,
 )
+from ethical_compression.words import signed, with_interval
 
 WIDTH = 5.6  # inches: 11-point type is then 10 pixels high on a phone 390 pixels wide
 

@@ -5,7 +5,7 @@ models answered, so the spread between items, much larger than any effect, drops
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -569,65 +569,6 @@ def paired_by_group(
     found = pd.DataFrame(rows)
     found.insert(found.columns.get_loc("p") + 1, "p_holm", holm(found["p"]))
     return found
-
-
-def sentence(
-    row: Mapping,
-    *,
-    measure: str = "mean probability of the right answer",
-    names: Mapping[str, str] | None = None,
-    level: float = 0.95,
-) -> str:
-    """One row of `paired_table` in plain English, with what its interval does and does not show.
-
-    `names` maps benchmark names to the titles to print; `level` must be that of the table.
-    """
-    row = dict(row)
-    title = (names or {}).get(row["benchmark"], row["benchmark"])
-    start = f"On the {row['n']:,} items of {title}, {row['model']}"
-    if math.isnan(row["d_z_low"]):
-        return f"{start} leaves the {measure} of every item exactly as it was."
-    text = (
-        f"{start} takes the {measure} from {row['mean_full']:.3f} to {row['mean_compressed']:.3f}, "
-        f"a change of {with_interval(row, level)}: d_z {signed(row['d_z'], 2)} "
-        f"({signed(row['d_z_low'], 2)} to {signed(row['d_z_high'], 2)}), paired t-test "
-        f"{p_text(row['p'])}, {p_text(row['p_holm'])} after Holm."
-    )
-    if row["ci_low"] <= 0 <= row["ci_high"]:
-        return f"{text} The interval includes zero: the data do not settle the change's direction."
-    if row["p_holm"] > 1 - level:
-        return f"{text} The interval excludes zero, but not once all tests are counted (Holm)."
-    return text
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """`value` with its sign and a true minus; what rounds to nothing has no sign."""
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
-
-
-def with_interval(row: Mapping, level: float = 0.95) -> str:
-    """`−0.031 (95% interval −0.041 to −0.021)`, with the digits that the interval's width earns."""
-    half = (row["ci_high"] - row["ci_low"]) / 2
-    digits = max(3, -math.floor(math.log10(half))) if half > 0 else 3
-    low, high = signed(row["ci_low"], digits), signed(row["ci_high"], digits)
-    return f"{signed(row['difference'], digits)} ({100 * level:g}% interval {low} to {high})"
-
-
-def p_text(p: float) -> str:
-    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰` where a float can hold no less.
-
-    A p that is not a number, of a test that has no answer, is said to be so.
-    """
-    if math.isnan(p):
-        return "p not defined"
-    if p < 1e-300:
-        return "p < 10⁻³⁰⁰"
-    if p >= 0.001:
-        return f"p = {p:.3f}" if p < 0.9995 else "p = 1"
-    mantissa, exponent = f"{p:.1e}".split("e")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"p = {mantissa} × 10{power}"
 
 
 def _pairs(before, after) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,8 @@ import pandas as pd
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import calibration_error
 from ethical_compression.score.rationales import plausibility_summary
-from ethical_compression.statistics import holm, n_for_power, paired_test, tost, with_interval
+from ethical_compression.statistics import holm, n_for_power, paired_test, tost
+from ethical_compression.words import with_interval
 
 # The columns that tell one trained classifier from another (`train.classifier.predictions`).
 RUN = [

@@ -1,0 +1,141 @@
+"""Numbers as a sentence says them: signs, intervals, p-values, and what a comparison came to.
+
+A sentence that states an outcome is computed: it asks `outcome` what the numbers came to and has a
+wording for each of `OUTCOMES`. Nothing here is Markdown, since glued text is shown as it stands.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+# What a comparison can come to. They exclude each other, so that counts of them add up.
+OUTCOMES = ("lower", "higher", "equivalent", "open", "untestable")
+
+
+def outcome(
+    difference: float, p: float, p_equivalent: float = math.nan, *, alpha: float = 0.05
+) -> str:
+    """One of `OUTCOMES`, by the p-values that count (corrected, where a table has many rows).
+
+    difference: after − before; p: of its test, NaN where there was none; p_equivalent: of the test
+    that it lies within a margin, NaN where none was made. A difference that is settled is not
+    called equivalent, however small: say beside it that it lies within the margin.
+    """
+    if math.isnan(p) or math.isnan(difference):
+        return "untestable"
+    if p < alpha and difference:
+        return "lower" if difference < 0 else "higher"
+    return "equivalent" if p_equivalent < alpha else "open"
+
+
+def counted(
+    outcomes: Iterable[str], margin: str = "the margin", names: Mapping[str, str] | None = None
+) -> str:
+    """How many of each outcome: "2 of 7 lower, 1 shown to lie within ±0.02, 4 not settled".
+
+    margin: how the margin is said; names: other words for outcomes. Outcomes that did not occur are
+    left out; the parts add up to the whole.
+    """
+    words = {
+        "lower": "lower",
+        "higher": "higher",
+        "equivalent": f"shown to lie within {margin}",
+        "open": "not settled",
+        "untestable": "not testable",
+    } | dict(names or {})
+    found = Counter(outcomes)
+    total = found.total()
+    parts = [f"{found[name]} {words[name]}" for name in OUTCOMES if found[name]]
+    if not parts:
+        return "nothing was compared"
+    first, _, rest = parts[0].partition(" ")
+    return ", ".join([f"{first} of {total} {rest}", *parts[1:]])
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """`value` with its sign and a true minus; what rounds to nothing has no sign."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
+
+
+def interval(
+    value: float,
+    low: float,
+    high: float,
+    *,
+    level: float = 0.95,
+    least: int = 3,
+    sign: bool = True,
+    unit: str = "",
+) -> str:
+    """`−0.031 (95% interval −0.041 to −0.021)`, with the digits that the interval's width earns.
+
+    least: the fewest digits; sign: write a plus; unit: follows each number, as in "%" or " nats".
+    An end that is infinite is said in words; a value that could not be computed, too.
+    """
+    if math.isnan(value):
+        return "could not be computed"
+    half = (high - low) / 2
+    digits = least
+    if 0 < half < math.inf:
+        digits = max(least, -math.floor(math.log10(half)))
+
+    def said(number: float) -> str:
+        if math.isinf(number):
+            return "more than can be told" if number > 0 else "less than can be told"
+        text = signed(number, digits) if sign else f"{number:.{digits}f}".replace("-", "−")
+        return f"{text}{unit}"
+
+    if math.isnan(low) or math.isnan(high):
+        return f"{said(value)} (no interval)"
+    return f"{said(value)} ({100 * level:g}% interval {said(low)} to {said(high)})"
+
+
+def with_interval(row: Mapping, level: float = 0.95) -> str:
+    """`interval` of a row of a table of comparisons: its `difference`, `ci_low` and `ci_high`."""
+    return interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
+
+
+def p_text(p: float) -> str:
+    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰` where a float can hold no less.
+
+    A p that is not a number, of a test that has no answer, is said to be so.
+    """
+    if math.isnan(p):
+        return "p not defined"
+    if p < 1e-300:
+        return "p < 10⁻³⁰⁰"
+    if p >= 0.001:
+        return f"p = {p:.3f}" if p < 0.9995 else "p = 1"
+    mantissa, exponent = f"{p:.1e}".split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"p = {mantissa} × 10{power}"
+
+
+def sentence(
+    row: Mapping,
+    *,
+    measure: str = "mean probability of the right answer",
+    names: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> str:
+    """One row of `paired_table` in plain English, with what its interval does and does not show.
+
+    `names` maps benchmark names to the titles to print; `level` must be that of the table.
+    """
+    row = dict(row)
+    title = (names or {}).get(row["benchmark"], row["benchmark"])
+    start = f"On the {row['n']:,} items of {title}, {row['model']}"
+    if math.isnan(row["d_z_low"]):
+        return f"{start} leaves the {measure} of every item exactly as it was."
+    text = (
+        f"{start} takes the {measure} from {row['mean_full']:.3f} to {row['mean_compressed']:.3f}, "
+        f"a change of {with_interval(row, level)}: d_z {signed(row['d_z'], 2)} "
+        f"({signed(row['d_z_low'], 2)} to {signed(row['d_z_high'], 2)}), paired t-test "
+        f"{p_text(row['p'])}, {p_text(row['p_holm'])} after Holm."
+    )
+    if row["ci_low"] <= 0 <= row["ci_high"]:
+        return f"{text} The interval includes zero: the data do not settle the change's direction."
+    if row["p_holm"] > 1 - level:
+        return f"{text} The interval excludes zero, but not once all tests are counted (Holm)."
+    return text

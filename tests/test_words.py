@@ -1,0 +1,105 @@
+"""How numbers and outcomes are said."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ethical_compression import statistics, words
+
+
+def a_row(**changed):
+    return {
+        "model": "GPTQ 3-bit",
+        "benchmark": "piqa",
+        "n": 1500,
+        "mean_full": 0.712,
+        "mean_compressed": 0.681,
+        "difference": -0.031,
+        "ci_low": -0.041,
+        "ci_high": -0.021,
+        "d_z": -0.3,
+        "d_z_low": -0.36,
+        "d_z_high": -0.24,
+        "p": 4.2e-28,
+        "p_holm": 0.003,
+        "p_wilcoxon": 1e-09,
+    } | changed
+
+
+def test_sentence_says_what_the_row_says():
+    row = a_row()
+    text = words.sentence(row, names={"piqa": "PIQA"})
+    assert text == (
+        "On the 1,500 items of PIQA, GPTQ 3-bit takes the mean probability of the right answer "
+        "from 0.712 to 0.681, a change of −0.031 (95% interval −0.041 to −0.021): d_z −0.30 "
+        "(−0.36 to −0.24), paired t-test p = 4.2 × 10⁻²⁸, p = 0.003 after Holm."
+    )
+    assert "includes zero" in words.sentence(row | {"ci_high": 0.001})
+    assert "not once all tests" in words.sentence(row | {"p_holm": 0.2})
+
+
+def test_a_model_that_changes_nothing_is_said_to():
+    items = pd.DataFrame(
+        [(m, "piqa", str(i), i % 2, i / 40) for m in ("full", "copy") for i in range(40)],
+        columns=["model", "benchmark", "item", "gold", "p_true"],
+    )
+    assert "exactly as it was" in words.sentence(statistics.paired_table(items).loc[0])
+
+
+def test_numbers_are_printed_as_a_reader_expects():
+    assert words.signed(0.0) == "0.000"
+    assert words.signed(-0.00004) == "0.000"
+    assert words.signed(-1.5, 1) == "−1.5"
+    small = {"difference": 0.00042, "ci_low": 0.00012, "ci_high": 0.00072}
+    assert words.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
+    assert words.p_text(0.0312) == "p = 0.031"
+    assert words.p_text(1.0) == "p = 1"
+    assert words.p_text(0.0) == "p < 10⁻³⁰⁰"
+    assert words.p_text(float("nan")) == "p not defined"
+
+
+def test_an_interval_without_numbers_is_said_in_words():
+    nan, inf = math.nan, math.inf
+    assert words.interval(nan, nan, nan) == "could not be computed"
+    assert words.interval(0.5, nan, nan) == "+0.500 (no interval)"
+    assert words.interval(12, 3, inf, least=0, sign=False, unit=" pairs") == (
+        "12 pairs (95% interval 3 pairs to more than can be told)"
+    )
+    assert words.interval(-2.5, -3, -2, least=1, level=0.9, unit="%") == (
+        "−2.5% (90% interval −3.0% to −2.0%)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "p_equivalent", "expected"),
+    [
+        (-0.1, 0.01, math.nan, "lower"),
+        (0.1, 0.01, math.nan, "higher"),
+        (0.001, 0.2, 0.01, "equivalent"),
+        (0.001, 0.01, 0.01, "higher"),
+        (0.1, 0.2, 0.3, "open"),
+        (0.1, 0.2, math.nan, "open"),
+        (0.0, 1.0, 0.0, "equivalent"),
+        (0.1, math.nan, 0.01, "untestable"),
+        (math.nan, 0.01, math.nan, "untestable"),
+    ],
+)
+def test_every_comparison_comes_to_one_outcome(difference, p, p_equivalent, expected):
+    assert words.outcome(difference, p, p_equivalent) == expected
+
+
+@given(st.lists(st.sampled_from(words.OUTCOMES), min_size=1))
+def test_counts_of_outcomes_add_up(outcomes):
+    said = words.counted(outcomes, "±0.02")
+    numbers = [int(part.split()[0]) for part in said.split(", ")]
+    assert sum(numbers) == len(outcomes)
+    assert f" of {len(outcomes)} " in said
+
+
+def test_counts_name_what_occurred():
+    said = words.counted(["open", "lower", "open", "equivalent"], "±0.02", {"lower": "costs more"})
+    assert said == "1 of 4 costs more, 1 shown to lie within ±0.02, 2 not settled"
+    assert words.counted([]) == "nothing was compared"
