@@ -251,14 +251,25 @@ class Cells(HTMLParser):
 
 
 def test_table_shows_formatted_values_and_sorts_by_the_unrounded():
-    data = pd.DataFrame({"<name>": ["a & b", "c"], "p": [0.123456, float("nan")], "n": [3, 40]})
-    markup = chapters.table_html(data, "What it shows", {"p": ".2f", "n": lambda n: f"{n} items"})
+    data = pd.DataFrame({"<name>": ["a & b", "c"], "q": [0.123456, float("nan")], "n": [3, 40]})
+    markup = chapters.table_html(data, "What it shows", {"q": ".2f", "n": lambda n: f"{n} items"})
     read = Cells(markup)
-    assert read.rows == [["<name>", "p", "n"], ["a & b", "0.12", "3 items"], ["c", "–", "40 items"]]
+    assert read.rows == [["<name>", "q", "n"], ["a & b", "0.12", "3 items"], ["c", "–", "40 items"]]
     assert "<caption><span>What it shows</span></caption>" in markup
     assert 'data-value="0.123456"' in markup
     scopes = [attributes.get("scope") for attributes in read.attributes]
     assert scopes == ["col"] * 3 + ["row", None, None] * 2
+
+
+def test_no_p_value_of_a_table_is_rounded_to_nothing():
+    data = pd.DataFrame({"x": ["a", "b"], "p": [0.2, 4.2e-28], "p, Holm": [0.0004, 0.0]})
+    data = data.assign(
+        **{"p (TOST)": [1.0, 0.031], "Holm": [0.5, float("nan")], "p < 0.05": [0.0, 1.0]}
+    )
+    formats = {"p, Holm": ".3f", "p (TOST)": ".2g", "p < 0.05": ".0f"}
+    first, second = Cells(chapters.table_html(data, "x", formats)).rows[1:]
+    assert first == ["a", "0.200", "4.0 × 10⁻⁴", "1", "0.500", "0"]
+    assert second == ["b", "4.2 × 10⁻²⁸", "< 10⁻³⁰⁰", "0.031", "–", "1"]
 
 
 def test_table_refuses_a_format_for_no_column():

@@ -55,6 +55,11 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert words.signed(-1.5, 1) == "−1.5"
     small = {"difference": 0.00042, "ci_low": 0.00012, "ci_high": 0.00072}
     assert words.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
+    assert words.p_value(0.0312) == "0.031"
+    assert words.p_value(0.0004) == "4.0 × 10⁻⁴"
+    assert words.p_value(0.0) == "< 10⁻³⁰⁰"
+    assert words.p_value(1.0) == "1"
+    assert words.p_value(float("nan")) == "–"
     assert words.p_text(0.0312) == "p = 0.031"
     assert words.p_text(1.0) == "p = 1"
     assert words.p_text(0.0) == "p < 10⁻³⁰⁰"

@@ -23,6 +23,8 @@ from .errors import InputError
 _STARTED = time.time()
 # It says, wherever it is imported on a CPU, that an optional kernel is missing: no part of a page.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+# Names of a table's columns that hold p-values: p, p (Holm), p, Welch, Holm; not p < 0.05, a count.
+_P_VALUES = re.compile(r"(p|Holm)( ?[(,].*)?$")
 _RECORD = "application/vnd.ethical-compression.provenance+json"
 
 
@@ -213,7 +215,8 @@ def table(
     """Show a data frame as a table that a reader can sort; the first column names the rows.
 
     formats: {column: a format such as ".2f" or "{:.1%}", or a function of the value}; name: the
-    anchor to link to. The index is not shown: call `reset_index()` first to keep it.
+    anchor to link to. The index is not shown: call `reset_index()` first to keep it. A column of
+    p-values (`p`, `p (Holm)`, `p, Welch` …) needs no format: `words.p_value` writes all of them.
     Raises InputError for a format of a column that the data do not have.
     """
     from IPython.display import HTML, display
@@ -228,6 +231,8 @@ def table_html(
     name: str | None = None,
 ) -> str:
     """The markup of `table`; cells carry the unrounded number as their sorting key."""
+    from .words import p_value
+
     formats = dict(formats or {})
     for column in formats:
         if column not in data.columns:
@@ -235,6 +240,11 @@ def table_html(
                 f"no column '{column}' to format: the table has {', '.join(map(str, data))}."
             )
     numeric = {column: data[column].dtype.kind in "iufb" for column in data.columns}
+    formats |= {
+        column: p_value
+        for column in data.columns
+        if data[column].dtype.kind == "f" and _P_VALUES.match(str(column))
+    }
     head = "".join(f'<th scope="col">{html.escape(str(column))}</th>' for column in data.columns)
     body = []
     for row in data.itertuples(index=False, name=None):

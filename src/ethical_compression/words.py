@@ -96,20 +96,30 @@ def with_interval(row: Mapping, level: float = 0.95) -> str:
     return interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
 
 
+def p_value(p: float) -> str:
+    """`0.012`, `4.2 × 10⁻²⁸`, or `< 10⁻³⁰⁰` where a float can hold no less: never a bare 0.000.
+
+    For the cell of a table; `p_text` is for a sentence. A p that is not a number is a dash.
+    """
+    if math.isnan(p):
+        return "–"
+    if p < 1e-300:
+        return "< 10⁻³⁰⁰"
+    if p >= 0.001:
+        return f"{p:.3f}" if p < 0.9995 else "1"
+    mantissa, exponent = f"{p:.1e}".split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{power}"
+
+
 def p_text(p: float) -> str:
-    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰` where a float can hold no less.
+    """`p = 0.012`, `p = 4.2 × 10⁻²⁸`, or `p < 10⁻³⁰⁰`: `p_value` in a sentence.
 
     A p that is not a number, of a test that has no answer, is said to be so.
     """
     if math.isnan(p):
         return "p not defined"
-    if p < 1e-300:
-        return "p < 10⁻³⁰⁰"
-    if p >= 0.001:
-        return f"p = {p:.3f}" if p < 0.9995 else "p = 1"
-    mantissa, exponent = f"{p:.1e}".split("e")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"p = {mantissa} × 10{power}"
+    return f"p {'' if p < 1e-300 else '= '}{p_value(p)}"
 
 
 def sentence(
