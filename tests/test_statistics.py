@@ -31,6 +31,7 @@ def test_paired_test_equals_scipy_and_statsmodels():
     assert result.difference == pytest.approx(change.mean())
     assert result.difference < 0
     assert result.d_z == pytest.approx(change.mean() / change.std(ddof=1))
+    assert result.se == pytest.approx(stats.sem(change))
     assert result.p_wilcoxon == pytest.approx(stats.wilcoxon(AFTER, BEFORE).pvalue)
     assert (result.mean_before, result.mean_after) == (BEFORE.mean(), AFTER.mean())
 
@@ -283,6 +284,46 @@ def test_n_for_power_refuses_no_effect():
         statistics.n_for_power(0.1, power=1.0)
 
 
+@pytest.mark.parametrize("n, effect", [(6, 1.5), (34, 0.5), (199, 0.2)])
+def test_what_could_have_been_found_is_the_textbooks(n, effect):
+    se = 0.3 / math.sqrt(n)
+    found = statistics.minimum_detectable(se, n - 1)
+    assert TTestPower().power(found / 0.3, n, 0.05) == pytest.approx(0.8, abs=1e-6)
+    # The numbers of G*Power above, the other way round.
+    assert n == 6 or found / 0.3 == pytest.approx(effect, rel=0.01)
+    assert statistics.minimum_detectable(se, n - 1, power=0.9, alpha=0.01) > found
+
+
+def test_what_could_have_been_found_does_not_depend_on_what_was():
+    noise = np.random.default_rng(1).normal(size=40)
+    tests = [statistics.paired_test(np.zeros(40), noise + shift) for shift in (0, 0.001, 5)]
+    found = [statistics.minimum_detectable(test.se, test.n - 1) for test in tests]
+    assert found == pytest.approx([found[0]] * 3)
+    still = statistics.paired_test(noise, noise)
+    assert math.isnan(statistics.minimum_detectable(still.se, still.n - 1))
+    for wrong in ((0.0, 5), (1.0, 0), (math.inf, 5)):
+        with pytest.raises(InputError, match="above zero"):
+            statistics.minimum_detectable(*wrong)
+
+
+@pytest.mark.parametrize("n, discordant", [(60, 0.3), (250, 0.1), (2000, 0.6)])
+def test_what_mcnemar_could_have_found_is_what_its_n_needs(n, discordant):
+    found = statistics.minimum_detectable_mcnemar(n, discordant)
+    needed = stats.norm.isf(0.025) * math.sqrt(discordant)
+    needed += stats.norm.ppf(0.8) * math.sqrt(discordant - found**2)
+    assert (needed / found) ** 2 == pytest.approx(n)
+    assert statistics.n_for_mcnemar(found * 1.0001, discordant) <= n
+
+
+def test_what_mcnemar_cannot_find_at_all_is_infinite():
+    assert math.isinf(statistics.minimum_detectable_mcnemar(40, 0.05))
+    assert math.isinf(statistics.minimum_detectable_mcnemar(40, 0.0))
+    assert math.isinf(statistics.minimum_detectable_mcnemar(1, 1.0))
+    for wrong in ((0, 0.5), (10, 1.5)):
+        with pytest.raises(InputError, match="a pair or more"):
+            statistics.minimum_detectable_mcnemar(*wrong)
+
+
 def items_table(n=40, models=("full", "GPTQ 3-bit", "RTN 3-bit"), seed=0):
     rng = np.random.default_rng(seed)
     base = {b: rng.random(n) for b in ("piqa", "boolq")}
@@ -302,7 +343,7 @@ def test_paired_table_aligns_by_item_not_by_row():
     table = statistics.paired_table(items)
     assert list(table.columns) == [
         "model", "benchmark", "n", "mean_full", "mean_compressed", "difference", "ci_low",
-        "ci_high", "d_z", "d_z_low", "d_z_high", "p", "p_holm", "p_wilcoxon",
+        "ci_high", "se", "d_z", "d_z_low", "d_z_high", "p", "p_holm", "p_wilcoxon",
     ]  # fmt: skip
     assert len(table) == 4
     wide = items[items.benchmark == "boolq"].pivot(index="item", columns="model", values="p_true")

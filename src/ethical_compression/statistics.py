@@ -16,7 +16,7 @@ from ethical_compression.errors import InputError
 
 @dataclass(frozen=True)
 class PairedTest:
-    """`difference` and its interval are in the units of the measure; `d_z` has none."""
+    """`difference`, its interval and its standard error `se` are in the units of the measure."""
 
     n: int
     mean_before: float
@@ -24,6 +24,7 @@ class PairedTest:
     difference: float
     ci_low: float
     ci_high: float
+    se: float
     d_z: float
     d_z_low: float
     d_z_high: float
@@ -125,9 +126,10 @@ def paired_test(before, after, *, level: float = 0.95) -> PairedTest:
     for normal differences, by inverting the noncentral t (Steiger & Fouladi 1997). `p_wilcoxon` is
     the signed-rank test's, which asks about the median without trusting the mean.
 
-    If no pair differs: difference and d_z are 0, both p are 1, d_z has no interval (NaN). Raises
-    InputError for unequal lengths, fewer than two pairs, values that are not finite, and pairs
-    that all differ by one same amount other than 0 (there is no spread to test against).
+    If no pair differs: difference and d_z are 0, both p are 1, and there is no standard error and
+    no interval of d_z (NaN). Raises InputError for unequal lengths, fewer than two pairs, values
+    that are not finite, and pairs that all differ by one same amount other than 0 (there is no
+    spread to test against).
     """
     from scipy import stats
 
@@ -135,7 +137,9 @@ def paired_test(before, after, *, level: float = 0.95) -> PairedTest:
     n, means = len(change), (float(before.mean()), float(after.mean()))
     if not change.any():
         nan = math.nan
-        return PairedTest(n, *means, 0.0, 0.0, 0.0, 0.0, nan, nan, t=0.0, p=1.0, p_wilcoxon=1.0)
+        return PairedTest(
+            n, *means, 0.0, 0.0, 0.0, nan, 0.0, nan, nan, t=0.0, p=1.0, p_wilcoxon=1.0
+        )
     result = stats.ttest_rel(after, before)
     low, high = result.confidence_interval(level)
     t, root = float(result.statistic), math.sqrt(n)
@@ -146,6 +150,7 @@ def paired_test(before, after, *, level: float = 0.95) -> PairedTest:
         difference=float(change.mean()),
         ci_low=float(low),
         ci_high=float(high),
+        se=float(stats.sem(change)),
         d_z=t / root,
         d_z_low=ncp_low / root,
         d_z_high=ncp_high / root,
@@ -358,6 +363,27 @@ def n_for_mcnemar(
     return math.ceil((needed / difference) ** 2)
 
 
+def minimum_detectable_mcnemar(
+    n: int, discordant: float, *, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """The smallest difference of two shares that McNemar's test of n pairs finds at this power.
+
+    discordant: the share of pairs that the two sides answer differently, 0 to 1. The inverse of
+    `n_for_mcnemar`; infinite where not even a difference of `discordant` would be found.
+    Raises InputError for no pairs and for a share outside 0 to 1.
+    """
+    from scipy import stats
+
+    if n < 1 or not 0 <= discordant <= 1:
+        raise InputError("McNemar's test needs a pair or more, and a share of them from 0 to 1.")
+    # With difference = √discordant · sin(angle), Connor's formula is linear in sin and cos.
+    found, kept = stats.norm.isf(alpha / 2), stats.norm.ppf(power)
+    sine = found / math.sqrt(n + kept**2)
+    angle = math.atan2(kept, math.sqrt(n)) + math.asin(sine) if sine <= 1 else math.inf
+    difference = math.sqrt(discordant) * math.sin(angle) if angle < math.pi / 2 else math.inf
+    return difference if 0 < difference <= discordant else math.inf
+
+
 def each_against_others(values, groups, *, level: float = 0.95) -> pd.DataFrame:
     """Is a group's mean another than that of all other groups together? Welch's t-test, a row each.
 
@@ -416,11 +442,39 @@ def power_of_t(noncentrality: float, df: float, *, alpha: float = 0.05) -> float
     return 1.0 if math.isnan(above) else above + (0.0 if math.isnan(below) else below)
 
 
+def minimum_detectable(se: float, df: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The smallest true mean change that a two-sided t-test finds at this power, in units of `se`.
+
+    `se`, `df`: standard error of the estimate and its degrees of freedom; of n pairs these are the
+    standard deviation of the differences ÷ √n (`PairedTest.se`) and n − 1. It depends on the spread
+    and not on the change that was seen, so it says what a study that found nothing could have
+    found. Divide `alpha` by the number of tests for what Holm's correction leaves at its strictest.
+    NaN where `se` is NaN; InputError where it is not above zero.
+    """
+    from scipy import optimize
+
+    if math.isnan(se):
+        return math.nan
+    if not (math.isfinite(se) and se > 0 and df > 0):
+        raise InputError("What could be detected depends on a standard error above zero.")
+    if not (0 < alpha < power < 1):
+        raise InputError("Power and alpha must lie between 0 and 1, alpha below power.")
+
+    def missing(noncentrality: float) -> float:
+        return power_of_t(noncentrality, df, alpha=alpha) - power
+
+    high = 1.0
+    while missing(high) < 0:
+        high *= 2
+    return se * float(optimize.brentq(missing, 0, high))
+
+
 def n_for_power(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """The fewest pairs with which a two-sided paired t-test finds d_z = `effect` at this power.
 
-    Fed with an effect seen in the same data it says how many items would have been needed for an
-    effect of that size; it says nothing about whether these data had enough.
+    effect: one that was named before the data were seen, such as a margin ÷ the standard deviation
+    of the differences. That which the same data showed must not stand here: it says no more than
+    their p-value does (Hoenig & Heisey 2001).
     """
     if not (math.isfinite(effect) and effect != 0):
         raise InputError(f"No number of items finds an effect of {effect}; give one other than 0.")
@@ -521,8 +575,9 @@ def paired_table(
     """`paired_test` of every other model against `full` on every benchmark, a row each.
 
     Columns: `model`, `benchmark`, `n`, `mean_full`, `mean_compressed`, `difference`, `ci_low`,
-    `ci_high`, `d_z`, `d_z_low`, `d_z_high`, `p`, `p_holm`, `p_wilcoxon`. Holm's family is all rows
-    of the table: whoever reads it looks at all of them. Raises as `align` and `paired_test`.
+    `ci_high`, `se`, `d_z`, `d_z_low`, `d_z_high`, `p`, `p_holm`, `p_wilcoxon`. Holm's family is
+    all rows of the table: whoever reads it looks at all of them. Raises as `align` and
+    `paired_test`.
     """
     rows = []
     for model in others(items, full):

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.groups import ALL, LEAST
-from ethical_compression.statistics import holm, power_of_t
+from ethical_compression.statistics import holm, minimum_detectable, power_of_t
 
 # What a community's score is held against: the score over all texts, its own among them, as
 # published; or that over the texts which do not mention it.
@@ -342,17 +342,8 @@ def detectable_shift(
     sds: Sequence[float], seeds: Sequence[int], *, power: float = 0.8, alpha: float = 0.05
 ) -> float:
     """The smallest excess shift that these seeds find at this power; arguments as `power_of`."""
-    from scipy import optimize
-
     _spread(sds)
-
-    def missing(effect: float) -> float:
-        return power_of(effect, sds, seeds, alpha=alpha) - power
-
-    high = max(sds)
-    while missing(high) < 0:
-        high *= 2
-    return float(optimize.brentq(missing, 0, high))
+    return minimum_detectable(*_welch(sds, seeds), power=power, alpha=alpha)
 
 
 def with_power(

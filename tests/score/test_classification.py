@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 
 from ethical_compression.errors import InputError
 from ethical_compression.score import classification as c
+from ethical_compression.statistics import holm, minimum_detectable, n_for_power
 
 RUN = {
     "model": "m",
@@ -114,12 +115,25 @@ def test_changes_are_paired_by_seed():
     full, small = [0.70, 0.72, 0.69, 0.74], [0.68, 0.67, 0.66, 0.70]
     table = scores(full=full, small=small).sample(frac=1, random_state=0)
     found = c.changes(table, "f1", margin=0.1).iloc[0]
-    test = stats.ttest_rel(small, full)
+    test, change = stats.ttest_rel(small, full), np.subtract(small, full)
     assert found["p"] == pytest.approx(test.pvalue)
     assert found["p_holm"] == found["p"]
     assert found["difference"] == pytest.approx(np.mean(small) - np.mean(full))
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(test.confidence_interval())
     assert found["p_tost"] < 0.05
+    assert found["detectable"] == pytest.approx(minimum_detectable(stats.sem(change), 3))
+    assert found["seeds_needed"] == n_for_power(0.1 / np.std(change, ddof=1))
+
+
+def test_what_seeds_could_find_does_not_depend_on_what_they_found():
+    """An effect seen gives no power: 0.001 seen asked for 77,768 stories of another chapter."""
+    full, noise = np.array([0.70, 0.72, 0.69, 0.74]), np.array([0.01, -0.02, 0.015, 0.0])
+    table = scores(full=full, little=full + noise + 0.001, much=full + noise - 0.2)
+    found = c.changes(table, "f1", margin=0.02).set_index("compression")
+    for column in ("detectable", "seeds_needed"):
+        assert found.loc["little", column] == pytest.approx(found.loc["much", column])
+    np.testing.assert_allclose(found["p_tost_holm"], holm(found["p_tost"]))
+    assert (found["p_tost_holm"] >= found["p_tost"]).all()
 
 
 def test_what_cannot_be_tested_is_noted():

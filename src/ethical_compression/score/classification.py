@@ -11,7 +11,13 @@ import pandas as pd
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import calibration_error
 from ethical_compression.score.rationales import plausibility_summary
-from ethical_compression.statistics import holm, n_for_power, paired_test, tost
+from ethical_compression.statistics import (
+    holm,
+    minimum_detectable,
+    n_for_power,
+    paired_test,
+    tost,
+)
 from ethical_compression.words import with_interval
 
 # The columns that tell one trained classifier from another (`train.classifier.predictions`).
@@ -146,8 +152,9 @@ def changes(
 
     scores: one row per `by` and `seed`, with the column `value`. Columns: `by`, `seeds`,
     `mean_full`, `mean_compressed`, `difference` with `ci_low` and `ci_high`, `d_z`, `p`, `p_holm`
-    (over all rows that have a p), `seeds_needed` (for this effect at 80% power; see
-    `statistics.n_for_power`), with a margin `p_tost`, and `note`, where there is no test.
+    (over all rows that have a p), `detectable` (the smallest change that these seeds find at 80%
+    power); with a margin `p_tost`, `p_tost_holm` (over the same rows) and `seeds_needed` (to find
+    a change of the margin at 80% power); and `note`, where there is no test.
     The posts are the same for all seeds: these tests speak of new seeds, not of new posts.
     Raises InputError where `full` is missing or a seed is there twice.
     """
@@ -165,19 +172,21 @@ def changes(
         try:
             test = paired_test(both[full], both[name], level=level)
             row |= {"ci_low": test.ci_low, "ci_high": test.ci_high, "d_z": test.d_z, "p": test.p}
-            if test.d_z:
-                row["seeds_needed"] = n_for_power(test.d_z)
+            row["detectable"] = minimum_detectable(test.se, test.n - 1)
             if margin is not None:
                 row["p_tost"] = tost(both[full], both[name], margin).p
+                if test.se > 0:
+                    row["seeds_needed"] = n_for_power(margin / (test.se * test.n**0.5))
         except InputError as error:
             row["note"] = str(error)
         rows.append(row)
     columns = ["mean_full", "mean_compressed", "difference", "ci_low", "ci_high", "d_z", "p"]
-    more = ["seeds_needed", *(["p_tost"] if margin is not None else [])]
+    more = ["detectable", *(["p_tost", "seeds_needed"] if margin is not None else [])]
     table = pd.DataFrame(rows).reindex(columns=[by, "seeds", *columns, *more, "note"])
     tested = table["p"].notna()
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", np.nan)
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    for p in [one for one in ("p", "p_tost") if one in table.columns]:
+        table.insert(table.columns.get_loc(p) + 1, f"{p}_holm", np.nan)
+        table.loc[tested, f"{p}_holm"] = holm(table.loc[tested, p])
     return table
 
 
@@ -187,7 +196,7 @@ def sentence(found: pd.DataFrame, what: str, margin: float) -> str:
     tested = found[found["p"].notna()]
     if tested.empty:
         return f"Nothing can be said of {what}: there are too few runs to test a change."
-    settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost"))
+    settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost_holm"))
     rest = tested.drop(settled.index.union(equal.index))
     least = tested.loc[tested["difference"].idxmin()]
     if len(tested) == 1:
