@@ -30,8 +30,9 @@ data = classifier.data(
 members = groups.membership(data.test, hate_speech.DATASETS[NAME]["communities"])
 least = Run(MODEL, depth=3)
 settings = [Run(MODEL), Run(MODEL, depth=5), Run(MODEL, depth=4), least]
-for how, strength in (("published", 0.01), ("published", 0.1), ("published", 1), ("released", 1)):
-    settings.append(replace(least, supervision=how, strength=float(strength)))
+supervised = [("published", 0.01), ("published", 0.1)]
+for how, strength in (*supervised, *((how, 1.0) for how in classifier.SUPERVISIONS)):
+    settings.append(replace(least, supervision=how, strength=strength))
 tables, words, other = [], [], []
 for seed in SEEDS:
     for run in (replace(setting, seed=seed) for setting in settings):

@@ -50,12 +50,16 @@ def test_iou_f1_is_that_of_mean_precision_and_recall():
     values = dict.fromkeys(c.EXPLAINED, 0.5) | {"explainer": "attention", "marked": 1}
     spans = [(1.0, 0.5), (0.0, 0.5), (1.0, 1.0)]
     rows = [
-        RUN | values | {"seed": seed, "spans_precision": precision, "spans_recall": recall}
+        RUN
+        | values
+        | {"seed": seed, "spans_precision": precision, "spans_recall": recall}
+        | {"singles_precision": precision / 2, "singles_recall": recall / 2}
         for seed, part in ((0, spans[:2]), (1, spans[2:]))
         for precision, recall in part
     ]
     found = c.explained(pd.DataFrame(rows))
-    assert found["iou_f1"].tolist() == [0.5, 1.0] and found["seed"].tolist() == [0, 1]
+    assert found["iou_f1"].tolist() == [0.5, 1.0]
+    assert found["iou_f1_singles"].tolist() == [0.25, 0.5] and found["seed"].tolist() == [0, 1]
     assert (found["token_f1"] == 0.5).all()
 
 

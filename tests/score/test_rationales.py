@@ -81,6 +81,31 @@ def test_spans_are_found_at_half_an_overlap():
     assert rationales.spans([]) == rationales.spans([0, 0]) == []
 
 
+def erasers_iou(chosen, marked):
+    """Precision and recall of ERASER's `partial_match_score` at one half, from its definition."""
+    human = [set(range(*span)) for span in rationales.spans(marked)]
+    found = sum(
+        max((len(one & t) / len(one | t) for t in human), default=0) >= 0.5 for one in chosen
+    )
+    return found / len(chosen), found / len(human)
+
+
+def test_every_word_is_a_span_of_its_own_in_hatexplains_iou():
+    # Important: 0 1 2 and 4 5. Marked: 0 1 2, found as one span and by no single word; 4 5, found
+    # as a span, and twice by single words.
+    importance, marked = np.array([9, 8, 7, 0, 6, 5, 0.0]), [1, 1, 1, 0, 1, 1, 0]
+    one = rationales.plausibility([importance], [marked]).iloc[0]
+    assert (one["spans_precision"], one["spans_recall"]) == (1, 1)
+    expected = erasers_iou([{0}, {1}, {2}, {4}, {5}], marked)
+    assert (one["singles_precision"], one["singles_recall"]) == expected == (2 / 5, 1)
+    twice = rationales.plausibility([importance], [[0, 0, 0, 0, 1, 1, 0]]).iloc[0]
+    assert twice["singles_recall"] == 2 and twice["spans_recall"] == 1
+    (row,) = rationales.plausibility_summary(
+        rationales.plausibility([importance], [marked])
+    ).to_dict("records")
+    assert row["iou_f1"] == 1 and row["iou_f1_singles"] == pytest.approx(2 * 0.4 / 1.4)
+
+
 def test_summary_averages_as_eraser_does():
     perfect, wrong = np.array([2, 1, 0.0]), np.array([0, 1, 2.0])
     table = rationales.plausibility([perfect, wrong, wrong], [[1, 0, 0], [1, 0, 0], None], top=1)
@@ -110,6 +135,8 @@ def test_token_measures_equal_scikit_learns(rows, top):
     # scikit-learn ends its curve at precision 1 by convention, ERASER and we too.
     assert one["auprc"] == pytest.approx(auc(recall, precision))
     assert 0 <= one["spans_precision"] <= 1 and 0 <= one["spans_recall"] <= 1
+    singles = [{int(place)} for place in np.flatnonzero(chosen)]
+    assert (one["singles_precision"], one["singles_recall"]) == erasers_iou(singles, marked)
 
 
 def test_empty_rationale_and_unseen_words_are_said():
@@ -147,6 +174,18 @@ def test_attention_is_the_first_tokens_row_of_the_last_layer(family, tokenizer):
             pieces = [k for k, word in enumerate(encoding.word_ids()) if word == place]
             assert values[place] == pytest.approx(row[pieces].sum(), abs=1e-6)
         assert len(values) == len(words) and values.sum() < 1
+
+
+def test_attention_to_pieces_sums_to_one_and_holds_the_words_parts(tokenizer):
+    model = classifier()
+    pieces = rationales.attention_to_pieces(model, tokenizer, POSTS, batch_size=2)
+    by_word = rationales.attention(model, tokenizer, POSTS, batch_size=5)
+    for words, tokens, values in zip(POSTS, pieces, by_word, strict=True):
+        of_word = tokenizer(words, is_split_into_words=True).word_ids()
+        assert len(tokens) == len(of_word) and tokens.sum() == pytest.approx(1, abs=1e-6)
+        for place in range(len(words)):
+            own = [k for k, word in enumerate(of_word) if word == place]
+            assert tokens[own].sum() == pytest.approx(values[place], abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ["Bert", "DistilBert", "Roberta", "MPNet"])

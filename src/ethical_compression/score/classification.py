@@ -71,14 +71,15 @@ def overall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def explained(explanations: pd.DataFrame) -> pd.DataFrame:
-    """A row per run and explainer: the means over posts of `EXPLAINED`, and `iou_f1`.
+    """A row per run and explainer: means over posts of `EXPLAINED`, `iou_f1` and `iou_f1_singles`.
 
-    explanations: from `train.classifier.explanations`. IOU F1 is that of the posts' mean span
-    precision and recall, as in ERASER (`rationales.plausibility_summary`).
+    explanations: from `train.classifier.explanations`. Both IOU F1 are those of the posts' mean
+    span precision and recall, as in ERASER (`rationales.plausibility_summary`).
     """
     by = [*RUN, "explainer"]
+    spans = ["iou_f1", "iou_f1_singles"]
     means = explanations.groupby(by, sort=False)[EXPLAINED].mean().reset_index()
-    return means.merge(plausibility_summary(explanations, by)[[*by, "iou_f1"]], on=by)
+    return means.merge(plausibility_summary(explanations, by)[[*by, *spans]], on=by)
 
 
 def disagreement(one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:

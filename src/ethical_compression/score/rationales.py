@@ -35,15 +35,38 @@ def attention(
     model: a sequence classifier of transformers; posts: lists of words. Returns one (words,) array
     a post; its sum is below 1, as the special tokens get attention too.
     """
-    import torch
 
     def values(batch, _):
-        with torch.no_grad():
-            layers = model(**batch, output_attentions=True).attentions
-        return layers[-1][:, :, 0].mean(1)
+        return _attended(model, batch)
 
     with _evaluating(model, eager=True):
         return _by_word(model, tokenizer, posts, values, batch_size, max_length)
+
+
+def attention_to_pieces(
+    model, tokenizer, posts: Sequence[Words], *, batch_size: int = 32, max_length: int = 128
+) -> list[np.ndarray]:
+    """`attention` as HateXplain's and Fair-Pruning's code score it: one (tokens,) array a post.
+
+    Tokens are word pieces and the special tokens around them, which can be among the most important
+    ones; compare with marks of tokens (`train.classifier.encoded`).
+    """
+    found: dict[int, np.ndarray] = {}
+    with _evaluating(model, eager=True):
+        for places, _, batch in _batches(model, tokenizer, posts, batch_size, max_length):
+            del batch["special_tokens_mask"]
+            rows = _attended(model, batch).double().cpu().numpy()
+            seen = batch["attention_mask"].bool().cpu().numpy()
+            found |= {place: row[one] for place, row, one in zip(places, rows, seen, strict=True)}
+    return [found[place] for place in range(len(posts))]
+
+
+def _attended(model, batch):
+    """(posts, tokens): what the first token attends to in the last layer, mean over heads."""
+    import torch
+
+    with torch.no_grad():
+        return model(**batch, output_attentions=True).attentions[-1][:, :, 0].mean(1)
 
 
 def gradient_x_input(
@@ -124,9 +147,12 @@ def plausibility(
     importance: one (words,) array a post; rationales: one (words,) list of 0/1 or booleans a post,
     or None. Columns: `post` (its place), `words`, `marked` (by annotators), `token_precision`,
     `token_recall`, `token_f1`, `spans_precision`, `spans_recall` (a span is a run of neighbouring
-    words; it is found where its overlap ÷ union with a marked span is at least one half), `auprc`
-    (area under the precision-recall curve of the importance itself, by trapezoids as in ERASER's
-    code), `base_rate` (the share of marked words: what random importance gets in `auprc`), `note`.
+    words; it is found where its overlap ÷ union with a marked span is at least one half),
+    `singles_precision`, `singles_recall` (the same with every important word as a span of its own,
+    as HateXplain's and Fair-Pruning's code hand them to ERASER's; as there, a marked span of two
+    words is found twice where both are important, so that recall can pass 1), `auprc` (area under
+    the precision-recall curve of the importance itself, by trapezoids as in ERASER's code),
+    `base_rate` (the share of marked words: what random importance gets in `auprc`), `note`.
     A post without a rationale has NaN in all scores, and the note says so. Of equally important
     words the first are taken. Raises InputError where importance and rationale differ in length.
     """
@@ -159,23 +185,26 @@ def plausibility_summary(table: pd.DataFrame, by: Sequence[str] = ()) -> pd.Data
     """ERASER's aggregates of `plausibility` rows: one row per `by` (columns that you added).
 
     `posts`, `scored` (those with a rationale), `token_f1` (the mean over posts), `iou_f1` (from the
-    posts' mean span precision and mean span recall), `auprc`, `base_rate`, `note`.
+    posts' mean span precision and mean span recall), `iou_f1_singles` (likewise, every important
+    word a span of its own), `auprc`, `base_rate`, `note`.
     """
     rows = []
     for names, part in table.groupby(list(by), sort=False) if by else [((), table)]:
         scored = part[part["marked"] > 0]
-        means = scored[["token_f1", "spans_precision", "spans_recall", "auprc", "base_rate"]].mean()
+        means = scored[[*_MEANS, "token_f1", "auprc", "base_rate"]].mean()
         missing = len(part) - len(scored)
         rows.append(
             dict(zip(by, names, strict=True))
             | {"posts": len(part), "scored": len(scored), "token_f1": means["token_f1"]}
             | {"iou_f1": _f1(means["spans_precision"], means["spans_recall"])}
+            | {"iou_f1_singles": _f1(means["singles_precision"], means["singles_recall"])}
             | {"auprc": means["auprc"], "base_rate": means["base_rate"]}
             | {"note": f"{missing} posts without a rationale left out" if missing else ""}
         )
     return pd.DataFrame(rows)
 
 
+_MEANS = ["spans_precision", "spans_recall", "singles_precision", "singles_recall"]
 _PLAUSIBILITY = [
     "post",
     "words",
@@ -183,8 +212,7 @@ _PLAUSIBILITY = [
     "token_precision",
     "token_recall",
     "token_f1",
-    "spans_precision",
-    "spans_recall",
+    *_MEANS,
     "auprc",
     "base_rate",
     "note",
@@ -212,7 +240,11 @@ def _agreement(values: np.ndarray, marked: np.ndarray, top: int) -> dict[str, fl
     hits = (chosen & marked).sum()
     precision, recall = hits / chosen.sum(), hits / marked.sum()
     predicted, human = spans(chosen), spans(marked)
-    found = sum(any(_overlap(one, other) >= 0.5 for other in human) for one in predicted)
+    singles = [(int(place), int(place) + 1) for place in np.flatnonzero(chosen)]
+    found, alone = (
+        sum(any(_overlap(one, other) >= 0.5 for other in human) for one in some)
+        for some in (predicted, singles)
+    )
     return {
         "token_precision": precision,
         "token_recall": recall,
@@ -220,6 +252,8 @@ def _agreement(values: np.ndarray, marked: np.ndarray, top: int) -> dict[str, fl
         "spans_precision": found / len(predicted),
         # Two spans can share one marked span only by covering exactly half of it each.
         "spans_recall": min(1.0, found / len(human)),
+        "singles_precision": alone / len(singles),
+        "singles_recall": alone / len(human),
         "auprc": _auprc(values, marked),
         "base_rate": marked.mean(),
     }

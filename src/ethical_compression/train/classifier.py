@@ -23,8 +23,11 @@ from ethical_compression.errors import InputError
 from ethical_compression.score import rationales
 from ethical_compression.train import encoders
 
-SUPERVISIONS = ("published", "released")
+# What is supervised and how it is summed: as the study writes it, as its code does it, and as that
+# code would do it with a mask of booleans, which is how HateXplain's own code hands it over.
+SUPERVISIONS = ("published", "released", "released, boolean mask")
 WEIGHTS = ("train", "test", "none")
+PIECES = "attention to word pieces"
 
 
 @dataclass(frozen=True)
@@ -120,34 +123,57 @@ def class_weights(labels: Sequence[int], classes: int) -> np.ndarray:
 # --- Attention supervision ------------------------------------------------------------------------
 
 
-def attention_loss(attentions: Sequence, marked, seen, *, how: str = "published"):
-    """How far the first token's attention is from the marked tokens: a scalar tensor.
+def attention_loss(
+    attentions: Sequence,
+    marked,
+    seen,
+    *,
+    how: str = "published",
+    length: int = 128,
+    heads: int = 1,
+    row: int = 0,
+):
+    """How far attention is from the marked tokens: a scalar tensor.
 
     attentions: one (posts, heads, tokens, tokens) tensor a layer, after the softmax; marked:
-    (posts, tokens) of 0 and 1; seen: (posts, tokens), 0 at padding. The mean over posts with a
-    mark; 0 where no post has one.
+    (posts, tokens) of 0 and 1, all 0 in a harmless post; seen: (posts, tokens), 0 at padding.
 
-    how: "published": the last layer's row, averaged over heads, against the mask divided by its
-    sum: cross-entropy −Σ t·log a (Proskurina et al. 2023, after Mathew et al. 2021). "released":
-    what we understand their code to do: the *first* layer's row; a log-softmax of it, though it is
-    a softmax already; and the integer mask read as the *positions* to look up, so that a marked
-    token asks for attention to position 1, and an unmarked one for attention to position 0.
+    how: "published": the last layer's attention of the first token, averaged over heads, against
+    the mask divided by its sum: cross-entropy −Σ t·log a, the mean over posts with a mark, 0 where
+    no post has one (Proskurina et al. 2023, after Mathew et al. 2021).
+
+    "released": what their code (upunaprosk/Fair-Pruning, `src/train.py`, `src/data_load.py`) does.
+    Of the *first* layer, row `row` (its setting `supervised_layer_pos`) of the first `heads` heads,
+    posts padded to `length` tokens; the target is a softmax of the mask over the post's tokens, so
+    uniform where nothing is marked, and *every* post takes part. What picks the tokens to compare
+    is the *padding* mask of integers, used as an index: token 1 once for each token of the post,
+    token 0 once for each padding token. −Σ t·log-softmax(a), though a is a softmax already, summed
+    over what was picked and over heads, and divided by posts only.
+    "released, boolean mask": the same with the padding mask as booleans, which picks each token of
+    the post once.
     """
     import torch
 
     known("way to supervise attention", how, SUPERVISIONS)
-    supervised = marked.bool().any(1)
-    layer = attentions[-1 if how == "published" else 0]
-    row = layer[:, :, 0].mean(1)[supervised]
-    marked, seen = marked[supervised], seen[supervised].bool()
-    if not len(row):
-        return layer.sum() * 0
     if how == "published":
-        target = marked / marked.sum(1, keepdim=True)
-        return -(target * row.clamp_min(1e-12).log()).sum(1).mean()
-    log = torch.log_softmax(row.masked_fill(~seen, -math.inf), dim=1)
-    picked = -log.gather(1, marked.long())
-    return ((picked * seen).sum(1) / seen.sum(1)).mean()
+        supervised = marked.bool().any(1)
+        if not supervised.any():
+            return attentions[-1].sum() * 0
+        rows = attentions[-1][:, :, 0].mean(1)[supervised]
+        target = marked[supervised] / marked[supervised].sum(1, keepdim=True)
+        return -(target * rows.clamp_min(1e-12).log()).sum(1).mean()
+    seen = seen.bool()
+    target = marked.to(attentions[0].dtype).masked_fill(~seen, -math.inf).softmax(1)
+    rows = attentions[0][:, :heads, row].unbind(1)
+    if how == "released":
+        # Token 1 for a 1, token 0 for a 0, `length` times in all.
+        places = torch.nn.functional.pad(seen.long(), (0, length - seen.shape[1]))
+        target, rows = target.gather(1, places), [one.gather(1, places) for one in rows]
+        logs = [one.log_softmax(1) for one in rows]
+    else:
+        logs = [one.masked_fill(~seen, -math.inf).log_softmax(1) for one in rows]
+        logs = [one.masked_fill(~seen, 0) for one in logs]
+    return -sum((target * one).sum() for one in logs) / len(seen)
 
 
 # --- Training -------------------------------------------------------------------------------------
@@ -223,14 +249,25 @@ def train(run: Run, data: Data, training: Training = Training(), *, progress: bo
     if training.frozen_embeddings:
         model.get_input_embeddings().requires_grad_(False)
 
+    toxic = [int(label in data.toxic) for label in data.labels]
+    toxic = torch.tensor(toxic, device=training.device)
+
     class Supervised(transformers.Trainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             labels, marked = inputs.pop("labels"), inputs.pop("marked")
             output = model(**inputs, output_attentions=supervised)
             loss = torch.nn.functional.cross_entropy(output.logits, labels, weight=weight)
             if supervised:
-                seen = inputs["attention_mask"]
-                extra = attention_loss(output.attentions, marked, seen, how=run.supervision)
+                if run.supervision != "published":
+                    # There a post's label decides first: a harmless one has no marks.
+                    marked = marked * toxic[labels][:, None]
+                extra = attention_loss(
+                    output.attentions,
+                    marked,
+                    inputs["attention_mask"],
+                    how=run.supervision,
+                    length=training.max_length,
+                )
                 loss = loss + run.strength * extra
             if not loss.isfinite():
                 raise InputError(
@@ -329,14 +366,16 @@ def explanations(
     data: Data,
     training: Training = Training(),
     *,
-    explainers: Sequence[str] = ("attention", "gradient × input", "random"),
+    explainers: Sequence[str] = ("attention", PIECES, "gradient × input", "random"),
     limit: int | None = None,
     progress: bool = True,
 ):
     """How plausible and how faithful every run's explanations are: a row a run, explainer and post.
 
     On the test posts that have a rationale, the first `limit` of them. explainers: names in
-    `score.rationales.EXPLAINERS`. Columns: those that tell a run in `predictions` (`model` to
+    `score.rationales.EXPLAINERS`, or `PIECES`: attention to every token, special ones among them,
+    against the marks of tokens, which is what the released code scores (plausibility alone: what
+    is deleted are words). Columns: those that tell a run in `predictions` (`model` to
     `seed`), `explainer`, `id`, and then those of `rationales.plausibility` and
     `rationales.faithfulness`. Stored run by run, as the predictions are; a run whose predictions
     were asked for just before need not be trained again. InputError where no post has a rationale.
@@ -345,7 +384,7 @@ def explanations(
     if not posts:
         raise InputError("No test post has a rationale to compare explanations with.")
     for name in explainers:
-        known("explainer", name, rationales.EXPLAINERS)
+        known("explainer", name, (*rationales.EXPLAINERS, PIECES))
     how = {"explainers": list(explainers), "explained": [post.id for post in posts]}
 
     def table(run: Run):
@@ -392,13 +431,20 @@ def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: 
     words, marked = [post.tokens for post in posts], [post.rationale for post in posts]
     parts = []
     for name in explainers:
-        explain = rationales.EXPLAINERS[name]
-        importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
-        plausible = rationales.plausibility(importance, marked)
-        faithful = rationales.faithfulness(
-            model, tokenizer, words, importance, max_length=max_length
-        )
-        both = plausible.drop(columns="note").join(faithful.drop(columns=["post", "words"]))
+        if name == PIECES:
+            importance = rationales.attention_to_pieces(
+                model, tokenizer, words, max_length=max_length
+            )
+            pieces = [row["marked"] for row in encoded(posts, tokenizer, max_length)]
+            both = rationales.plausibility(importance, pieces)
+        else:
+            explain = rationales.EXPLAINERS[name]
+            importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
+            plausible = rationales.plausibility(importance, marked)
+            faithful = rationales.faithfulness(
+                model, tokenizer, words, importance, max_length=max_length
+            )
+            both = plausible.drop(columns="note").join(faithful.drop(columns=["post", "words"]))
         both.insert(0, "explainer", name)
         both.insert(1, "id", [post.id for post in posts])
         parts.append(both)
