@@ -1,6 +1,7 @@
 """bitsandbytes' layers in models of every family, and through transformers' own loader."""
 
 import importlib.util
+import logging
 import sys
 
 import pytest
@@ -48,6 +49,17 @@ def test_four_bit_values_are_those_of_the_published_tables(kind, table):
     relative = restored / layer.weight.data.abs().amax(1, keepdim=True)
     nearest = (relative[..., None] - torch.tensor(table)).abs().amin(-1)
     assert nearest.max() < 1e-3
+
+
+@needed
+def test_int8_layers_multiply_without_a_word(caplog, capfd):
+    layer = bits_and_bytes.quantized(torch.nn.Linear(64, 8), "int8")
+    layer(torch.ones(3, 64))
+    assert not caplog.records and capfd.readouterr().err == ""
+    # Whatever else that module has to say is still heard.
+    for part in ("autograd._functions", "backends.cpu.ops"):
+        logging.getLogger(f"bitsandbytes.{part}").warning("something else")
+    assert {record.message for record in caplog.records} == {"something else"}
 
 
 @needed

@@ -4,6 +4,8 @@ Dettmers et al. 2022 (int8, with columns of large activations kept in full) and 
 in blocks of 64 weights). Needs no data. The embeddings and the output layer stay as they are.
 """
 
+import logging
+
 import torch
 from torch import nn
 
@@ -12,6 +14,18 @@ from ethical_compression.errors import InputError
 
 KINDS = ("int8", "nf4", "fp4")
 BLOCK = 64  # weights that share a scale in the 4-bit kinds
+# What the library logs that is no news: at each product of an int8 layer, so thousands of times on
+# a page, that it reads its inputs as half precision, which is the method itself; and, when it is
+# imported, that an optional kernel for CPUs is not installed.
+CHATTER = ("MatMul8bitLt: inputs will be cast", "Failed to load CPU gemm_4bit_forward")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.msg.startswith(CHATTER)
+
+
+for _part in ("autograd._functions", "backends.cpu.ops"):
+    logging.getLogger(f"bitsandbytes.{_part}").addFilter(_is_news)
 
 
 def _library():
