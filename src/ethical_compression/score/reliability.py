@@ -1,0 +1,219 @@
+"""How far confidence is from the share right, with intervals that cover what they say.
+
+Two measures of one thing. The *gap*, mean confidence − share right, has a sign, is a mean, and has
+Student's interval; errors of opposite sign cancel in it. The *squared calibration error* holds them
+apart: it is the reliability part of the Brier score of the chosen answer (Murphy 1973). An expected
+calibration error (`confidence.calibration_error`) is biased upwards by an amount that depends on
+how well a model is calibrated, so that no bootstrap interval of its change covers
+(results/calibration_intervals.py shows it); the squared error can be had without bias.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.errors import InputError
+from ethical_compression.score.confidence import equal_count_bins
+from ethical_compression.statistics import holm, mean_interval
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """`value` and its interval are squared probabilities; `p`: that it is 0, two-sided."""
+
+    n: int
+    value: float
+    ci_low: float
+    ci_high: float
+    se: float
+    p: float
+
+    def p_within(self, margin: float) -> float:
+        """p of two one-sided tests (Schuirmann 1987) that the value lies within ±margin."""
+        from scipy import stats
+
+        if not (math.isfinite(margin) and margin > 0):
+            raise InputError(f"The equivalence margin must be a positive number, not {margin}.")
+        if not self.se:
+            return 0.0 if abs(self.value) < margin else 1.0
+        return float(stats.norm.sf((margin - abs(self.value)) / self.se))
+
+
+def squared_error(
+    items: pd.DataFrame,
+    against: pd.DataFrame | None = None,
+    *,
+    bins: int = 5,
+    level: float = 0.95,
+) -> SquaredError:
+    """Squared calibration error of the chosen answers, or its change from `against`, debiased.
+
+    items, against: per-item records (`benchmark, item, confidence, correct`), with or without a
+    column `repeat`, over which the error is averaged. Items are cut by confidence into `bins`
+    ranges of equal count *within each benchmark*, so that one benchmark's overconfidence cannot
+    hide another's doubt. A range adds (mean of correct − confidence)², weighted by its items, less
+    the part that chance gives it: the mean of the products of all pairs of different items
+    (Bröcker 2012; Kumar et al. 2019, §4). Without bias, so below zero about as often as not where a
+    model is calibrated. Ranges hide what cancels within them.
+
+    The interval is normal, on the jackknife's variance less what it counts twice of the pairs'
+    noise (Efron & Stein 1981), and no smaller than that noise: that a variance of the first order
+    vanishes where nothing is miscalibrated is what breaks the bootstrap. `calibration_intervals`
+    in `results` simulates it. (0, 0) where both tables are the same.
+    Raises InputError for missing columns, values outside [0, 1], different items, no items.
+    """
+    from scipy import stats
+
+    tables = [(1, items)] if against is None else [(1, items), (-1, against)]
+    parts, known = [], None
+    for sign, table in tables:
+        if missing := [c for c in ("benchmark", "item", "confidence", "correct") if c not in table]:
+            raise InputError(f"The per-item table lacks the column(s) {', '.join(missing)}.")
+        if table.empty:
+            raise InputError("There are no items to measure calibration on.")
+        repeats = table["repeat"] if "repeat" in table else pd.Series(0, table.index)
+        blocks = [part for _, part in table.groupby(repeats)]
+        for part in blocks:
+            keys = part[["benchmark", "item"]].reset_index(drop=True)
+            known = keys if known is None else known
+            if not keys.equals(known):
+                raise InputError("Both tables must hold the same items, in the same order.")
+            parts.append((sign / len(blocks), *_ranges(part, bins)))
+    n = len(known)
+    if n < 2:
+        raise InputError("A calibration error needs two items at least.")
+    value, without = 0.0, np.zeros(n)
+    for weight, where, miss in parts:
+        whole, left_out = _pairs_mean(where, miss)
+        value += weight * whole
+        without += weight * left_out
+    jackknife = (n - 1) / n * float(((without - without.mean()) ** 2).sum())
+    noise = max(_pairs_noise(parts), 0.0)
+    se = math.sqrt(max(jackknife - noise, noise))
+    if se <= 1e-12:
+        return SquaredError(n, value, value, value, 0.0, 1.0 if abs(value) <= 1e-12 else 0.0)
+    half = stats.norm.ppf((1 + level) / 2) * se
+    p = float(2 * stats.norm.sf(abs(value) / se))
+    return SquaredError(n, value, value - half, value + half, se, p)
+
+
+def _ranges(part: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """The range of each item, numbered through all benchmarks, and correct − confidence."""
+    confidence = part["confidence"].to_numpy(dtype=float)
+    correct = part["correct"].to_numpy(dtype=float)
+    if not all(((values >= 0) & (values <= 1)).all() for values in (confidence, correct)):
+        raise InputError("Confidence and correctness must lie between 0 and 1 and not be missing.")
+    where = np.zeros(len(part), dtype=int)
+    for number, rows in enumerate(part.groupby("benchmark", sort=False).indices.values()):
+        where[rows] = number * bins + equal_count_bins(confidence[rows], bins)
+    return np.unique(where, return_inverse=True)[1], correct - confidence
+
+
+def _pairs_mean(where: np.ndarray, miss: np.ndarray) -> tuple[float, np.ndarray]:
+    """Σ over ranges of (count ÷ n) · mean of miss_i · miss_j over pairs; and without each item."""
+
+    def share(count, total, squares):
+        return np.where(count > 1, (total**2 - squares) / np.maximum(count - 1, 1), 0.0)
+
+    count = np.bincount(where)
+    total, squares = np.bincount(where, miss), np.bincount(where, miss**2)
+    whole = share(count, total, squares)
+    less = share(count[where] - 1, total[where] - miss, squares[where] - miss**2)
+    n = len(where)
+    return whole.sum() / n, (whole.sum() - whole[where] + less) / (n - 1)
+
+
+def _pairs_noise(parts) -> float:
+    """Variance of the part of the statistic that is of pairs alone: 2 Σ_{i≠j} (Σ_k h_k(i, j))²."""
+    kernels = []
+    for weight, where, miss in parts:
+        count = np.bincount(where)
+        centred = miss - (np.bincount(where, miss) / count)[where]
+        centred *= np.sqrt(count / np.maximum(count - 1, 1))[where]
+        scale = np.where(count > 1, weight / (len(where) * np.maximum(count - 1, 1)), 0.0)
+        kernels.append((where, centred, scale[where]))
+    noise = 0.0
+    for first, e, v in kernels:
+        for second, f, w in kernels:
+            # Pairs that share a range in both: cells of the two groupings crossed.
+            cell = np.unique(first * (second.max() + 1) + second, return_inverse=True)[1]
+            product = e * f * np.sqrt(np.abs(v * w))
+            pairs = np.bincount(cell, product) ** 2 - np.bincount(cell, product**2)
+            sign = np.zeros(len(pairs))
+            sign[cell] = np.sign(v * w)
+            noise += float((sign * pairs).sum())
+    return 2 * noise
+
+
+def gap_by_length(items: pd.DataFrame, *, bins: int = 5, level: float = 0.95) -> pd.DataFrame:
+    """Confidence, and confidence − share right, by length *within* benchmarks: a row a range.
+
+    items: one model's per-item records with a column `length` above 0. Each benchmark is cut by
+    length into `bins` ranges of equal count, and range k of all benchmarks together is one row, so
+    that every row holds the benchmarks in (nearly) the same proportions: what differs between rows
+    is length, not which benchmark has long answers, or how many. Columns: `range`, `n`, `length`
+    (mean), and `confidence`, `gap`, each with `_low` and `_high` (Student's interval).
+    Raises InputError for lengths that are missing or not above 0.
+    """
+    items = _with_gap(items)
+    where = items.groupby("benchmark", sort=False)["length"].transform(
+        lambda values: equal_count_bins(values, bins)
+    )
+    rows = []
+    for number, part in items.groupby(where):
+        row = {"range": int(number), "n": len(part), "length": part["length"].mean()}
+        for name in ("confidence", "gap"):
+            mean, low, high = mean_interval(part[name], level=level)
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def gap_per_doubling(items: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """How confidence − share right goes with length: its slope for each doubling, three ways.
+
+    items: as for `gap_by_length`. One row each for "within benchmarks" (every benchmark has a level
+    of its own: fixed effects), "pooled" (one level for all, which takes the differences *between*
+    benchmarks for length) and each benchmark by itself. Columns `which`, `n`, `slope`, `ci_low`,
+    `ci_high`, `p`, `p_holm` (over the benchmarks by themselves; NaN for the first two rows).
+    Ordinary least squares with White's standard errors (HC1) and Student's quantiles. NaN where
+    lengths do not differ. Raises InputError as `gap_by_length`.
+    """
+    import statsmodels.api as sm
+
+    items = _with_gap(items)
+    doublings = np.log2(items["length"].astype(float))
+    names = items["benchmark"].unique().tolist()
+
+    def row(which: str, chosen, levels: pd.DataFrame) -> dict:
+        x, level_of = doublings[chosen], levels[chosen].to_numpy(dtype=float)
+        spread = x - level_of @ np.linalg.lstsq(level_of, x, rcond=None)[0]
+        n, nan = int(chosen.sum()), math.nan
+        empty = {"slope": nan, "ci_low": nan, "ci_high": nan, "p": nan}
+        if np.abs(spread).max() < 1e-9 or n <= level_of.shape[1] + 1:
+            return {"which": which, "n": n} | empty
+        design = np.column_stack([x, level_of])
+        fit = sm.OLS(items.loc[chosen, "gap"].to_numpy(float), design)
+        fit = fit.fit(cov_type="HC1", use_t=True)
+        low, high = fit.conf_int(1 - level)[0]
+        found = {"slope": fit.params[0], "ci_low": low, "ci_high": high, "p": fit.pvalues[0]}
+        return {"which": which, "n": n} | found
+
+    every = pd.Series(True, items.index)
+    own = pd.get_dummies(items["benchmark"])[names]
+    one = pd.DataFrame({"all": 1.0}, items.index)
+    rows = [row("within benchmarks", every, own), row("pooled", every, one)]
+    rows += [row(name, items["benchmark"] == name, one) for name in names]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = math.nan
+    tested = table.index[2:][table["p"][2:].notna()]
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    return table
+
+
+def _with_gap(items: pd.DataFrame) -> pd.DataFrame:
+    if not (np.isfinite(items["length"]) & (items["length"] > 0)).all():
+        raise InputError("Every item needs a length above 0.")
+    return items.assign(gap=items["confidence"] - items["correct"].astype(float))
