@@ -115,16 +115,21 @@ def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
         ends = [line.get_ydata()[-1] for line in axes.get_lines()]
         assert sorted(ends) == pytest.approx(sorted(1 - rows[benchmark] / 100))
         assert all(line.get_xdata()[0] >= 25 / 60 for line in axes.get_lines())
+        drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+        assert axes.get_ylim()[0] == 0 and drawn.max() <= axes.get_ylim()[1]
     side = items[(items["model"] == "full") & (items["benchmark"] == "piqa")]
     assert f"full {aurc(side['confidence'], side['correct']):.3f}" in alt
 
 
 def test_overconfidence_by_length_draws_confidence_above_and_its_excess_below(items):
-    full = items[items["model"] == "full"].assign(length=np.arange(180) % 60 + 1.0)
+    full = items[items["model"] == "full"]
+    # Each benchmark's options are ten times as long as the one's before.
+    rank = np.arange(180) % 60 + 1
+    full = full.assign(length=rank * 10.0 ** (np.arange(180) // 60))
     both = pd.concat([full.assign(normalisation="none"), full.assign(normalisation="byte")])
     fig, alt = figures.overconfidence_by_length(both, bins=3)
     above, below = fig.get_axes()
-    shortest = full[full["length"] <= 20]
+    shortest = full[rank <= 20]  # twenty of each benchmark
     excess = shortest["confidence"] - shortest["correct"]
     for axes, values in ((above, shortest["confidence"]), (below, excess)):
         assert axes.containers[0].lines[0].get_ydata()[0] == pytest.approx(values.mean())

@@ -18,6 +18,7 @@ from ethical_compression.score.confidence import (
     reliability,
     risk_coverage,
 )
+from ethical_compression.score.reliability import gap_by_length
 from ethical_compression.statistics import (
     align,
     mean_interval,
@@ -556,7 +557,7 @@ def risk_coverage_curves(
                 label=None if place else model,
             )
             areas.append(f"{model} {aurc(side['confidence'], side['correct']):.3f}")
-        axes.set(xlim=(0, 1.03), ylim=(0, None), title=_title(benchmark, names))
+        axes.set_title(_title(benchmark, names))
         axes.locator_params(axis="both", nbins=5)
         if place + columns >= len(benchmarks):
             axes.set_xlabel("Share answered")
@@ -564,6 +565,8 @@ def risk_coverage_curves(
         if place % columns == 0:
             axes.set_ylabel("Share wrong")
         words.append(f"{_title(benchmark, names)}: {', '.join(areas)}")
+    # The panels share their axes: a limit set before all are drawn would hold for the first alone.
+    grid[0, 0].set(xlim=(0, 1.03), ylim=(0, None))
     _legend(fig)
     alt = (
         f"Share of wrong answers against the share of items answered, of {_listed(models)}, the "
@@ -584,9 +587,9 @@ def overconfidence_by_length(
 
     items: one model's per-item records under several normalisations, stacked with a column
     `normalisation` ("none", "token", "byte") and a column `length`, the mean length of the item's
-    options in `unit`. Equal-count bins of length over all benchmarks, 95% intervals. The upper
-    panel also holds how many options the items have; the lower one, overconfidence, does not.
-    `names` maps normalisations to printed ones.
+    options in `unit`. A place on the axis is a range of equal count *within* each benchmark
+    (`score.reliability.gap_by_length`), so that all places hold the benchmarks alike; 95%
+    intervals. `names` maps normalisations to printed ones.
     """
     from matplotlib import pyplot
 
@@ -596,39 +599,37 @@ def overconfidence_by_length(
     colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["GPTQ 2-bit"]]
     fig, panels = pyplot.subplots(2, 1, sharex=True, figsize=(WIDTH, 5.2))
     panels[1].axhline(0, color="0.4", lw=1)
-    items = items.assign(gap=items["confidence"] - items["correct"])
     words = []
     for number, kind in enumerate(kinds):
         side = items[items["normalisation"] == kind]
-        where = equal_count_bins(side["length"], bins)
-        used = np.unique(where)
-        at = np.array([side["length"][where == index].mean() for index in used])
+        table = gap_by_length(side, bins=bins)
         for axes, value in zip(panels, ("confidence", "gap"), strict=True):
-            means = np.array([mean_interval(side.loc[where == index, value]) for index in used])
             _series(
                 axes,
-                at * (1 + 0.03 * (number - (len(kinds) - 1) / 2)),
-                means.T,
+                np.arange(len(table)) + (number - (len(kinds) - 1) / 2) * 0.6 / len(kinds),
+                table[[value, f"{value}_low", f"{value}_high"]].to_numpy().T,
                 colours[number % len(colours)],
                 label=titles.get(kind, kind) if value == "confidence" else None,
             )
+        first, last = table["gap"].iloc[[0, -1]]
+        overall = (side["confidence"] - side["correct"]).mean()
         words.append(
-            f"{titles.get(kind, kind)} {signed(means[0, 0], 2)} for the shortest options and "
-            f"{signed(means[-1, 0], 2)} for the longest, {signed(side['gap'].mean(), 2)} overall"
+            f"{titles.get(kind, kind)} {signed(first, 2)} for the shortest options and "
+            f"{signed(last, 2)} for the longest, {signed(overall, 2)} overall"
         )
-    panels[0].set(xscale="log", ylim=(0, 1.03), ylabel="Mean confidence")
+    panels[0].set(ylim=(0, 1.03), ylabel="Mean confidence")
     panels[1].set(ylabel="Confidence − share right")
-    panels[1].set_xlabel(f"Mean length of the options ({unit}, log scale)")
-    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
-    low, high = items["length"].min(), items["length"].max()
-    shown = [tick for tick in ticks if low <= tick <= high]
-    panels[1].set_xticks(shown, [str(tick) for tick in shown])
-    panels[1].tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    ticks = [f"{length:.1f}" for length in table["length"]]
+    ticks[0], ticks[-1] = f"{ticks[0]}\nshortest", f"{ticks[-1]}\nlongest"
+    panels[1].set_xticks(range(len(table)), ticks)
+    panels[1].set_xlabel(f"Ranges of each benchmark by its options' length (mean, {unit})")
+    for axes in panels:
+        axes.grid(False, axis="x")
     _legend(fig)
     alt = (
-        f"Mean confidence, and mean confidence minus share right, in {bins} equal-count bins of "
-        f"the options' mean length in {unit}, with 95% intervals. The latter is, as the "
-        f"log-likelihood is taken: {'; '.join(words)}."
+        f"Mean confidence, and mean confidence minus share right, in {len(table)} equal-count "
+        f"ranges of each benchmark by its options' mean length in {unit}, with 95% intervals. The "
+        f"latter is, as the log-likelihood is taken: {'; '.join(words)}."
     )
     return fig, alt
 
