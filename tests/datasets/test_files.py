@@ -110,3 +110,24 @@ def test_a_hub_data_set_that_cannot_be_read_is_one_sentence(monkeypatch, error, 
     with pytest.raises(InputError, match=said) as caught:
         files.hub_rows({"id": "a/b", "config": "x", "split": "test"}, "0123")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_rows_saved_on_windows_are_the_same_rows(name, tmp_path):
+    content = {
+        "rows.jsonl": '{"id": 1, "text": "a\\r\\nb"}\n\n{"id": 2, "text": "é"}\n',
+        "rows.csv": 'id,text\n1,"a\nb"\n2,é\n',
+    }[name]
+    found = []
+    for text in (content, content.replace("\n", "\r\n"), "\ufeff" + content):
+        (tmp_path / name).write_bytes(text.encode())
+        found.append(files.read_rows(tmp_path / name))
+    assert found[0] == found[1] == found[2] and len(found[0]) == 2
+    assert set(found[0][0]) == {"id", "text"}
+
+
+def test_a_label_is_a_whole_number_however_it_is_written():
+    assert [files.whole_number(one) for one in (1, "1", 1.0, "1.0", True)] == [1] * 5
+    for bad in (0.7, "0.7", "", "yes", float("nan"), float("inf")):
+        with pytest.raises(ValueError):
+            files.whole_number(bad)

@@ -54,6 +54,7 @@ def test_the_order_of_annotators_makes_no_difference(labels, random):
         ({"post_tokens": None}, "lacks the column 'post_tokens'"),
         ({"post_tokens": []}, "needs tokens"),
         ({"annotators": {"label": [7, 7, 0], "target": [[], [], []]}}, "number 7 of 3"),
+        ({"annotators": {"label": [0.7, 0.7, 0], "target": [[], [], []]}}, "no whole number"),
         ({"annotators": {"target": []}}, "Row 4 of the data is not a HateXplain post"),
     ],
 )

@@ -403,6 +403,7 @@ GOOD = {"goal": "g", "sol1": "a", "sol2": "b", "label": 0}
         ([GOOD, {"goal": "g", "solution1": "a", "sol2": "b", "label": 0}], "Row 1 .*'sol1'"),
         ([GOOD, GOOD | {"label": 2}], "Row 1 .*number 2 of 2"),
         ([GOOD, GOOD | {"label": "A"}], "Row 1 "),
+        ([GOOD, GOOD | {"label": 0.7}], "Row 1 .*label 0.7 is no whole number"),
         ([GOOD | {"sol2": ""}], "Row 0 .*two or more answers"),
         ([GOOD | {"sol2": 3}], "Row 0 .*all of them text"),
         ([GOOD, [1, 2]], "Line 2 .*JSON object"),

@@ -107,3 +107,27 @@ def test_bad_names_are_refused_with_those_there_are(tmp_path):
     (tmp_path / "wikitext2" / "test.txt").write_text("")
     with pytest.raises(InputError, match="is empty"):
         text.load("wikitext2", "held_out", source="mirror", data_dir=tmp_path)
+
+
+def test_copies_that_lost_spaces_line_ends_or_were_saved_on_windows_are_cut_alike(
+    mirror, hub, tmp_path, monkeypatch
+):
+    """62 documents, not one, whatever an editor or a viewer did to the lines."""
+    whole = (mirror / "wikitext2" / "test.txt").read_text(encoding="utf-8")
+    stripped = "\n".join(line.strip() for line in whole.split("\n"))
+    (tmp_path / "wikitext2").mkdir()
+    copy = tmp_path / "wikitext2" / "test.txt"
+    for content in (
+        stripped.encode(),
+        whole.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + stripped.replace("\n", "\r\n").encode(),
+    ):
+        copy.write_bytes(content)
+        documents = text.load("wikitext2", "held_out", source="mirror", data_dir=tmp_path)
+        assert len(documents) == 62 and not any("\r" in one or "\ufeff" in one for one in documents)
+    rows = [line.strip() for line in "".join(ARTICLES).splitlines()]
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_dict({"text": rows})
+    )
+    found = text.load("wikitext2", "held_out", source="hub")
+    assert [one.split() for one in found] == [one.split() for one in ARTICLES]

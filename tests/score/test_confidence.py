@@ -191,6 +191,18 @@ def test_reliability_equals_scikit_learn():
     assert table["count"].eq(40).all()
 
 
+@pytest.mark.parametrize("bins", [1, 3, 10, 15, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_edge_belongs_to_the_bin_that_it_begins(bins, dtype):
+    """k ÷ bins however it was computed: written out, as a sum, as 1 − the rest, in float32."""
+    k = np.arange(bins)
+    for p in (k / bins, np.cumsum([0, *[1 / bins] * (bins - 1)]), 1 - (bins - k) / bins):
+        table = cf.reliability(p.astype(dtype).clip(0, 1), np.ones(bins), bins)
+        assert table["count"].tolist() == [1] * bins
+        np.testing.assert_array_equal(table["low"], k / bins)
+    assert cf.reliability([1.0], [1], bins)["high"].tolist() == [1.0]
+
+
 def test_wilson_interval_by_hand():
     # Wilson 1927 with 8 of 10 and z = 1.96: (0.490, 0.943).
     table = cf.reliability([0.7] * 10, [1] * 8 + [0] * 2)
@@ -230,7 +242,7 @@ def test_invariants_of_calibration(data, bins, scheme):
     table = cf.reliability(confidence, correct, bins, scheme)
     assert table["count"].sum() == len(confidence)
     assert len(table) <= bins
-    assert table["confidence"].between(table["low"] - 1e-12, table["high"] + 1e-12).all()
+    assert table["confidence"].between(table["low"] - 1e-6, table["high"] + 1e-6).all()
     assert table["accuracy"].between(table["accuracy_low"], table["accuracy_high"]).all()
     # Bins can only hide miscalibration: one bin gives the least error.
     assert error >= cf.calibration_error(confidence, correct, 1) - 1e-12

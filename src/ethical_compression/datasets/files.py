@@ -99,9 +99,9 @@ def mirror_file(path: str, data_dir: str | os.PathLike | None = None) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file as it is: line ends are left alone."""
+    """The text of a UTF-8 file, line ends as \\n, without the mark that Windows puts first."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text (byte {error.start}): fetch the file again."
@@ -127,6 +127,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             )
         rows.append(row)
     return rows
+
+
+def whole_number(value: Any) -> int:
+    """A label (1, "1", 1.0, True) as a whole number; ValueError for 0.7, which `int` would cut."""
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"its label {value!r} is no whole number")
+    return int(number)
 
 
 def require_columns(row: dict[str, Any], columns: Iterable[str], where: str) -> None:

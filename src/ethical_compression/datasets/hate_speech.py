@@ -52,7 +52,7 @@ NOBODY = "None"
 def _hatexplain(row: Row, labels: Sequence[str]) -> Post | None:
     """A row in the hub's columns; None where all three annotators differ."""
     votes = row["annotators"]
-    label, times = Counter(map(int, votes["label"])).most_common(1)[0]
+    label, times = Counter(map(files.whole_number, votes["label"])).most_common(1)[0]
     if times < AGREEMENT:
         return None
     named = Counter(one for targets in votes["target"] for one in set(targets) - {NOBODY})
@@ -72,7 +72,7 @@ def _rebuilt(row: Row, labels: Sequence[str]) -> Post:
         tuple(row["tokens"]),
         ("hatespeech", "normal", "offensive").index(row["label"]),
         sorted(set(communities) - {NOBODY}),
-        tuple(map(int, row["rationale_union"])) if known else (),
+        tuple(map(files.whole_number, row["rationale_union"])) if known else (),
         labels,
     )
 

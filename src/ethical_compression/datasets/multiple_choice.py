@@ -54,7 +54,11 @@ class MultipleChoiceItem:
 
 
 def _piqa(doc: Doc):
-    return f"Question: {doc['goal']}\nAnswer:", [doc["sol1"], doc["sol2"]], int(doc["label"])
+    return (
+        f"Question: {doc['goal']}\nAnswer:",
+        [doc["sol1"], doc["sol2"]],
+        files.whole_number(doc["label"]),
+    )
 
 
 def _openbookqa(doc: Doc):
@@ -65,18 +69,22 @@ def _openbookqa(doc: Doc):
 
 def _boolq(doc: Doc):
     context = f"{doc['passage']}\nQuestion: {doc['question']}?\nAnswer:"
-    return context, ["no", "yes"], int(doc["label"])
+    return context, ["no", "yes"], files.whole_number(doc["label"])
 
 
 def _social_iqa(doc: Doc):
     context = f"Q: {doc['context']} {doc['question']}\nA:"
-    return context, [doc["answerA"], doc["answerB"], doc["answerC"]], int(doc["label"]) - 1
+    return (
+        context,
+        [doc["answerA"], doc["answerB"], doc["answerC"]],
+        files.whole_number(doc["label"]) - 1,
+    )
 
 
 def _hellaswag(doc: Doc):
     context = f"{doc['activity_label']}: {doc['ctx_a']} {doc['ctx_b'].capitalize()}"
     endings = [_without_wikihow_marks(ending) for ending in doc["endings"]]
-    return _without_wikihow_marks(context), endings, int(doc["label"])
+    return _without_wikihow_marks(context), endings, files.whole_number(doc["label"])
 
 
 def _arc_easy(doc: Doc):
@@ -96,7 +104,7 @@ def _truthfulqa_mc1(doc: Doc):
 def _xstorycloze(doc: Doc):
     context = " ".join(doc[f"input_sentence_{number}"] for number in (1, 2, 3, 4))
     endings = [doc["sentence_quiz1"], doc["sentence_quiz2"]]
-    return context, endings, int(doc["answer_right_ending"]) - 1
+    return context, endings, files.whole_number(doc["answer_right_ending"]) - 1
 
 
 TRUTHFULQA_PREAMBLE = "\n\n".join(

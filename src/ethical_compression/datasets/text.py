@@ -32,8 +32,11 @@ def _every_second_article(rows: Sequence[dict], split: str, place: str) -> list[
 
 
 def articles(text: str) -> list[str]:
-    """WikiText, cut before each line that is a title (` = Title = `); joined, it is what it was."""
-    starts = [found.start() for found in re.finditer(r"(?m)^ = [^=\n]+ = ?$", text)]
+    """WikiText, cut before each line that is a title (` = Title = `); joined, it is what it was.
+
+    Copies whose lines lost the space at either end are cut at the same places.
+    """
+    starts = [found.start() for found in re.finditer(r"(?m)^ ?= [^=\n]+ = ?$", text)]
     cuts = [0, *starts[1:], len(text)]
     return [text[begin:end] for begin, end in pairwise(cuts) if begin < end]
 
@@ -43,8 +46,10 @@ def _articles_of_file(text: str, split: str, place: str) -> list[str]:
 
 
 def _articles_of_lines(rows, split: str, place: str) -> list[str]:
-    # The hub has a row a line, and empties those that hold nothing but a space.
-    return articles("".join(line or " \n" for line in _column(rows, "text", place)))
+    # The hub has a row a line, and empties those that hold nothing but a space; copies of it may
+    # have lost the line ends.
+    lines = _column(rows, "text", place)
+    return articles("".join(one if one.endswith("\n") else f"{one} \n" for one in lines))
 
 
 def _web_pages(rows, split: str, place: str) -> Sequence[str]:
