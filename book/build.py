@@ -17,6 +17,9 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from ethical_compression.chapters import refuse_stderr
+from ethical_compression.errors import InputError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 SET_UP = """\
@@ -157,26 +160,16 @@ def assemble(root: Path, executed: Path, source: Path) -> None:
             cell.metadata.pop("papermill", None)  # times and paths of this machine
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("hide-input")  # folded as the cell that it changes
-            if cell.cell_type == "code":
-                cell.outputs = without_progress_bars(cell.outputs)
+        try:
+            refuse_stderr(notebook, str(path))
+        except InputError as error:
+            raise SystemExit(str(error)) from None
         notebook.metadata.pop("papermill", None)
         nbformat.write(notebook, source / "notebooks" / path.name)
     address = configured_address(root) or remote_address(root)
     branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD").replace("HEAD", "") or "main"
     config = with_address(_config(root), address, branch)
     (source / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
-
-
-def without_progress_bars(outputs: list) -> list:
-    """Outputs less the lines that a progress bar drew over and over; warnings stay."""
-    kept = []
-    for output in outputs:
-        if output.output_type == "stream" and output.name == "stderr":
-            output.text = re.sub(r"\r[^\n\r]*", "", output.text)
-            if not output.text.strip():
-                continue
-        kept.append(output)
-    return kept
 
 
 def site(root: Path, executed: Path, html: Path) -> Path:

@@ -28,7 +28,7 @@ tolerance: float = 0.5  # how much
 """
 
 ACTIONS = """\
-import os, pathlib, time
+import os, pathlib, sys, time
 from ethical_compression import chapters
 from ethical_compression.errors import InputError
 
@@ -40,6 +40,9 @@ if model == "broken":
     raise KeyError("an error of our own")
 if model == "slow":
     time.sleep(60)
+print("\\rscoring:   0%|  | 0/2\\rscoring: 100%|##| 2/2", file=sys.stderr)
+if model == "noisy":
+    print("some/library.py:1: UserWarning: look here\\n  and here", file=sys.stderr)
 """
 
 
@@ -49,7 +52,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
     cells = [
         nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(ACTIONS),
+        nbformat.v4.new_code_cell(ACTIONS, id="acts"),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -110,6 +113,7 @@ def test_a_chapter_runs_with_its_profile_and_changes(project, capsys):
     assert kept(project) == ["demo.ipynb"]
     executed = nbformat.read(project / "_build/executed/laptop/demo.ipynb", as_version=4)
     assert [cell.execution_count for cell in executed.cells] == [1, 2, 3]
+    assert all(cell.outputs == [] for cell in executed.cells)  # a progress bar is no part of a page
     assert (project / "notebooks" / "demo.ipynb").read_bytes() == before
     assert sorted(path.name for path in (project / "notebooks").iterdir()) == [
         "demo.ipynb",
@@ -119,7 +123,15 @@ def test_a_chapter_runs_with_its_profile_and_changes(project, capsys):
 
 @pytest.mark.parametrize(
     ("model", "code", "words"),
-    [("unknown", 2, "error: There is no model unknown"), ("broken", 1, "an error of our own")],
+    [
+        ("unknown", 2, "error: There is no model unknown"),
+        ("broken", 1, "an error of our own"),
+        (
+            "noisy",
+            2,
+            "demo.ipynb, cell 2 (acts), writes on stderr: 'some/library.py:1: UserWarning",
+        ),
+    ],
 )
 def test_a_failing_chapter_leaves_the_old_page(project, capsys, model, code, words):
     output = project / "_build" / "executed" / "laptop" / "demo.ipynb"
@@ -323,6 +335,21 @@ def test_glue_without_myst_nb_prints_what_the_prose_would_have_said(shown, monke
     chapters.glue("confidence-x", "three of four")
     assert shown == []
     assert capsys.readouterr().out == "confidence-x: three of four\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["**kept** in 2 of 12", "run `make peers`", "*kept*: 2", "see [this](page)"]
+)
+def test_markdown_is_not_glued_where_it_would_show_raw(text):
+    with pytest.raises(InputError, match="'demo-x' holds Markdown"):
+        chapters.glue("demo-x", text)
+
+
+@pytest.mark.parametrize("text", ["2 * 3 * 4", "p < 0.05*", "DPO_M and DPO_I", "a [b] (c)"])
+def test_signs_that_are_no_markdown_are_glued(text, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "myst_nb", None)
+    chapters.glue("demo-x", text)
+    assert text in capsys.readouterr().out
 
 
 def test_importing_the_helpers_loads_nothing_heavy():

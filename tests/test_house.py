@@ -268,15 +268,13 @@ def test_set_up_cell_installs_only_where_the_package_is_missing(clone, monkeypat
     assert sys.path.pop(0) == "compendium/src"
 
 
-def test_pages_drop_progress_bars_and_keep_warnings():
-    def stream(name, text):
-        return nbformat.v4.new_output("stream", name=name, text=text)
-
-    bar = "\rscoring:  0%|  | 0/2\rscoring: 100%|##| 2/2\n"
-    outputs = [stream("stderr", bar), stream("stderr", "\n"), stream("stdout", "1\r2\n")]
-    outputs += [stream("stderr", bar + "UserWarning: look here\n" + bar)]
-    kept = [(output.name, output.text.strip()) for output in build.without_progress_bars(outputs)]
-    assert kept == [("stdout", "1\r2"), ("stderr", "UserWarning: look here")]
+def test_pages_are_not_built_of_a_chapter_that_warns(tmp_path):
+    name = build.chapters(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text()))[0]
+    stream = nbformat.v4.new_output("stream", name="stderr", text="UserWarning: look here\n")
+    cell = nbformat.v4.new_code_cell("x", outputs=[stream])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+    with pytest.raises(SystemExit, match=r"cell 0 .* writes on stderr: 'UserWarning: look here'"):
+        build.assemble(ROOT, tmp_path, tmp_path / "source")
 
 
 def test_launch_buttons_only_where_they_lead_somewhere():

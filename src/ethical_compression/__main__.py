@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .chapters import Parameter, check_values, closest, declared_parameters
+from .chapters import Parameter, check_values, closest, declared_parameters, refuse_stderr
 from .errors import InputError
 
 
@@ -271,12 +271,14 @@ def compare(
 def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """Execute a notebook with papermill; the executed copy appears only if every cell has run.
 
-    Raises InputError with the chapter's own sentence if that is what stopped it, and SystemExit,
-    after printing the traceback, if it was anything else.
+    Raises InputError with the chapter's own sentence if that is what stopped it, or with the first
+    line of what a cell left on stderr, progress bars aside; SystemExit, after printing the
+    traceback, if it was anything else.
     """
     # A debugger's warning, and one of notebook widgets, which a page on paper could not show.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+    import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -301,9 +303,11 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
                 raise InputError(error.evalue) from None
             print(error, file=sys.stderr)
             sys.exit(1)  # raised, so that nothing takes the output's place
-        os.replace(draft, place)
+        executed = nbformat.read(draft, as_version=4)
+        refuse_stderr(executed, notebook.name)
+        nbformat.write(executed, place)
+        draft.unlink()
     print(f"{notebook.stem}: done, {output}", file=sys.stderr, flush=True)
-    return 0
 
 
 if __name__ == "__main__":

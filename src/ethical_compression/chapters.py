@@ -25,6 +25,8 @@ _STARTED = time.time()
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 # Names of a table's columns that hold p-values: p, p (Holm), p, Welch, Holm; not p < 0.05, a count.
 _P_VALUES = re.compile(r"(p|Holm)( ?[(,].*)?$")
+# Emphasis, code and links: what Markdown would make of a text that is glued, if it were read.
+_MARKDOWN = re.compile(r"\*\*|`|\]\(|(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
 _RECORD = "application/vnd.ethical-compression.provenance+json"
 
 
@@ -170,8 +172,14 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     """Keep a value under a name for the prose: ``{glue:text}`name``` in a Markdown cell.
 
     Where myst-nb is not installed (Colab) the prose cannot take it up: it is printed instead, with
-    its name. display: show it under the cell in the book, too.
+    its name. display: show it under the cell in the book, too. Raises InputError for a text with
+    Markdown in it, which would show as it is typed: asterisks and all.
     """
+    if isinstance(value, str) and (raw := _MARKDOWN.search(value)):
+        raise InputError(
+            f"the text glued as '{name}' holds Markdown, which a page shows raw: "
+            f"take {raw[0]!r} out."
+        )
     try:
         from myst_nb import glue as keep
     except ImportError:
@@ -322,3 +330,27 @@ def _nested(value: Any) -> str:
             return html.escape(", ".join(map(str, value))) or "none"
         return f"<ul>{''.join(f'<li>{_nested(item)}</li>' for item in value)}</ul>"
     return html.escape("none" if value is None or value == "" else str(value))
+
+
+def refuse_stderr(notebook: Any, where: str) -> None:
+    """Take progress bars out of an executed notebook; nothing else may stand on its stderr.
+
+    A library's warning is no part of a page: it is silenced where it arises, or its cause removed.
+    Raises InputError with the cell and the first line of what stands there.
+    """
+    for number, cell in enumerate(notebook.cells):
+        kept = []
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                # A bar is drawn over and over, each time from the line's beginning.
+                text = re.sub(r"\r[^\n\r]*", "", output.text).strip()
+                if text:
+                    raise InputError(
+                        f"{where}, cell {number} ({cell.get('id', 'without id')}), writes on "
+                        f"stderr: {text.splitlines()[0]!r}. Silence it where it arises, or mend "
+                        "its cause."
+                    )
+                continue
+            kept.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = kept
