@@ -931,7 +931,7 @@ def _half(line: pd.DataFrame) -> str:
     if not len(gone):
         return "more tokens than were written"
     at = gone["position"].iloc[0]
-    return f"{at} token{'s' * (at != 1)}"
+    return f"{at} token{'' if at == 1 else 's'}"
 
 
 def kl_along(along: pd.DataFrame):
