@@ -28,6 +28,7 @@ from ethical_compression.statistics import (
 )
 from ethical_compression.words import signed, with_interval
 
+BAND = 0.7  # of the distance between two categories: what the series at one of them share
 WIDTH = 5.6  # inches: 11-point type is then 10 pixels high on a phone 390 pixels wide
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart, without its yellow, too pale on
@@ -87,6 +88,7 @@ def style() -> None:
         "savefig.facecolor": "white",
         "savefig.transparent": False,
         "axes.unicode_minus": True,
+        "text.hinting": "no_hinting",  # letters keep their widths, which texts are set by
         "figure.constrained_layout.use": True,
     }
     seaborn.set_theme(context="notebook", style="whitegrid", rc=rc)
@@ -122,7 +124,6 @@ def confidence_before_after(
     table = paired_table(items, full=full, value=value)
     benchmarks, models = _order(items, full)
     look = looks(models)
-    step = 0.8 / len(models)
     fig, (left, right) = pyplot.subplots(
         1, 2, sharey=True, figsize=(WIDTH, 1.3 + len(benchmarks) * (0.25 + 0.16 * len(models)))
     )
@@ -133,10 +134,10 @@ def confidence_before_after(
             chance = (1 / here.loc[here["model"] == full, "options"]).mean()
             label = None if row else "guessing"
             left.plot([chance] * 2, [row - 0.45, row + 0.45], color="0.5", ls=":", label=label)
-        for place, model in enumerate(models):
-            y = row + (place - (len(models) - 1) / 2) * step
+        for model, aside in _asides(models, here["model"]).items():
+            y = row + aside
             numbers = mean_interval(here.loc[here["model"] == model, value])
-            _interval(left, numbers, y, look[model], label=None if row else model)
+            _interval(left, numbers, y, look[model], label=model)
             if model == full:
                 full_means[benchmark] = numbers
             else:
@@ -178,11 +179,10 @@ def reliability_diagram(
 ):
     """Share of right answers against confidence, a panel per benchmark, items per bin below.
 
-    Bins are equal parts of [0, 1]; a point stands at its bin's mean confidence (models are moved
-    aside a little, so as not to hide each other), with Wilson's 95% interval; bins of fewer than
-    `least` items are only counted. On the dotted diagonal a model is as often right as it is sure.
-    More than three or four models are a thicket: choose them. `names` maps benchmarks to printed
-    titles.
+    Bins are equal parts of [0, 1]; a point stands at its bin's mean confidence, with Wilson's 95%
+    interval; bins of fewer than `least` items are only counted. On the dotted diagonal a model is
+    as often right as it is sure. More than three or four models are a thicket: choose them. `names`
+    maps benchmarks to printed titles.
     """
     from matplotlib import pyplot
 
@@ -199,22 +199,25 @@ def reliability_diagram(
         above, below = panel.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         here = items[items["benchmark"] == benchmark]
         start = np.floor(10 / here["options"].max()) / 10  # no confidence lies below chance
+        asides = _asides(models, here["model"])
         above.plot([start, 1], [start, 1], color="0.6", lw=1, ls=":", zorder=1)
-        for number, model in enumerate(models):
+        for model in asides:
             side = here[here["model"] == model]
             table = reliability(side["confidence"], side["correct"], bins)
-            aside = (number - (len(models) - 1) / 2) * 0.7 / bins / len(models)
             middle = (table["low"] + table["high"]) / 2
             below.bar(
-                middle + aside, table["count"], 0.7 / bins / len(models), color=look[model][0]
+                middle + asides[model] / bins,
+                table["count"],
+                BAND / bins / len(asides),
+                color=look[model][0],
             )
             table = table[table["count"] >= least]
             _series(
                 above,
-                table["confidence"] + aside,
+                table["confidence"],
                 table[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy().T,
                 look[model],
-                label=None if place else model,
+                label=model,
             )
         above.set(xlim=(start - 0.03, 1.05), ylim=(-0.03, 1.03), title=_title(benchmark, names))
         below.locator_params(axis="y", nbins=3)
@@ -297,14 +300,14 @@ def change_against_confidence(
             continue
         axes.axhline(0, color=look[full][0], lw=1)
         here = points[points["benchmark"] == benchmarks[place]]
-        for number, model in enumerate(compressed):
+        for model, aside in _asides(compressed, here["model"]).items():
             line = here[here["model"] == model]
             _series(
                 axes,
-                line["bin"] + (number - (len(compressed) - 1) / 2) * 0.6 / len(compressed),
+                line["bin"] + aside,
                 line[["difference", "ci_low", "ci_high"]].to_numpy().T,
                 look[model],
-                label=None if place else model,
+                label=model,
             )
         ticks = here.drop_duplicates("bin").sort_values("bin")
         axes.set_xticks(ticks["bin"], [f"{at:.2f}" for at in ticks["at"]])
@@ -386,11 +389,12 @@ def bias_auc_by_depth(
             continue
         axes.axhline(0.5, color="0.5", ls=":", label=None if place else "guessing")
         here = means[means["community"] == communities[place]]
-        for number, (metric, title) in enumerate(metrics.items()):
+        asides = [_asides(metrics, here.loc[here["depth"] == depth, "metric"]) for depth in depths]
+        for metric, title in metrics.items():
             line = here[here["metric"] == metric].set_index("depth").reindex(depths)
-            x = np.arange(len(depths)) + (number - (len(metrics) - 1) / 2) * 0.18
+            x = np.array([at + aside.get(metric, 0) for at, aside in enumerate(asides)])
             numbers = line[["auc", "ci_low", "ci_high"]].to_numpy(float).T
-            _series(axes, x, numbers, BIAS_LOOKS[metric], label=None if place else title)
+            _series(axes, x, numbers, BIAS_LOOKS[metric], label=title)
             weak = ~line["note"].fillna("").str.startswith("one seed") & line["note"].ne("")
             axes.plot(
                 x[weak],
@@ -498,7 +502,7 @@ def shift_against_overall(
         )
     grid[0, 0].set_yticks(range(len(communities)), [_title(c, names) for c in communities])
     grid[0, 0].set_ylim(len(communities) - 0.5, -0.5)
-    grid[-1, columns // 2].set_xlabel(f"Change of {what} from the full model")
+    fig.supxlabel(f"Change of {what} from the full model", fontsize=11)
     _legend(fig)
     alt = (
         f"Change of {what} of each community beside the change over all posts, with 95% intervals "
@@ -606,7 +610,7 @@ def overconfidence_by_length(
         for axes, value in zip(panels, ("confidence", "gap"), strict=True):
             _series(
                 axes,
-                np.arange(len(table)) + (number - (len(kinds) - 1) / 2) * 0.6 / len(kinds),
+                np.arange(len(table)) + _asides(kinds, kinds)[kind],
                 table[[value, f"{value}_low", f"{value}_high"]].to_numpy().T,
                 colours[number % len(colours)],
                 label=titles.get(kind, kind) if value == "confidence" else None,
@@ -667,10 +671,9 @@ def repaired_reliability(
             table["count"] = table["count"] / repeats
             table = table[table["count"] >= least]
             low, high = _wilson(table["accuracy"] * table["count"], table["count"])
-            aside = (number - (len(fixes) - 1) / 2) * 0.5 / bins / len(fixes)
             _series(
                 axes,
-                table["confidence"] + aside,
+                table["confidence"],
                 np.array([table["accuracy"], low, high]),
                 colours[number % len(colours)],
                 label=None if place else fix,
@@ -722,20 +725,18 @@ def distances(
     style()
     benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
     look = looks(models)
-    step = 0.8 / len(models)
     fig, axes = pyplot.subplots(figsize=(WIDTH, 1.2 + len(benchmarks) * (0.25 + 0.2 * len(models))))
     words = []
     for row, benchmark in enumerate(benchmarks):
-        for place, model in enumerate(models):
-            here = (table["benchmark"] == benchmark) & (table["model"] == model)
-            values = table.loc[here, "js_distance"]
+        here = table[table["benchmark"] == benchmark]
+        for model, aside in _asides(models, here["model"]).items():
+            values = here.loc[here["model"] == model, "js_distance"]
             low, first, third, high = values.quantile([0.05, 0.25, 0.75, 0.95])
-            y = row + (place - (len(models) - 1) / 2) * step
+            y = row + aside
             colour, marker = look[model]
             axes.plot([low, high], [y, y], color=colour, lw=1)
             axes.plot([first, third], [y, y], color=colour, lw=4, alpha=0.5, solid_capstyle="butt")
-            label = None if row else model
-            axes.plot(values.mean(), y, color=colour, marker=marker, ls="", label=label)
+            axes.plot(values.mean(), y, color=colour, marker=marker, ls="", label=model)
             words.append(
                 f"{model} on {_title(benchmark, names)} mean {values.mean():.3f}, nine in ten "
                 f"between {low:.3f} and {high:.3f}"
@@ -765,6 +766,7 @@ def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = N
     fig, grid = pyplot.subplots(
         rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True, sharey=True
     )
+    sizes_of_all = sorted(table["parameters"].unique() / 1e6)
     words = []
     for place, axes in enumerate(grid.ravel()):
         if place >= len(benchmarks):
@@ -779,6 +781,8 @@ def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = N
             said = ", ".join(f"{mean:.3f} at {size:,.0f} million" for size, mean, *_ in found)
             words.append(f"{model} on {_title(benchmarks[place], names)} {said}")
         axes.set_xscale("log")
+        axes.set_xticks(sizes_of_all, [f"{size:,.0f}" for size in sizes_of_all])
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set_title(_title(benchmarks[place], names))
         if place + columns >= len(benchmarks):
             axes.set_xlabel("Parameters (million)")
@@ -974,22 +978,21 @@ def interval_panels(
 
     style()
     rows, models = (table[column].unique().tolist() for column in ("row", "model"))
-    look, step = looks(models), 0.8 / len(models)
+    look = looks(models)
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     height = 0.8 + lines * (0.7 + len(rows) * (0.2 + 0.15 * len(models)))
     fig, grid = pyplot.subplots(lines, columns, figsize=(WIDTH, height), sharey=True, squeeze=False)
     for axes in grid.ravel()[len(panels) :]:
         axes.set_visible(False)
-    for place, (axes, (panel, words)) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
+    for axes, (panel, words) in zip(grid.ravel(), panels.items(), strict=False):
         axes.axvline(0, color="black", lw=1)
         here = table[table["panel"] == panel]
         for found in here.itertuples():
             y = rows.index(found.row)
-            y += (models.index(found.model) - (len(models) - 1) / 2) * step
+            y += _asides(models, here.loc[here["row"] == found.row, "model"])[found.model]
             numbers = found.difference, found.ci_low, found.ci_high
-            label = found.model if (place, found.row) == (0, rows[0]) else None
-            _interval(axes, numbers, y, look[found.model], label=label)
+            _interval(axes, numbers, y, look[found.model], label=found.model)
         axes.set_yticks(range(len(rows)), [_title(row, names) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(False, axis="y")
@@ -1032,7 +1035,6 @@ def bias_by_community(
     communities = table["community"].unique().tolist()
     models = sorted(table[by].unique().tolist(), key=lambda name: name != full)
     look = looks(models)
-    step = 0.8 / len(models)
     fig, panels = pyplot.subplots(
         1,
         len(metrics),
@@ -1040,21 +1042,13 @@ def bias_by_community(
         squeeze=False,
         figsize=(WIDTH, 1.2 + len(communities) * (0.2 + 0.12 * len(models))),
     )
-    for place, (metric, axes) in enumerate(zip(metrics, panels[0], strict=True)):
-        for number, model in enumerate(models):
-            part = table[(table["metric"] == metric) & (table[by] == model)]
-            for row in part.itertuples():
-                y = communities.index(row.community) + (number - (len(models) - 1) / 2) * step
-                if np.isfinite([row.auc, row.ci_low, row.ci_high]).all():
-                    _interval(axes, (row.auc, row.ci_low, row.ci_high), y, look[model])
-            axes.plot(
-                [],
-                [],
-                color=look[model][0],
-                marker=look[model][1],
-                ls="",
-                label=None if place else model,
-            )
+    for metric, axes in zip(metrics, panels[0], strict=True):
+        here = table[table["metric"] == metric].dropna(subset=["auc", "ci_low", "ci_high"])
+        for community, rows in here.groupby("community"):
+            numbers = rows.set_index(by)[["auc", "ci_low", "ci_high"]]
+            for model, aside in _asides(models, rows[by]).items():
+                y = communities.index(community) + aside
+                _interval(axes, numbers.loc[model], y, look[model], label=model)
         axes.axvline(0.5, color="0.5", ls=":", lw=1)
         axes.grid(False, axis="y")
         axes.locator_params(axis="x", nbins=4)
@@ -1116,24 +1110,14 @@ def scores_against(
         if full is not None:
             mean = table.loc[table[by] == full, measure].mean()
             axes.axhline(mean, color="0", lw=1, ls="--", label=None if place else full)
-        for number, name in enumerate(names):
-            aside = (number - (len(names) - 1) / 2) * 0.6 / len(names)
-            part = table[table[by] == name]
-            for level, runs in part.groupby(x):
-                at, values = levels.index(level) + aside, runs[measure].dropna()
-                axes.plot([at] * len(values), values, ".", color=look[name][0], alpha=0.4, ms=4)
-                if not len(values):
-                    continue
+        for at, level in enumerate(levels):
+            here = table[(table[by] != full) & (table[x] == level)].dropna(subset=measure)
+            for name, aside in _asides(names, here[by]).items():
+                values = here.loc[here[by] == name, measure]
+                x_of = [at + aside] * len(values)
+                axes.plot(x_of, values, ".", color=look[name][0], alpha=0.4, ms=4)
                 ends = mean_interval(values) if values.nunique() > 1 else [values.mean()] * 3
-                _series(axes, [at], np.array([ends]).T, look[name])
-            axes.plot(
-                [],
-                [],
-                color=look[name][0],
-                marker=look[name][1],
-                ls="",
-                label=None if place else name,
-            )
+                _series(axes, x_of[:1], np.array([ends]).T, look[name], label=name)
         axes.set_ylabel(measures[measure])
         axes.grid(False, axis="x")
         axes.locator_params(axis="y", nbins=4)
@@ -1162,6 +1146,18 @@ def _order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:
     return items["benchmark"].unique().tolist(), sorted(models, key=lambda model: model != full)
 
 
+def _asides(names: Iterable[str], present: Iterable[str]) -> dict[str, float]:
+    """How far beside a category's tick each series stands: of those present there, in their order.
+
+    On category axes only. On an axis of numbers a point moved aside would show a wrong number, and
+    a series alone in its category stands on the tick.
+    """
+    present = set(present)
+    here = [name for name in names if name in present]
+    middle = (len(here) - 1) / 2
+    return {name: (place - middle) * BAND / len(here) for place, name in enumerate(here)}
+
+
 def _interval(axes, numbers, y: float, look, label: str | None = None) -> None:
     """A mean with its interval, lying."""
     mean, low, high = numbers
@@ -1177,7 +1173,13 @@ def _series(axes, x, numbers, look, label: str | None = None) -> None:
     colour, marker = look
     axes.plot(x, mean, color=colour, lw=0.8, alpha=0.35)
     axes.errorbar(
-        x, mean, yerr=[mean - low, high - mean], color=colour, marker=marker, ls="", label=label
+        x,
+        mean,
+        yerr=[list(mean - low), list(high - mean)],
+        color=colour,
+        marker=marker,
+        ls="",
+        label=label,
     )
 
 
@@ -1270,19 +1272,15 @@ def moral_preference(verdicts: pd.DataFrame, changes: pd.DataFrame, *, full: str
     look = looks(models)
     height = 1.5 + 0.5 * max(len(rows), 0.62 * len(changes))
     fig, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, height))
-    names, words, step = [], [], 0.7 / len(models)
+    names, words = [], []
     for y, (language, norm) in enumerate(rows):
         name = f"{LANGUAGES.get(language, language)}\n{'with' if norm else 'without'} norm"
         names.append(name)
-        for place, model in enumerate(models):
-            here = (verdicts["language"] == language) & (verdicts["norm"] == norm)
-            answers = verdicts.loc[here & (verdicts["model"] == model), "prefers_moral"]
-            if answers.empty:
-                continue
-            found = share(answers)
+        here = verdicts[(verdicts["language"] == language) & (verdicts["norm"] == norm)]
+        for model, aside in _asides(models, here["model"]).items():
+            found = share(here.loc[here["model"] == model, "prefers_moral"])
             numbers = found.share, found.ci_low, found.ci_high
-            at = y + (place - (len(models) - 1) / 2) * step
-            _interval(left, numbers, at, look[model], label=None if y else model)
+            _interval(left, numbers, y + aside, look[model], label=model)
             words.append(f"{model}, {name.replace(chr(10), ' ')}: {found.share:.2f}")
     left.axvline(0.5, color="0.5", ls=":")
     left.set_yticks(range(len(rows)), names)
@@ -1520,12 +1518,15 @@ def alignment_under_compression(table: pd.DataFrame):
     )
     words = []
     directions = [one for one in DIRECTION_LOOKS if one in set(table["direction"])]
-    for place, direction in enumerate(directions):
-        aside = (place - (len(directions) - 1) / 2) * 0.3
+    asides = {
+        label: _asides(directions, table.loc[table["compression"] == label, "direction"])
+        for label in labels
+    }
+    for direction in directions:
         look = DIRECTION_LOOKS[direction]
-        for number, row in enumerate(table[table["direction"] == direction].to_dict("records")):
-            y = labels.index(row["compression"]) + aside
-            name = DIRECTION_NAMES[direction] if not number else None
+        for row in table[table["direction"] == direction].to_dict("records"):
+            y = labels.index(row["compression"]) + asides[row["compression"]][direction]
+            name = DIRECTION_NAMES[direction]
             _interval(left, (row["shift"], row["shift_low"], row["shift_high"]), y, look, name)
             if not np.isnan(row["difference"]):
                 _interval(right, (row["difference"], row["ci_low"], row["ci_high"]), y, look)

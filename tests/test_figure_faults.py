@@ -1,0 +1,402 @@
+"""Every figure of the book can be shown: nothing outside its axes, nothing on top of another."""
+
+import inspect
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+
+from ethical_compression import figures, statistics, uniformity
+from ethical_compression.figure_faults import faults
+from ethical_compression.score import generation, groups
+from ethical_compression.score.confidence import per_item
+
+NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "social_iqa": "SIQA", "boolq": "BoolQ"}
+MODELS = ["full", "GPTQ 4-bit", "GPTQ 3-bit", "GPTQ 2-bit", "RTN 3-bit"]
+COMMUNITIES = ["African", "Islam", "Jewish", "Homosexual", "Women", "Refugee", "Arab", "Caucasian"]
+
+
+def items(models=MODELS, count=90):
+    rng = np.random.default_rng(0)
+    rows = []
+    for benchmark, options in zip(NAMES, (2, 4, 3, 2), strict=True):
+        base = rng.normal(-20, 2, size=(count, options))
+        for k, model in enumerate(models):
+            noisy = base + 0.7 * k * rng.normal(size=base.shape)
+            rows += [
+                (model, benchmark, str(i), option, i % options, noisy[i, option])
+                for i, option in np.ndindex(*base.shape)
+            ]
+    columns = ["model", "benchmark", "item", "option", "gold", "logprob"]
+    return per_item(pd.DataFrame(rows, columns=columns))
+
+
+def by_length():
+    full = items(["full"])
+    full["length"] = np.exp(np.random.default_rng(1).normal(2.5, 0.8, len(full)))
+    return pd.concat([full.assign(normalisation=kind) for kind in ("none", "token", "byte")])
+
+
+def repaired():
+    fixes = ["none", "temperature", "from one length", "from equal"]
+    rng = np.random.default_rng(1)
+    tables = [items().assign(fix=fix) for fix in fixes]
+    for table in tables:
+        table["confidence"] = (table["confidence"] + rng.uniform(-0.2, 0, len(table))).clip(0.1)
+    return pd.concat(tables, ignore_index=True)
+
+
+def distances():
+    rng = np.random.default_rng(1)
+    rows = [
+        (model, size, benchmark, str(i), scale * rng.random())
+        for scale, model in enumerate(MODELS[1:], 1)
+        for size in (1.35e8, 3.6e8, 1.7e9)
+        for benchmark in NAMES
+        for i in range(30)
+    ]
+    return pd.DataFrame(
+        rows, columns=["model", "parameters", "benchmark", "item", "js_distance"]
+    ).assign(js_distance=lambda table: table["js_distance"] / 5)
+
+
+def bias(compressions=("full", "upper 3", "bottom 3")):
+    rng = np.random.default_rng(0)
+    toxic = rng.random(600) < 0.5
+    members = pd.DataFrame({name: rng.random(600) < 0.3 for name in COMMUNITIES})
+    frames = [
+        groups.bias_aucs(toxic * 1.5 / (1 + k) + rng.normal(size=600), toxic, members).assign(
+            compression=name, depth=6 - 2 * k, seed=seed
+        )
+        for k, name in enumerate(compressions)
+        for seed in range(3)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def by_community(table, keys):
+    return groups.over_seeds(table[table["community"] != groups.ALL], keys)
+
+
+def shifts():
+    return uniformity.shift_table(uniformity.gaps(bias(), "subgroup"))
+
+
+def runs():
+    rng = np.random.default_rng(0)
+    rows = [{"way": "none", "strength": 0.01, "f1": 0.6 + rng.normal() / 50} for _ in range(3)]
+    rows += [
+        {"way": way, "strength": strength, "f1": 0.6 + rng.normal() / 50}
+        for way in ("published", "released")
+        for strength in (0.01, 0.1, 1.0)
+        for _ in range(3)
+        if (way, strength) != ("released", 0.01)
+    ]
+    return pd.DataFrame(rows).assign(auc=lambda table: 1 - table["f1"] / 2)
+
+
+def grouped():
+    rng = np.random.default_rng(2)
+    rows = [
+        (model, seed, group, "piqa", f"{group}{i}", gain + rng.random())
+        for model, gain in (("GPTQ 3-bit", 0.0), ("weighted 3-bit", 0.1))
+        for seed in (0, 1, 2)
+        for group in ("least sure", "in between", "surest")
+        for i in range(20)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "seed", "group", "benchmark", "item", "value"])
+    return statistics.paired_by_group(
+        table, first="GPTQ 3-bit", second="weighted 3-bit", value="value"
+    )
+
+
+def tokens():
+    rng = np.random.default_rng(0)
+    text = "the woman was working as a nurse in the city hospital and\n she said “été” 好"
+    pieces = text.split(" ")
+    rows = [
+        {"model": model, "prompt": 0, "position": k, "token_id": k + 99 * (k > 5) * own}
+        | {"piece": f" {piece}", "logprob": np.log(rng.random()), "end": False}
+        for own, model in enumerate(("full", "GPTQ 3-bit"))
+        for k, piece in enumerate(pieces)
+    ]
+    return pd.DataFrame(rows)
+
+
+def survival():
+    rng = np.random.default_rng(0)
+    same = pd.DataFrame(
+        [
+            {"model": model, "prompt": i, "same": int(min(rng.exponential(9 * k), 24))}
+            for k, model in enumerate(MODELS[1:], 1)
+            for i in range(40)
+        ]
+    )
+    same["diverged"] = same["same"] < 24
+    ways = ("greedy", "one random stream")
+    return pd.concat([generation.survival(same, 24).assign(decoding=way) for way in ways])
+
+
+def along():
+    rng = np.random.default_rng(0)
+    rows = [
+        (model, prompt, position, size * rng.exponential())
+        for model, size in (("GPTQ 4-bit", 0.01), ("GPTQ 2-bit", 2.0))
+        for prompt in range(12)
+        for position in range(24)
+    ]
+    columns = ["model", "prompt", "position", "kl"]
+    return generation.along_text(pd.DataFrame(rows, columns=columns))
+
+
+def panels():
+    rng = np.random.default_rng(0)
+    rows = ["English", "French", "women", "men", "Christianity", "Islam"]
+    table = pd.DataFrame(
+        [
+            (panel, row, model, value := rng.normal(), value - 1, value + 1)
+            for panel in "abc"
+            for row in rows
+            for model in MODELS[1:4]
+            if (row, model) != ("Islam", "GPTQ 4-bit")
+        ],
+        columns=["panel", "row", "model", "difference", "ci_low", "ci_high"],
+    )
+    said = {"a": "Change of the share of\ndistinct words", "b": "Change of length", "c": "Change"}
+    return table, said
+
+
+def verdicts():
+    rng = np.random.default_rng(0)
+    tables = []
+    for model, norms in (("full", [True, False]), ("GPTQ 4-bit", [True]), ("GPTQ 3-bit", [True])):
+        for language in ("en", "fr"):
+            for norm in norms:
+                columns = {"model": model, "language": language, "norm": norm, "story": range(40)}
+                columns |= {"moral_tokens": rng.integers(15, 25, 40), "immoral_tokens": 20}
+                margin = rng.normal(size=40)
+                columns |= {"margin": margin, "prefers_moral": margin > 0}
+                tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def changes():
+    labels = ["norm given\nEnglish", "GPTQ 3-bit\nFrench", "French −\nEnglish"]
+    return pd.DataFrame(
+        {"label": labels, "difference": [-0.1, 0.2, 0], "ci_low": -0.2, "ci_high": 0.3}
+    )
+
+
+def patterns():
+    rng = np.random.default_rng(0)
+    found = rng.choice(list(figures.PATTERN_LOOKS), 120)
+    label = [f"{language}\n{way}" for language in ("English", "French") for way in ("A", "1")]
+    return pd.DataFrame({"pattern": found, "label": np.resize(label, 120)})
+
+
+def steps():
+    rng = np.random.default_rng(0)
+    return pd.concat(
+        pd.DataFrame(
+            {"step": range(1, 21), "margin": sign * np.cumsum(rng.random(20)), "accuracy": 0.7}
+        ).assign(direction=direction, size=size, seed=0)
+        for direction, sign in (("moral", 1), ("immoral", 1))
+        for size in (8, 128)
+    )
+
+
+def trained():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"direction": direction, "size": size, "seed": seed, "language": language, "story": story}
+        | {"margin": rng.normal() + turn * np.log1p(size)}
+        for direction, turn in (("moral", 0.2), ("immoral", -0.2), ("none", 0))
+        for size in ([0] if direction == "none" else [8, 32, 128, 512])
+        for seed in range(1 if direction == "none" else 2)
+        for language in ("en", "fr")
+        for story in range(30)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(prefers_moral=table["margin"] > 0)
+
+
+def kept():
+    rng = np.random.default_rng(0)
+    rows = []
+    for direction in ("moral", "immoral"):
+        for label in ("full", "GPTQ 4-bit", "Wanda 50%", "without 2 upper layers"):
+            if (label, direction) == ("Wanda 50%", "moral"):
+                continue
+            shift, change = rng.normal(size=2)
+            rows.append(
+                {"direction": direction, "compression": label, "shift": shift}
+                | {"shift_low": shift - 0.5, "shift_high": shift + 0.5}
+                | {"difference": np.nan if label == "full" else change}
+                | {"ci_low": change - 0.4, "ci_high": change + 0.4}
+            )
+    return pd.DataFrame(rows)
+
+
+def tree():
+    from ethical_compression.score.loglikelihood import Encoded, plan_rows
+
+    encoded = [Encoded([5, 6, 7, 8, 9, a, b, 0], 3) for a, b in ((1, 2), (3, 4), (10, 11))]
+    (row,) = plan_rows(encoded, layout="tree", width=10**9, limit=10**9)
+    return row, [f" token{number}" for number in row.token]
+
+
+DRAWN = {
+    "confidence_before_after": lambda: figures.confidence_before_after(items(), names=NAMES),
+    "reliability_diagram": lambda: figures.reliability_diagram(items(MODELS[:3]), names=NAMES),
+    "change_against_confidence": lambda: figures.change_against_confidence(items(), names=NAMES),
+    "risk_coverage_curves": lambda: figures.risk_coverage_curves(items(), names=NAMES),
+    "overconfidence_by_length": lambda: figures.overconfidence_by_length(by_length()),
+    "repaired_reliability": lambda: figures.repaired_reliability(repaired()),
+    "distances": lambda: figures.distances(distances(), names=NAMES),
+    "distance_by_size": lambda: figures.distance_by_size(distances(), names=NAMES),
+    "paired_groups": lambda: figures.paired_groups(
+        grouped(), first="GPTQ 3-bit", second="weighted 3-bit", what="distance over the options"
+    ),
+    "bias_auc_by_depth": lambda: figures.bias_auc_by_depth(by_community(bias(), ["depth"])),
+    "shift_against_overall": lambda: figures.shift_against_overall(
+        shifts(), margin=0.02, what="Subgroup AUC"
+    ),
+    "bias_by_community": lambda: figures.bias_by_community(
+        by_community(bias(), ["compression"]), full="full"
+    ),
+    "scores_against": lambda: figures.scores_against(
+        runs(), "strength", {"f1": "Macro F1", "auc": "AUC"}, by="way", full="none", label="λ"
+    ),
+    "continued_twice": lambda: figures.continued_twice(
+        tokens(), "There is a person who was born here, and", "GPTQ 3-bit"
+    ),
+    "survival_curves": lambda: figures.survival_curves(survival()),
+    "kl_along": lambda: figures.kl_along(along()),
+    "interval_panels": lambda: figures.interval_panels(*panels()),
+    "token_tree": lambda: figures.token_tree(*tree()),
+    "moral_preference": lambda: figures.moral_preference(verdicts(), changes()),
+    "length_and_preference": lambda: figures.length_and_preference(
+        {title: verdicts() for title in ("Mean", "Sum", "Sum less\nprior")}
+    ),
+    "answers_in_both_orders": lambda: figures.answers_in_both_orders(patterns()),
+    "training_curves": lambda: figures.training_curves(steps()),
+    "preference_curves": lambda: figures.preference_curves(trained()),
+    "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
+}
+
+
+def test_every_public_figure_is_among_those_that_are_drawn():
+    public = {
+        name
+        for name, function in inspect.getmembers(figures, inspect.isfunction)
+        if function.__module__ == figures.__name__ and not name.startswith("_")
+    }
+    assert public - {"style", "looks"} == set(DRAWN)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_is_whole(name):
+    fig, alt = DRAWN[name]()
+    assert faults(fig) == []
+    assert "nan" not in alt.split()
+
+
+# --- What is found --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plot():
+    figures.style()
+    return pyplot.subplots()
+
+
+def test_data_beyond_a_limit_are_found(plot):
+    fig, axes = plot
+    axes.errorbar([1, 2], [1, 2], yerr=[0.5, 0.5])
+    assert faults(fig) == []
+    axes.set_ylim(0.6, 3)
+    assert any("outside the axes, such as (1, 0.5)" in one for one in faults(fig))
+
+
+def test_a_value_that_a_logarithmic_axis_cannot_hold_is_found(plot):
+    fig, axes = plot
+    axes.plot([1, 2], [0.0, 1.0])
+    axes.set_yscale("log")
+    assert any("such as (1, 0)" in one for one in faults(fig))
+
+
+@pytest.mark.parametrize("draw", ["bar", "fill_between", "scatter", "hlines"])
+def test_bars_bands_and_points_count_as_data(plot, draw):
+    fig, axes = plot
+    {
+        "bar": lambda: axes.bar([1, 2], [1, 5]),
+        "fill_between": lambda: axes.fill_between([1, 2], [0, 0], [1, 5]),
+        "scatter": lambda: axes.scatter([1, 2], [1, 5]),
+        "hlines": lambda: axes.hlines([1, 5], 0, 3),
+    }[draw]()
+    assert faults(fig) == []
+    axes.set_ylim(0, 4)
+    assert any("outside the axes" in one for one in faults(fig))
+
+
+def test_a_panel_of_nothing_but_a_line_of_reference_is_empty():
+    fig, (left, right) = pyplot.subplots(1, 2)
+    left.plot([1, 2], [1, 2])
+    right.axhline(0.5)
+    right.axvspan(0, 1)
+    right.plot([], [], label="a")
+    assert faults(fig) == ["panel 2 is empty"]
+
+
+def test_labels_on_each_other_and_beyond_the_picture_are_found(plot):
+    fig, axes = plot
+    axes.plot([1, 2], [1, 2])
+    axes.set_xticks([1, 1.01], ["a long label", "another"])
+    fig.text(0.9, 0.5, "too far right to be whole")
+    found = faults(fig)
+    assert any("“a long label” and “another” lie on each other" in one for one in found)
+    assert any("“too far right to be whole” reaches beyond" in one for one in found)
+
+
+def test_a_legend_over_data_and_one_over_panels_are_found(plot):
+    fig, axes = plot
+    axes.plot([1, 2], [1, 2], label="a")
+    axes.legend(loc="upper right")
+    fig.legend(loc="center")
+    assert {"panel 1: the legend covers data", "the legend lies on a panel"} <= set(faults(fig))
+
+
+def test_a_character_that_the_font_lacks_is_found(plot):
+    fig, axes = plot
+    axes.plot([1, 2], [1, 2])
+    axes.set_title("好")
+    assert any("missing from font" in one for one in faults(fig))
+
+
+# --- Where series stand ---------------------------------------------------------------------------
+
+
+def test_a_series_alone_in_its_category_stands_on_the_tick():
+    fig, _ = figures.scores_against(runs(), "strength", {"f1": "F1"}, by="way", full="none")
+    (axes,) = fig.get_axes()
+    at = sorted(float(bar.lines[0].get_xdata()[0]) for bar in axes.containers)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "1"]
+    band = figures.BAND / 4
+    np.testing.assert_allclose(at, [0, 1 - band, 1 + band, 2 - band, 2 + band])
+
+
+def test_a_point_on_an_axis_of_numbers_stands_at_its_number():
+    from ethical_compression.score.confidence import reliability
+
+    table = items(MODELS[:3])
+    fig, _ = figures.reliability_diagram(table, names=NAMES)
+    for number, model in enumerate(MODELS[:3]):
+        side = table[(table["benchmark"] == "piqa") & (table["model"] == model)]
+        bins = reliability(side["confidence"], side["correct"], 10)
+        drawn = np.array(fig.get_axes()[0].containers[number].lines[0].get_xdata(), float)
+        np.testing.assert_allclose(drawn, bins.loc[bins["count"] >= 5, "confidence"])
