@@ -536,3 +536,26 @@ def test_each_group_against_the_others_is_welchs_test():
 def test_groups_that_cannot_be_compared(values, groups, words):
     with pytest.raises(InputError, match=words):
         statistics.each_against_others(values, groups)
+
+
+def test_paired_table_tests_equivalence_as_often_as_difference():
+    table = statistics.paired_table(items_table(), margin=0.05)
+    plain = statistics.paired_table(items_table())
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    for row in table.itertuples():
+        before, after = (
+            side.loc[[row.benchmark]] for side in statistics.align(items_table(), row.model)
+        )
+        assert row.p_tost == pytest.approx(statistics.tost(before, after, 0.05).p)
+        assert row.p_tost == pytest.approx(
+            statistics.p_within(row.difference, row.se, 0.05, row.n - 1), abs=1e-12
+        )
+        assert row.detectable == statistics.minimum_detectable(row.se, row.n - 1)
+    assert table["p_tost_holm"].tolist() == statistics.holm(table["p_tost"]).tolist()
+
+
+def test_an_estimate_without_error_is_within_a_margin_or_not():
+    assert statistics.p_within(0.01, 0.0, 0.02) == 0
+    assert statistics.p_within(0.03, 0.0, 0.02) == 1
+    assert math.isnan(statistics.p_within(math.nan, 0.1, 0.02))
+    assert statistics.p_within(-0.02, 0.1, 0.02) == pytest.approx(0.5)

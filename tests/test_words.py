@@ -41,6 +41,21 @@ def test_sentence_says_what_the_row_says():
     assert "not once all tests" in words.sentence(row | {"p_holm": 0.2})
 
 
+def test_sentence_never_takes_a_mean_from_a_number_to_the_same():
+    row = a_row(mean_full=0.33012, mean_compressed=0.33036, difference=0.00024, d_z=0.5)
+    text = words.sentence(row | {"ci_low": 0.0001, "ci_high": 0.0004})
+    assert "from 0.3301 to 0.3304" in text
+
+
+@pytest.mark.parametrize(
+    ("p", "wilcoxon", "said"),
+    [(0.11, 2e-8, "finds a change"), (0.01, 0.4, "does not find it"), (0.01, 0.02, ""), (1, 1, "")],
+)
+def test_two_tests_that_disagree_are_told(p, wilcoxon, said):
+    text = words.sentence(a_row(p=p, p_wilcoxon=wilcoxon))
+    assert ("Wilcoxon" in text) == bool(said) and said in text
+
+
 def test_a_model_that_changes_nothing_is_said_to():
     items = pd.DataFrame(
         [(m, "piqa", str(i), i % 2, i / 40) for m in ("full", "copy") for i in range(40)],

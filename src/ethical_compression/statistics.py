@@ -71,6 +71,7 @@ class Slope:
     ci_high: float
     p: float
     agreement: float
+    se: float
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,22 @@ def tost(before, after, margin: float, *, alpha: float = 0.05) -> Equivalence:
     return Equivalence(n, difference, float(low), float(high), margin, p, p < alpha)
 
 
+def p_within(value: float, se: float, margin: float, df: float = math.inf) -> float:
+    """p of two one-sided tests that what is estimated, with standard error `se`, is within ±margin.
+
+    The larger of the two, by Student's distribution with `df` degrees of freedom, the normal one
+    where that is infinite. NaN for an estimate or error that is NaN; an error of 0 leaves no doubt.
+    Raises InputError for a margin that is not a positive number.
+    """
+    from scipy import stats
+
+    if not (math.isfinite(margin) and margin > 0):
+        raise InputError(f"The equivalence margin must be a positive number, not {margin}.")
+    if se == 0:
+        return 0.0 if abs(value) < margin else 1.0
+    return float(stats.t.sf((margin - abs(value)) / se, df))
+
+
 def change_slope(before, after, again=None, *, level: float = 0.95) -> Slope:
     """How the change after − before depends on the value before: the slope of a straight line.
 
@@ -339,6 +356,7 @@ def change_slope(before, after, again=None, *, level: float = 0.95) -> Slope:
         ci_high=slope + half,
         p=float(2 * stats.t.sf(abs(slope) / error, df)) if error else 1.0,
         agreement=shared / math.sqrt(float(x @ x) * float(z @ z)),
+        se=error,
     )
 
 
@@ -570,24 +588,38 @@ def paired_answers(
 
 
 def paired_table(
-    items: pd.DataFrame, *, full: str = "full", value: str = "p_true", level: float = 0.95
+    items: pd.DataFrame,
+    *,
+    full: str = "full",
+    value: str = "p_true",
+    level: float = 0.95,
+    margin: float | None = None,
 ) -> pd.DataFrame:
     """`paired_test` of every other model against `full` on every benchmark, a row each.
 
     Columns: `model`, `benchmark`, `n`, `mean_full`, `mean_compressed`, `difference`, `ci_low`,
-    `ci_high`, `se`, `d_z`, `d_z_low`, `d_z_high`, `p`, `p_holm`, `p_wilcoxon`. Holm's family is
-    all rows of the table: whoever reads it looks at all of them. Raises as `align` and
-    `paired_test`.
+    `ci_high`, `se`, `d_z`, `d_z_low`, `d_z_high`, `p`, `p_holm`, `p_wilcoxon`. With a margin also
+    `p_tost` and `p_tost_holm`, of the equivalence test against it, and `detectable`
+    (`minimum_detectable`; NaN where no pair differs). Holm's family is all rows of the table:
+    whoever reads it looks at all of them. Raises as `align`, `paired_test` and `tost`.
     """
     rows = []
     for model in others(items, full):
         before, after = align(items, model, full=full, value=value)
         for benchmark in before.index.unique("benchmark"):
-            test = paired_test(before.loc[[benchmark]], after.loc[[benchmark]], level=level)
-            rows.append({"model": model, "benchmark": benchmark} | asdict(test))
+            sides = before.loc[[benchmark]], after.loc[[benchmark]]
+            test = paired_test(*sides, level=level)
+            row = {"model": model, "benchmark": benchmark} | asdict(test)
+            if margin is not None:
+                row["p_tost"] = tost(*sides, margin).p
+                row["detectable"] = minimum_detectable(test.se, test.n - 1)
+            rows.append(row)
     table = pd.DataFrame(rows).drop(columns="t")
     table = table.rename(columns={"mean_before": "mean_full", "mean_after": "mean_compressed"})
     table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
+    if margin is not None:
+        at = table.columns.get_loc("p_tost") + 1
+        table.insert(at, "p_tost_holm", holm(table["p_tost"]))
     return table
 
 

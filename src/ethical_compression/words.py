@@ -75,10 +75,7 @@ def interval(
     """
     if math.isnan(value):
         return "could not be computed"
-    half = (high - low) / 2
-    digits = least
-    if 0 < half < math.inf:
-        digits = max(least, -math.floor(math.log10(half)))
+    digits = interval_digits(low, high, least)
 
     def said(number: float) -> str:
         if math.isinf(number):
@@ -89,6 +86,12 @@ def interval(
     if math.isnan(low) or math.isnan(high):
         return f"{said(value)} (no interval)"
     return f"{said(value)} ({100 * level:g}% interval {said(low)} to {said(high)})"
+
+
+def interval_digits(low: float, high: float, least: int = 3) -> int:
+    """The digits after the point that an interval's width earns, `least` at least."""
+    half = (high - low) / 2
+    return max(least, -math.floor(math.log10(half))) if 0 < half < math.inf else least
 
 
 def with_interval(row: Mapping, level: float = 0.95) -> str:
@@ -138,14 +141,32 @@ def sentence(
     start = f"On the {row['n']:,} items of {title}, {row['model']}"
     if math.isnan(row["d_z_low"]):
         return f"{start} leaves the {measure} of every item exactly as it was."
+    digits = interval_digits(row["ci_low"], row["ci_high"])
     text = (
-        f"{start} takes the {measure} from {row['mean_full']:.3f} to {row['mean_compressed']:.3f}, "
+        f"{start} takes the {measure} from {row['mean_full']:.{digits}f} to "
+        f"{row['mean_compressed']:.{digits}f}, "
         f"a change of {with_interval(row, level)}: d_z {signed(row['d_z'], 2)} "
         f"({signed(row['d_z_low'], 2)} to {signed(row['d_z_high'], 2)}), paired t-test "
         f"{p_text(row['p'])}, {p_text(row['p_holm'])} after Holm."
     )
     if row["ci_low"] <= 0 <= row["ci_high"]:
-        return f"{text} The interval includes zero: the data do not settle the change's direction."
-    if row["p_holm"] > 1 - level:
-        return f"{text} The interval excludes zero, but not once all tests are counted (Holm)."
-    return text
+        text += " The interval includes zero: the data do not settle the change's direction."
+    elif row["p_holm"] > 1 - level:
+        text += " The interval excludes zero, but not once all tests are counted (Holm)."
+    return text + ranks_disagree(row, level)
+
+
+def ranks_disagree(row: Mapping, level: float = 0.95) -> str:
+    """A sentence where a paired t-test and Wilcoxon's differ in their verdict; else nothing."""
+    if not (row["p"] < 1 - level) ^ (row["p_wilcoxon"] < 1 - level):
+        return ""
+    if row["p_wilcoxon"] < row["p"]:
+        return (
+            f" Wilcoxon's signed-rank test finds a change ({p_text(row['p_wilcoxon'])}) where the "
+            "t-test does not: most items move one way, and a few that move far, or the other way, "
+            "hide it in the mean."
+        )
+    return (
+        f" Wilcoxon's signed-rank test does not find it ({p_text(row['p_wilcoxon'])}): a few items "
+        "that move far carry the mean."
+    )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import equal_count_bins
-from ethical_compression.statistics import holm, mean_interval
+from ethical_compression.statistics import holm, mean_interval, p_within
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,7 @@ class SquaredError:
 
     def p_within(self, margin: float) -> float:
         """p of two one-sided tests (Schuirmann 1987) that the value lies within ±margin."""
-        from scipy import stats
-
-        if not (math.isfinite(margin) and margin > 0):
-            raise InputError(f"The equivalence margin must be a positive number, not {margin}.")
-        if not self.se:
-            return 0.0 if abs(self.value) < margin else 1.0
-        return float(stats.norm.sf((margin - abs(self.value)) / self.se))
+        return p_within(self.value, self.se, margin)
 
 
 def squared_error(
