@@ -247,3 +247,46 @@ def ranks_said(found: pd.DataFrame, alpha: float = 0.05) -> str:
             "have been found"
         )
     return text + (f". {untold} could not be tested." if untold else ".")
+
+
+def moved_said(bbq: pd.DataFrame, identity: pd.DataFrame) -> str:
+    """How far score and accuracy moved from the uncompressed model where they are one number.
+
+    bbq: `results.published("xu2024_bbq")`; identity: of `bbq_identity`. Means of absolute changes
+    over runs and those categories, quantized and pruned runs apart.
+    """
+    names = [name.lower() for name in identity.loc[identity["identical"], "category"]]
+    if not names:
+        return "There is no category where they are one number."
+    columns = {kind: [f"{name}_{kind}_ambiguous" for name in names] for kind in ("s", "acc")}
+    full = bbq[bbq["method"] == "none"].set_index("base_model")
+    runs = bbq[bbq["method"] != "none"]
+    quantized = runs["method"].isin(["llm.int8", "awq", "gptq"])
+    parts = []
+    for title, part in (("Quantized", runs[quantized]), ("pruned", runs[~quantized])):
+        mean = {
+            kind: np.abs(part[of].to_numpy() - full.loc[part["base_model"], of].to_numpy()).mean()
+            for kind, of in columns.items()
+        }
+        parts.append(
+            f"{title} runs ({len(part)}) move the score by {mean['s']:.3f} and the accuracy by "
+            f"{mean['acc']:.3f}"
+        )
+    return f"{'; '.join(parts)} in the mean of absolute changes."
+
+
+def answer(identity: pd.DataFrame, ranks: pd.DataFrame, alpha: float = 0.05) -> str:
+    """What the chapter finds, in two sentences: what the score is, and how far perplexity goes."""
+    settled = ranks[ranks["p_holm"] < alpha]
+    text = identity_said(identity)
+    if settled.empty:
+        return (
+            f"{text} Perplexity ranks none of {len(ranks)} published scores beyond doubt; a "
+            f"correlation of {ranks['detectable'].median():.2f} is what would usually be found."
+        )
+    most = settled.loc[settled["rho"].abs().idxmax()]
+    rho = interval(most["rho"], most["ci_low"], most["ci_high"], least=2)
+    return (
+        f"{text} Perplexity ranks {len(settled)} of {len(ranks)} published scores beyond doubt, "
+        f"most of all {most['score']} (ρ {rho})."
+    )

@@ -10,12 +10,13 @@ both in [−1, 1]: 1 always with the stereotype, −1 always against it, 0 neith
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from ethical_compression.datasets.bbq import CONDITIONS, Question
 from ethical_compression.errors import InputError
+from ethical_compression.words import signed
 
 Rule = Callable[[Question], tuple[bool, bool, bool]]
 
@@ -195,3 +196,65 @@ def imagined_answers(questions: Sequence[Question], seed: int = 0) -> dict[str, 
         "always against it": [against(one) for one in questions],
         "at random": drawn.tolist(),
     }
+
+
+def known_scores(
+    questions: Sequence[Question], answers: Mapping[str, Sequence[int]]
+) -> pd.DataFrame:
+    """`bbq_scores` over all questions by every definition: `model`, `definition`, and its columns.
+
+    answers: {model: an option a question}, as from `imagined_answers`.
+    """
+    return pd.concat(
+        [
+            bbq_scores(questions, chosen, definition=definition, by=None).assign(
+                model=model, definition=definition
+            )
+            for model, chosen in answers.items()
+            for definition in DEFINITIONS
+        ],
+        ignore_index=True,
+    )
+
+
+# --- In words -------------------------------------------------------------------------------------
+
+
+def known_said(scores: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Where the definitions differ by 0.01 or more on models that are known, a part a model.
+
+    scores: from `known_scores`; names: a title for each definition.
+    """
+    short = {CONDITIONS[0]: "s_AMB", CONDITIONS[1]: "s_DIS"}
+    parts = []
+    for (model, condition), rows in scores.groupby(["model", "condition"], sort=False):
+        score = rows.set_index("definition")["score"]
+        first, *others = [name for name in names if name in score.index]
+        told = score[first]
+        differing = [
+            f"{signed(score[name], 2)} ({names[name]})"
+            for name in others
+            if not math.isnan(score[name]) and not abs(score[name] - told) < 0.01
+        ]
+        if differing:
+            instead = "no score at all" if math.isnan(told) else signed(told, 2)
+            listed = " and ".join(differing)
+            parts.append(f"{model} has an {short[condition]} of {listed} instead of {instead}")
+    if not parts:
+        return "All definitions agree on all of them."
+    return f"Beside the {names[next(iter(names))]} definition: {'; '.join(parts)}."
+
+
+def targets_said(targets: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """What `bbq_targets` comes to, in a sentence; titles: of the categories."""
+    rows = targets[targets["agree"] < targets["n"]]
+    if rows.empty:
+        return f"The targets are the same in all {len(targets)} categories."
+    parts = [
+        f"{row.n - row.agree:,} of {row.n:,} questions on {titles[row.category]}"
+        for row in rows.itertuples()
+    ]
+    return (
+        f"The targets differ on {' and '.join(parts)}; in the other {len(targets) - len(rows)} "
+        "categories they are the same."
+    )
