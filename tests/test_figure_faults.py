@@ -250,6 +250,16 @@ def tree():
     return row, [f" token{number}" for number in row.token]
 
 
+def by_accuracy() -> pd.DataFrame:
+    accuracy = np.linspace(0.1, 0.6, 8)
+    return pd.concat(
+        [
+            pd.DataFrame({"category": "religion", "accuracy": accuracy, "score": accuracy}),
+            pd.DataFrame({"category": "age", "accuracy": accuracy, "score": 0.9 - accuracy}),
+        ]
+    )
+
+
 DRAWN = {
     "confidence_before_after": lambda: figures.confidence_before_after(items(), names=NAMES),
     "reliability_diagram": lambda: figures.reliability_diagram(items(MODELS[:3]), names=NAMES),
@@ -286,6 +296,7 @@ DRAWN = {
     "answers_in_both_orders": lambda: figures.answers_in_both_orders(patterns()),
     "training_curves": lambda: figures.training_curves(steps()),
     "preference_curves": lambda: figures.preference_curves(trained()),
+    "bias_against_accuracy": lambda: figures.bias_against_accuracy(by_accuracy(), ["religion"]),
     "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
 }
 

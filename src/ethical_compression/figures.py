@@ -967,12 +967,17 @@ def kl_along(along: pd.DataFrame):
 
 
 def interval_panels(
-    table: pd.DataFrame, panels: Mapping[str, str], *, names: Mapping[str, str] | None = None
+    table: pd.DataFrame,
+    panels: Mapping[str, str],
+    *,
+    names: Mapping[str, str] | None = None,
+    what: str = "difference",
 ):
     """Differences with their intervals: a panel for each kind, a row for each thing compared.
 
     table: columns `panel`, `row`, `model`, `difference`, `ci_low`, `ci_high`. panels: which, in
-    which order, with the words under each axis. names: printed titles of the rows.
+    which order, with the words under each axis. names: printed titles of the rows. what: what the
+    numbers are called, where they are no differences.
     """
     from matplotlib import pyplot
 
@@ -1000,7 +1005,8 @@ def interval_panels(
         axes.set_xlabel(words)
         for row in range(1, len(rows)):
             axes.axhline(row - 0.5, color="0.85", lw=0.8)
-    _legend(fig)
+    if len(models) > 1:
+        _legend(fig)
     parts = []
     for panel, words in panels.items():
         here = table[table["panel"] == panel]
@@ -1008,10 +1014,10 @@ def interval_panels(
         most = here.loc[here["difference"].abs().idxmax()]
         parts.append(
             f"{words.replace(chr(10), ' ')}: {beyond} of {len(here)} intervals leave out zero; the "
-            f"largest difference is {with_interval(most)} ({most['model']}, "
+            f"largest {what} is {with_interval(most)} ({most['model']}, "
             f"{_title(most['row'], names)})"
         )
-    return fig, f"Differences with 95% intervals, for {_listed(models)}. {'; '.join(parts)}."
+    return fig, f"{what.capitalize()}s with 95% intervals, {_listed(models)}. {'; '.join(parts)}."
 
 
 def bias_by_community(

@@ -176,3 +176,19 @@ def test_the_tables_are_the_authors(tables, tmp_path):
     for name, table in tables.items():
         made = tmp_path / "src" / "ethical_compression" / "published" / f"xu2024_{name}.csv"
         pd.testing.assert_frame_equal(pd.read_csv(made), table)
+
+
+def test_how_far_the_score_moved_is_how_far_the_accuracy_did(tables):
+    identity = harms.bbq_identity(tables["bbq"])
+    said = harms.moved_said(tables["bbq"], identity)
+    assert "Quantized runs (14) move the score by 0.031 and the accuracy by 0.031" in said
+    assert "no category" in harms.moved_said(tables["bbq"], identity.assign(identical=False))
+
+
+def test_the_answer_for_every_outcome(tables):
+    identity = harms.bbq_identity(tables["bbq"])
+    settled = harms.answer(identity, ranks([-0.68, 0.9], [0.03, 0.2]))
+    assert "ranks 1 of 2 published scores beyond doubt, most of all score 0 (ρ −0.68" in settled
+    open_ = harms.answer(identity, ranks([0.1], [0.4]))
+    assert "ranks none of 1 published scores beyond doubt; a correlation of 0.50" in open_
+    assert "ranks none of 1" in harms.answer(identity, ranks([np.nan], [np.nan]))

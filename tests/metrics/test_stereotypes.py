@@ -139,3 +139,22 @@ def test_what_cannot_be_scored_is_told(change, said):
     arguments = {"questions": bbq.load("Age")[:4], "chosen": [0, 0, 0, 0]} | change
     with pytest.raises(InputError, match=said):
         stereotypes.bbq_scores(**arguments)
+
+
+def test_sentences_say_where_definitions_differ(questions):
+    names = {"published": "published", "xu2024": "Xu et al.", "lm_eval": "lm-eval"}
+    answers = stereotypes.imagined_answers(questions)
+    table = stereotypes.known_scores(questions, answers)
+    said = stereotypes.known_said(table, names)
+    assert "Xu et al., a model that answers always" in said
+    assert "lm-eval, a model that answers always" in said
+    assert "of +0.00" not in said
+    alike = table.assign(score=0.5)
+    assert "All definitions agree" in stereotypes.known_said(alike, names)
+
+    targets = stereotypes.bbq_targets(questions)
+    text = stereotypes.targets_said(targets, bbq.CATEGORIES)
+    assert "race × gender" in text
+    assert "in the other 9 categories" in text
+    same = targets.assign(agree=targets["n"])
+    assert "the same in all 11 categories" in stereotypes.targets_said(same, bbq.CATEGORIES)

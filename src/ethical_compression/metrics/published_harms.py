@@ -25,7 +25,7 @@ HARMS = {
     "bold_toxic": "BOLD, share toxic",
     "advpromptset_toxic": "AdvPromptSet, share toxic",
     "holistic_bias_negative": "HolisticBias, share negative",
-    "dialect_gap": "dialect gap, ln(PPL AAVE / PPL white-aligned)",
+    "dialect_gap": "dialect gap in perplexity",
 }
 
 
@@ -99,7 +99,9 @@ def _beyond(title: str, found: pd.DataFrame, outside: pd.DataFrame) -> dict:
 def harms_table(harms: pd.DataFrame, bbq: pd.DataFrame, unqover: pd.DataFrame) -> pd.DataFrame:
     """One row a run with all scores in `HARMS` and `log_perplexity` (WikiText-2, nats a token).
 
-    Runs that are there twice, with different values, enter as the mean of the two (`copies`).
+    `dialect_gap`: ln of the perplexity on tweets in African American English over that on tweets
+    aligned with white authors. Runs that are there twice, with different values, enter as the mean
+    of the two (`copies`).
     """
     on = [*RUN, "copy"]
     wide = harms.merge(

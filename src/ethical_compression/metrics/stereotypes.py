@@ -221,28 +221,26 @@ def known_scores(
 
 
 def known_said(scores: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Where the definitions differ by 0.01 or more on models that are known, a part a model.
+    """Where other definitions are furthest from the published one on models that are known.
 
-    scores: from `known_scores`; names: a title for each definition.
+    scores: from `known_scores`; names: a title for each definition, the published one's first.
     """
-    short = {CONDITIONS[0]: "s_AMB", CONDITIONS[1]: "s_DIS"}
+    short = dict(zip(CONDITIONS, ("s_AMB", "s_DIS"), strict=True))
+    wide = scores.pivot(index=["model", "condition"], columns="definition", values="score")
+    first, *others = names
     parts = []
-    for (model, condition), rows in scores.groupby(["model", "condition"], sort=False):
-        score = rows.set_index("definition")["score"]
-        first, *others = [name for name in names if name in score.index]
-        told = score[first]
-        differing = [
-            f"{signed(score[name], 2)} ({names[name]})"
-            for name in others
-            if not math.isnan(score[name]) and not abs(score[name] - told) < 0.01
-        ]
-        if differing:
-            instead = "no score at all" if math.isnan(told) else signed(told, 2)
-            listed = " and ".join(differing)
-            parts.append(f"{model} has an {short[condition]} of {listed} instead of {instead}")
+    for name in others:
+        gap = (wide[name] - wide[first]).abs()
+        if gap.max() >= 0.01:
+            model, condition = gap.idxmax()
+            score, told = wide.loc[(model, condition), [name, first]]
+            parts.append(
+                f"{names[name]}, a model that answers {model} has an {short[condition]} of "
+                f"{signed(score, 2)} instead of {signed(told, 2)}"
+            )
     if not parts:
         return "All definitions agree on all of them."
-    return f"Beside the {names[next(iter(names))]} definition: {'; '.join(parts)}."
+    return f"The largest differences from the {names[first]} definition: {'; '.join(parts)}."
 
 
 def targets_said(targets: pd.DataFrame, titles: Mapping[str, str]) -> str:
