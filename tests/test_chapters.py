@@ -318,6 +318,20 @@ def test_figure_carries_its_words_and_is_closed(shown):
         chapters.figure(fig, "  ")
 
 
+def test_a_figure_with_a_fault_is_shown_with_a_warning(shown):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    fig, axes = pyplot.subplots()
+    axes.plot([1, 2])
+    axes.set_ylim(0, 1)
+    with pytest.warns(UserWarning, match=r"“It rises”: panel 1: a point lies outside the axes"):
+        chapters.figure(fig, "It rises")
+    assert len(shown) == 1
+
+
 def test_footer_says_everything_in_words_and_as_a_record(shown):
     model = {"name": "m<1>", "fingerprint": "ab" * 32}
     record = chapters.footer({"seed": 3, "bits": [4, 3]}, models=[model], data=[{"name": "piqa"}])
@@ -343,6 +357,10 @@ def test_glue_without_myst_nb_prints_what_the_prose_would_have_said(shown, monke
 def test_markdown_is_not_glued_where_it_would_show_raw(text):
     with pytest.raises(InputError, match="'demo-x' holds Markdown"):
         chapters.glue("demo-x", text)
+    with pytest.raises(InputError, match="caption holds Markdown"):
+        chapters.table_html(pd.DataFrame({"x": [1]}), text)
+    with pytest.raises(InputError, match="caption holds Markdown"):
+        chapters.figure(None, "It rises", caption=text)
 
 
 @pytest.mark.parametrize("text", ["2 * 3 * 4", "p < 0.05*", "DPO_M and DPO_I", "a [b] (c)"])

@@ -180,6 +180,7 @@ def test_source_notebook_is_clean_and_can_run_anywhere(path):
     check = code[code.index(parameters) + 1].source
     assert "check_parameters()" in check
     for cell in code:
+        assert "print(" not in cell.source, "a page has tables, figures and glued sentences"
         if len(cell.source.splitlines()) > 20:
             folded = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
             assert folded & set(cell.metadata.get("tags", [])), "a long cell is not folded"

@@ -109,6 +109,40 @@ def test_every_page_loads_offline_and_whole(browser, site, pages, width):
         page.close()
 
 
+# What a page shows outside code: no program, no formula, no cell that holds nothing but stars.
+READ = """() => {
+    const copy = document.querySelector("article").cloneNode(true);
+    const apart = "pre, code, script, .math, mjx-container, .cell_input, .headerlink";
+    copy.querySelectorAll(apart).forEach(part => part.remove());
+    copy.querySelectorAll("td").forEach(cell => /^\\*+$/.test(cell.textContent) && cell.remove());
+    copy.querySelectorAll("p, li, td, th, dd, figcaption").forEach(part => part.append("\\n"));
+    return copy.textContent;
+}"""
+
+
+def test_pages_show_no_markdown_and_no_message_to_developers(browser, site, pages):
+    raw = re.compile(r"\*\*\S[^*\n]*\*\*|`|ETHICAL_COMPRESSION_\w+|python (results/|-m )\S+")
+    for path in pages:
+        page, _ = visit(browser, path, 1400)
+        text = page.evaluate(READ)
+        assert not (found := raw.search(text)), f"{path.name}: {found[0]!r} in the text"
+        page.close()
+
+
+def test_no_p_value_is_shown_as_nothing(browser, site):
+    for path in sorted((site / "notebooks").glob("*.html")):
+        page, _ = visit(browser, path, 1400)
+        assert not re.search(r"p = 0(\.0+)?(?![\d.])", page.evaluate(READ)), path.name
+        for table in page.locator("table.sortable").all():
+            for column, head in enumerate(table.locator("thead th").all_text_contents(), 1):
+                if re.match(r"(p|Holm)( ?[(,].*)?$", head.strip(" ↕↑↓")):
+                    cells = table.locator(f"tbody tr > :nth-child({column})").all_text_contents()
+                    assert not [cell for cell in cells if re.fullmatch(r"0(\.0+)?", cell)], (
+                        path.name
+                    )
+        page.close()
+
+
 def test_links_between_pages_lead_somewhere(browser, site, pages):
     for path in pages:
         page, _ = visit(browser, path, 1400)

@@ -15,6 +15,7 @@ import re
 import time
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -175,11 +176,8 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     its name. display: show it under the cell in the book, too. Raises InputError for a text with
     Markdown in it, which would show as it is typed: asterisks and all.
     """
-    if isinstance(value, str) and (raw := _MARKDOWN.search(value)):
-        raise InputError(
-            f"the text glued as '{name}' holds Markdown, which a page shows raw: "
-            f"take {raw[0]!r} out."
-        )
+    if isinstance(value, str):
+        _refuse_markdown(value, f"the text glued as '{name}'")
     try:
         from myst_nb import glue as keep
     except ImportError:
@@ -188,17 +186,29 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     keep(name, value, display=display)
 
 
+def _refuse_markdown(text: str, where: str) -> None:
+    if raw := _MARKDOWN.search(text):
+        raise InputError(f"{where} holds Markdown, which a page shows raw: take {raw[0]!r} out.")
+
+
 def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = None) -> None:
     """Show a matplotlib figure with its alternative text, drawn at twice the screen's resolution.
 
     alt: what the picture shows, for who cannot see it; caption: plain text under it; name: the
-    anchor to link to. Raises InputError if `alt` is empty.
+    anchor to link to. Warns of each of `figure_faults.faults`: a reader who changed a parameter
+    sees the picture all the same, and a build stops at a warning. Raises InputError if `alt` is
+    empty or the caption Markdown.
     """
     if not alt.strip():
         raise InputError("a figure needs an alternative text: say in words what it shows.")
+    _refuse_markdown(caption or "", "a figure's caption")
     from IPython.display import display
     from matplotlib import pyplot
 
+    from .figure_faults import faults
+
+    for fault in faults(fig):
+        warnings.warn(f"the figure “{caption or alt}”: {fault}", stacklevel=2)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=200, bbox_inches="tight", metadata={"Software": None})
     pyplot.close(fig)  # or the inline backend would show it a second time, without its words
@@ -225,7 +235,7 @@ def table(
     formats: {column: a format such as ".2f" or "{:.1%}", or a function of the value}; name: the
     anchor to link to. The index is not shown: call `reset_index()` first to keep it. A column of
     p-values (`p`, `p (Holm)`, `p, Welch` …) needs no format: `words.p_value` writes all of them.
-    Raises InputError for a format of a column that the data do not have.
+    Raises InputError for a format of a column that the data do not have, and a caption in Markdown.
     """
     from IPython.display import HTML, display
 
@@ -241,6 +251,7 @@ def table_html(
     """The markup of `table`; cells carry the unrounded number as their sorting key."""
     from .words import p_value
 
+    _refuse_markdown(caption, "a table's caption")
     formats = dict(formats or {})
     for column in formats:
         if column not in data.columns:

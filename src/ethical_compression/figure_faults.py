@@ -43,7 +43,8 @@ def _faults_of_data(axes, name: str) -> Iterator[str]:
         outside = data[~inside.all(1)]
         if len(outside):
             x, y = (f"{value:.4g}" for value in outside[0])
-            yield f"panel {name}: {len(outside)} points lie outside the axes, such as ({x}, {y})"
+            some = "a point lies" if len(outside) == 1 else f"{len(outside)} points lie"
+            yield f"panel {name}: {some} outside the axes, such as ({x}, {y})"
         if whole and under is not None and under.count_contains(shown):
             yield f"panel {name}: the legend covers data"
     if empty:
