@@ -1,46 +1,100 @@
-"""``python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"``.
+"""Run a chapter, compress a model, or compare two runs of lm-eval, from the command line.
 
-``compress MODEL --output FOLDER`` compresses a model by a recipe; ``compare FULL COMPRESSED`` takes
-two runs of lm-eval with --log_samples and needs no model.
+    python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"
+    python -m ethical_compression parameters notebooks/X.ipynb
+    python -m ethical_compression compress MODEL --output FOLDER -p method gptq -p bits 4
+    python -m ethical_compression compare FULL COMPRESSED
 
-Everything that can be wrong with the parameters is found before the notebook's first cell runs;
-the executed copy is kept only if every cell has run. Exit codes: 0 done, 1 a cell failed, 2 bad
-input, 130 and 143 interrupted.
+`compare` takes two runs of lm-eval with --log_samples and needs no model. Everything that can be
+wrong with what is given is found before the work begins, and what is written is written whole or
+not at all. Exit codes: 0 done, 1 a chapter's cell failed, 2 bad input, 130 and 143 interrupted.
 """
 
 import argparse
+import codecs
 import os
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+# Threads that spin while they wait take the processor from whoever else computes: two programs on
+# two cores cost each other ten times. It is read once, when torch's threads start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from . import results
 from .chapters import Parameter, check_values, closest, declared_parameters, refuse_stderr
 from .errors import InputError
 
+# What a terminal that knows no more than ASCII shows instead: a minus sign must not get lost.
+PLAIN = {"−": "-", "–": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "≤": "<=", "≥": ">="}
+PLAIN |= {"’": "'", "‘": "'", "“": '"', "”": '"', "·": "*", "²": "^2"}
+
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ethical_compression", description=__doc__)
+    _write_on_any_terminal()
+    given = _parser().parse_args(arguments)
+    # A batch system ends a job by SIGTERM: let it clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        given.func(given)
+        return 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted: {given.interrupted.format(**vars(given))}", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help may end in what `about()` says, computed only when it is asked for."""
+
+    about = staticmethod(lambda: None)
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def format_help(self) -> str:
+        self.epilog = self.about()
+        return super().format_help()
+
+
+def _parser() -> argparse.ArgumentParser:
+    called = Path(sys.argv[0]).name
+    name = called if called.startswith("ethical-compression") else "python -m ethical_compression"
+    parser = _Parser(prog=name, description=__doc__)
+    version = results.version("ethical-compression") or "(not installed)"
+    parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
+
     run_command = commands.add_parser("run", help="execute one chapter")
     run_command.add_argument("notebook", type=Path)
     run_command.add_argument("--profile", default="laptop", help="a file of notebooks/profiles")
     run_command.add_argument("--output", type=Path, help="default: _build/executed/PROFILE/NAME")
-    run_command.add_argument(
-        "-p", dest="changes", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
-    )
+    _add_changes(run_command, "NAME")
+    run_command.set_defaults(func=_run, interrupted="nothing was kept of this chapter's page.")
+
     show_command = commands.add_parser("parameters", help="list what a chapter can be given")
     show_command.add_argument("notebook", type=Path)
+    show_command.set_defaults(func=_show, interrupted="not all parameters were listed.")
+
     compress_command = commands.add_parser("compress", help="compress a model into a folder")
+    compress_command.about = _recipes
     compress_command.add_argument("model", help="an embedded model, a folder, or a hub id")
     compress_command.add_argument("--recipe", type=Path, help="a YAML or JSON file of settings")
-    compress_command.add_argument(
-        "-p", dest="changes", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE")
-    )
+    _add_changes(compress_command, "SETTING")
     compress_command.add_argument("--output", type=Path, required=True, help="a new folder")
     compress_command.add_argument("--report", action="store_true", help="measure it afterwards")
     compress_command.add_argument("--dtype", default="float32")
     compress_command.add_argument("--device", default="cpu")
+    compress_command.set_defaults(
+        func=_compress,
+        interrupted="{output} is written whole or not at all; started again, the same command goes "
+        "on from the layers that were kept, if any.",
+    )
+
     compare_command = commands.add_parser(
         "compare", help="compare two runs of lm-eval --log_samples, item by item"
     )
@@ -55,41 +109,80 @@ def main(arguments: list[str] | None = None) -> int:
     compare_command.add_argument("--normalisation", default="none", choices=["none", "byte"])
     compare_command.add_argument("--output", type=Path, help="a .csv of the paired table")
     compare_command.add_argument("--figures", type=Path, help="a folder for the figures")
-    given = parser.parse_args(arguments)
-    # A batch system ends a job by SIGTERM: let it clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        if given.command == "parameters":
-            for parameter in chapter_parameters(given.notebook).values():
-                print(f"{parameter.name}: {parameter.annotation} = {parameter.default!r}")
-                print(f"    {parameter.help}")
-            return 0
-        if given.command == "compress":
-            options = {"dtype": given.dtype, "device": given.device}
-            settings = recipe_settings(given.recipe, dict(given.changes))
-            compress(given.model, settings, given.output, measure=given.report, **options)
-            return 0
-        if given.command == "compare":
-            compare(
-                given.full,
-                given.compressed,
-                label=given.label,
-                measure=given.measure,
-                normalisation=given.normalisation,
-                output=given.output,
-                drawings=given.figures,
-            )
-            return 0
-        parameters = resolve(given.notebook, given.profile, dict(given.changes))
-        output = given.output or Path("_build/executed", given.profile, given.notebook.name)
-        run(given.notebook, output, parameters)
-        return 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was kept of this chapter's page.", file=sys.stderr)
-        return 130
+    compare_command.set_defaults(
+        func=_compare,
+        interrupted="the runs were not compared to the end; what was written is whole.",
+    )
+    return parser
+
+
+def _add_changes(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "-p",
+        dest="changes",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=(name, "VALUE"),
+        help="one value; may be given several times",
+    )
+
+
+def _write_on_any_terminal() -> None:
+    """Whatever cannot be shown in the terminal's encoding is shown in plain letters, not raised."""
+    codecs.register_error(
+        "plain",
+        lambda error: (
+            "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]),
+            error.end,
+        ),
+    )
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plain")
+
+
+def _run(given: argparse.Namespace) -> None:
+    parameters = resolve(given.notebook, given.profile, dict(given.changes))
+    output = given.output or Path("_build/executed", given.profile, given.notebook.name)
+    results.check_place(output)
+    run(given.notebook, output, parameters)
+
+
+def _show(given: argparse.Namespace) -> None:
+    for parameter in chapter_parameters(given.notebook).values():
+        print(f"{parameter.name}: {parameter.annotation} = {parameter.default!r}")
+        print(f"    {parameter.help}")
+
+
+def _recipes() -> str:
+    from .compress import recipe
+
+    return recipe.described()
+
+
+def _compress(given: argparse.Namespace) -> None:
+    results.check_place(given.output, folder=True)
+    compress(
+        given.model,
+        recipe_settings(given.recipe, dict(given.changes)),
+        given.output,
+        measure=given.report,
+        dtype=given.dtype,
+        device=given.device,
+    )
+
+
+def _compare(given: argparse.Namespace) -> None:
+    compare(
+        given.full,
+        given.compressed,
+        label=given.label,
+        measure=given.measure,
+        normalisation=given.normalisation,
+        output=given.output,
+        drawings=given.figures,
+    )
 
 
 def chapter_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -125,8 +218,11 @@ def read_profile(profiles: Path, profile: str) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if hasattr(error, "problem_mark") else ""
         raise InputError(f"{path}{where} is not valid YAML: correct it there.") from None
-    content = content or {}
-    if not all(isinstance(part, dict | None) for part in [content, *dict(content).values()]):
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path} cannot be read as UTF-8 text: correct it there.") from None
+    content = {} if content is None else content
+    parts = content.values() if isinstance(content, dict) else [content]
+    if not all(isinstance(part, dict | None) for part in parts):
         raise InputError(f"{path} must map notebook names to their parameters.")
     return content
 
@@ -178,6 +274,8 @@ def recipe_settings(path: Path | None, changes: dict[str, str]) -> dict[str, Any
     """A recipe's settings: those of a YAML or JSON file, then those of the command line."""
     import yaml
 
+    from .compress.recipe import Recipe
+
     settings: Any = {}
     if path is not None:
         try:
@@ -188,10 +286,16 @@ def recipe_settings(path: Path | None, changes: dict[str, str]) -> dict[str, Any
             ) from None
         if not isinstance(settings, dict):
             raise InputError(f"{path} must map settings to values, such as 'method: gptq'.")
+    kinds = {field.name: field.type for field in fields(Recipe)}
     for name, text in changes.items():
-        # YAML would read the pattern 2:4 as a time of day, and 1e-3 as a text.
-        value = text if ":" in text else yaml.safe_load(text)
-        settings[name] = _number(value) if isinstance(value, str) else value
+        # YAML would read the pattern 2:4 as a time of day, the method `no` as a truth value, and
+        # 1e-3 as a text.
+        as_text = ":" in text or kinds.get(name) is str
+        try:
+            value = text if as_text else yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        settings[name] = _number(value) if isinstance(value, str) and not as_text else value
     return settings
 
 
@@ -222,8 +326,9 @@ def compare(
     """Print what two lm-eval runs say of each benchmark: confidence, calibration, the paired test.
 
     output: a CSV of the paired table (`statistics.paired_table`). drawings: a folder for the
-    figures, each a PNG with its words in a text file beside it. Raises InputError as
-    `lm_eval_runs.pair` and `paired_table` do, before anything is written.
+    figures, each a PNG with its words in a text file beside it. Tasks that cannot be compared are
+    named with the reason, on the error stream. Raises InputError where none can be, as
+    `lm_eval_runs.pair` does, and for a place that cannot be written, before anything is.
     """
     import pandas as pd
 
@@ -234,7 +339,19 @@ def compare(
 
     if output is not None and output.suffix != ".csv":
         raise InputError(f"The paired table is written as CSV: name a .csv file, not {output}.")
-    answers = confidence.per_item(lm_eval_runs.pair(full, compressed, label), normalisation)
+    for place in filter(None, (output, drawings and drawings / "figure.png")):
+        results.check_place(place)
+    each, left = [], {}
+    pairs = lm_eval_runs.pair(full, compressed, label)
+    for benchmark, part in pairs.groupby("benchmark", sort=False):
+        try:
+            items = confidence.per_item(part, normalisation)
+            statistics.paired_table(items, value=measure)
+        except InputError as error:
+            left[benchmark] = str(error)
+        else:
+            each.append(items)
+    answers = lm_eval_runs.those_left(each, left)
     tests = statistics.paired_table(answers, value=measure)
     keys = ["model", "benchmark"]
     calibration = confidence.calibration_summary(answers)[[*keys, "ece", "brier", "log_score"]]

@@ -50,12 +50,19 @@ def declared_parameters(source: str, where: str = "the parameters cell") -> dict
     The types understood are ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, their
     subscripted forms (``list[int]``, ``dict[str, float]``) and unions with ``None``.
 
-    Raises InputError where a line has no type, no literal default, or a default of another type.
+    Raises InputError where the cell is no Python, and where a line has no type, no literal default,
+    or a default of another type.
     """
     known = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
     lines = source.splitlines()
     declared = {}
-    for node in ast.parse(source).body:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise InputError(
+            f"{where} is not valid Python in line {error.lineno}: correct it there."
+        ) from None
+    for node in body:
         line = lines[node.lineno - 1].strip()
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             raise InputError(
@@ -81,7 +88,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence on an unknown name: the one that was meant, or all there are."""
     known = list(known)
     meant = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f": did you mean '{meant[0]}'?" if meant else f"; there is: {', '.join(known)}."
+    if not meant:
+        return f"; there is: {', '.join(known)}." if known else "; there is none."
+    return f": did you mean '{meant[0]}'?"
 
 
 def check_values(
@@ -162,7 +171,7 @@ def check_parameters(
 def _typed_cell(source: str) -> dict[str, Parameter]:
     try:
         return declared_parameters(source)
-    except (InputError, SyntaxError):
+    except InputError:
         return {}
 
 

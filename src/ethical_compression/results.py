@@ -58,6 +58,37 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_place(target: Path, *, folder: bool = False) -> None:
+    """Raise InputError unless `target`, a file or a folder, could be written; nothing is left.
+
+    For work that takes long: told before it, not after.
+    """
+    above = target.parent
+    try:
+        while not above.exists() and above != above.parent:
+            above = above.parent
+        if target.is_dir() != folder and target.exists():
+            raise OSError(errno.EISDIR if target.is_dir() else errno.ENOTDIR, "")
+        with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=above):
+            pass
+    except OSError as error:
+        raise InputError(_unwritable(target, error)) from error
+
+
+def _unwritable(target: Path, error: OSError) -> str:
+    """Why a file or folder cannot be written, in one sentence."""
+    if target.is_relative_to(cache_dir()):
+        advice = "point ETHICAL_COMPRESSION_CACHE at a folder that can"
+    else:
+        advice = "name another place"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full at {target.parent}: free some space there, or {advice}."
+    said = dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be")
+    said[errno.EISDIR] = "it is a folder"
+    reason = said.get(error.errno) or (error.strerror or str(error)).lower()
+    return f"{target} cannot be written ({reason}): {advice}."
+
+
 @contextmanager
 def whole_or_nothing(target: Path, *, folder: bool = False):
     """Yield a scratch path beside `target`; it takes the target's place only if nothing was raised.
@@ -66,8 +97,11 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
     """
     scratch = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        except OSError as error:
+            raise InputError(_unwritable(target, error)) from error
         place = scratch / "new"
         if folder:
             place.mkdir()
@@ -77,16 +111,8 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
             os.replace(target, scratch / "old")
         os.replace(place, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"The disk is full at {target.parent}: free some space there, or point "
-                "ETHICAL_COMPRESSION_CACHE at another disk."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise InputError(
-                f"{target.parent} cannot be written: point ETHICAL_COMPRESSION_CACHE at a folder "
-                "that can."
-            ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise InputError(_unwritable(target, error)) from error
         raise
     finally:
         if scratch is not None:
@@ -186,11 +212,16 @@ def table(kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]):
     path = cache_dir() / "tables" / f"{key(kind, inputs, made_by)}.parquet"
     note = path.with_suffix(".json")
     if path.exists() and note.exists():
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known.get("sha256") == sha256_of(path):
-            _spent[path.stem] = known["seconds"]
+        try:
+            known = json.loads(note.read_text(encoding="utf-8"))
+            intact, seconds = known["sha256"] == sha256_of(path), float(known["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):  # cut short, or not what we wrote
+            intact = False
+        if intact:
+            _spent[path.stem] = seconds
             return pd.read_parquet(path)
         print(f"The stored table {path.name} is damaged; it is made again.", file=sys.stderr)
+    check_place(path)
     started = time.monotonic()
     frame = compute()
     _spent[path.stem] = seconds = time.monotonic() - started
@@ -336,8 +367,12 @@ def larger(name: str):
             f"results/{name}.parquet or its .json is missing: work in a copy of the repository, or "
             f"make it with `python results/{name}.py`."
         )
-    made = json.loads(note.read_text(encoding="utf-8"))
-    if made.get("sha256") != sha256_of(path):
+    try:
+        made = json.loads(note.read_text(encoding="utf-8"))
+        intact = made["sha256"] == sha256_of(path)
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
         raise InputError(
             f"results/{name}.parquet is not the table that its .json speaks of: take both from one "
             f"commit, or make them with `python results/{name}.py`."

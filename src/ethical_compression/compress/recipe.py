@@ -7,6 +7,7 @@ line (`python -m ethical_compression compress`).
 import contextlib
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -121,6 +122,9 @@ class Recipe:
                 raise InputError(f"The recipe's {field.name} must be {kind}, not {value!r}.")
         used = self.settings()
         if "bits" in used:
+            if self.bits == 16:
+                widths = ", ".join(map(str, integer.BITS))
+                raise InputError(f"The method {self.method} needs bits: give one of {widths}.")
             integer.check_settings(self.bits, self.group_size)
         if "sparsity" in used:
             sparsity.amount(self.sparsity)
@@ -150,13 +154,13 @@ class Recipe:
 
         Raises InputError for a setting that no recipe has, or that the method does not use.
         """
-        if not isinstance(settings, Mapping) or "method" not in settings:
-            raise InputError(
-                f"A recipe must map settings to values, its method among them, not {settings!r}."
-            )
+        if not isinstance(settings, Mapping):
+            raise InputError(f"A recipe must map settings to values, not be {settings!r}.")
         recipe_settings = [field.name for field in fields(cls)]
         for name in settings:
             known("recipe setting", name, recipe_settings)
+        if "method" not in settings:
+            raise InputError(f"A recipe needs a method: give one of {', '.join(METHODS)}.")
         recipe = cls(**settings)
         for name in settings:
             if name != "method" and name not in recipe.settings():
@@ -221,6 +225,24 @@ class Recipe:
         return self.to_dict() | {
             "text": text.source_record(self.calibration, "calibration", source=self.source)
         }
+
+
+def described() -> str:
+    """Methods, the settings that each uses, and what these mean, for a terminal."""
+    methods = [f"  {name:10} {', '.join(used) or '–'}" for name, used in METHODS.items()]
+    defaults = [
+        f"{field.name} = {field.default}" for field in fields(Recipe) if field.default is not None
+    ]
+    said = textwrap.fill(", ".join(defaults), 78, initial_indent="  ", subsequent_indent="  ")
+    _, meaning = Recipe.__doc__.split("\n\n", 1)
+    meaning = textwrap.indent(textwrap.dedent(meaning).strip().replace("`", ""), "  ")
+    return "\n\n".join(
+        (
+            "\n".join(["methods, and the settings that each uses:", *methods]),
+            f"what the settings mean:\n{meaning}",
+            f"what they are unless given:\n{said}",
+        )
+    )
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -478,6 +500,7 @@ def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **opt
     elif recipe.method != "none":
         kept = store.read(folder := stored(recipe, loaded.source["fingerprint"], **options))
         if kept is None:
+            results.check_place(folder, folder=True)
             if recipe.method == "gptq":
                 peers.check(recipe.quantizer, options.get("device", "cpu"))
             windows = calibration_inputs(recipe, loaded.model, loaded.tokenizer)

@@ -27,7 +27,7 @@ def known(kind: str, name: str, names: Collection[str], or_else: str = "") -> No
 
     or_else: what may be given besides the names.
     """
-    if name in names:
+    if any(name == one for one in names):  # what a file holds may be a list, which has no hash
         return
     close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -109,10 +109,23 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a `.jsonl` or `.csv` file, in file order; blank lines of a `.jsonl` are not rows."""
+    """Rows of a `.csv` file, of JSON lines, of which blank ones are not rows, or of one JSON list.
+
+    Which JSON it is, is told by its first character, not by the file's name.
+    """
     text = read_text(path)
     if path.suffix == ".csv":
         return list(csv.DictReader(io.StringIO(text, newline="")))
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            rows = [None]
+        if not all(isinstance(row, dict) for row in rows):
+            raise InputError(
+                f"{path} is not a list of JSON objects: fetch the file again or correct it."
+            )
+        return rows
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
