@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ethical_compression import __main__ as runner
 from ethical_compression import chapters
 from ethical_compression.__main__ import main, resolve
 from ethical_compression.errors import InputError
@@ -61,6 +62,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "profiles" / "wrong.yaml").write_text("demo:\n  bits: 3\n")
     (tmp_path / "notebooks" / "profiles" / "stray.yaml").write_text("demos:\n  bits: [3]\n")
     (tmp_path / "notebooks" / "profiles" / "broken.yaml").write_text("demo: [\n")
+    (tmp_path / "notebooks" / "profiles" / "list.yaml").write_text("- demo\n")
+    (tmp_path / "notebooks" / "profiles" / "latin.yaml").write_bytes(b"demo: \xe9\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAN", str(tmp_path / "ran.txt"))
     return tmp_path
@@ -88,6 +91,10 @@ def kept(project: Path) -> list[str]:
         (["--profile", "wrong"], "'bits' of demo.ipynb (profile 'wrong') must be list[int]"),
         (["--profile", "stray"], "names no notebook: 'demos': did you mean 'demo'?"),
         (["--profile", "broken"], "is not valid YAML"),
+        (["--profile", "list"], "must map notebook names to their parameters"),
+        (["--profile", "latin"], "cannot be read as UTF-8 text"),
+        (["--output", "notebooks/demo.ipynb/x.ipynb"], "a file is where a folder should be"),
+        (["--output", "notebooks"], "notebooks cannot be written (it is a folder)"),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_runs(project, capsys, arguments, sentence):
@@ -145,6 +152,155 @@ def test_a_failing_chapter_leaves_the_old_page(project, capsys, model, code, wor
     assert ("Traceback" in printed) == (code == 1)
     assert output.read_text() == "yesterday's"
     assert kept(project) == ["demo.ipynb"]
+
+
+def test_where_there_is_nothing_to_choose_from_it_is_said(project, capsys):
+    assert main(["run", "elsewhere/demo.ipynb"]) == 2
+    assert capsys.readouterr().err.endswith("elsewhere/demo.ipynb; there is none.\n")
+    with pytest.raises(InputError, match=r"no parameter 'x'; there is none\.$"):
+        chapters.check_values({"x": 1}, {})
+
+
+def test_a_parameters_cell_that_is_no_python_is_one_sentence(project, capsys):
+    path = project / "notebooks" / "demo.ipynb"
+    path.write_text(path.read_text().replace("limit: int", "limit int"))
+    assert main(["parameters", "notebooks/demo.ipynb"]) == 2
+    assert "demo.ipynb is not valid Python in line 3" in capsys.readouterr().err
+
+
+def test_another_kernel_of_the_same_name_is_not_taken_for_ours(project, monkeypatch):
+    """Jupyter looks on JUPYTER_PATH, and in the home folder, before it looks in our environment."""
+    place = project / "share" / "kernels" / "python3"
+    place.mkdir(parents=True)
+    broken = {"argv": ["false"], "display_name": "Python 3", "language": "python"}
+    (place / "kernel.json").write_text(json.dumps(broken))
+    monkeypatch.setenv("JUPYTER_PATH", str(project / "share"))
+    assert main(["run", "notebooks/demo.ipynb"]) == 0
+    assert (project / "ran.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["run", "n.ipynb"], "nothing was kept of this chapter's page"),
+        (["compress", "m", "--output", "there"], "there is written whole or not at all"),
+        (["compare", "a", "b"], "not all was compared"),
+        (["parameters", "n.ipynb"], "not all parameters were listed"),
+    ],
+)
+def test_ctrl_c_has_a_sentence_for_each_command(monkeypatch, capsys, command, said):
+    def interrupt(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    for name in ("_run", "_compress", "_compare", "_show"):
+        monkeypatch.setattr(runner, name, interrupt)
+    assert main(command) == 130
+    assert f"interrupted: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([("bit", "4")], "no recipe setting 'bit' (did you mean 'bits'?)"),
+        ([("bits", "4")], "A recipe needs a method: give one of none, rtn, gptq"),
+        ([("method", "rtn")], "The method rtn needs bits: give one of 2, 3, 4, 8"),
+        ([("method", "[rtn")], "no compression method '[rtn' (did you mean 'rtn'?)"),
+        ([("method", "[rtn]")], "no compression method '[rtn]' (did you mean 'rtn'?)"),
+        ([("method", "no")], "no compression method 'no'"),
+        ([("method", "rtn"), ("bits", "[4")], "bits must be int, not '[4'"),
+        ([("method", "rtn"), ("bits", "9")], "9 bits is not a width"),
+    ],
+)
+def test_a_recipe_that_is_none_is_one_sentence(tmp_path, capsys, changes, said):
+    given = [part for name, value in changes for part in ("-p", name, value)]
+    output = tmp_path / "new"
+    assert main(["compress", "smollm2-135m", *given, "--output", str(output)]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and len(printed.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["compress", "compare"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tmp_path, monkeypatch, capsys, command
+):
+    from ethical_compression.compress import recipe
+    from ethical_compression.datasets import lm_eval_runs
+
+    def work(*_arguments, **_options):
+        pytest.fail("the work was begun")
+
+    monkeypatch.setattr(recipe, "compress", work)
+    monkeypatch.setattr(lm_eval_runs, "pair", work)
+    (tmp_path / "file").write_text("")
+    places = [tmp_path / "file" / "a.csv"]
+    if Path("/proc").is_dir():
+        places.append(Path("/proc/none/a.csv"))
+    for place in places:
+        if command == "compress":
+            given = ["smollm2-135m", "-p", "method", "none", "--output", str(place)]
+        else:
+            given = ["a", "b", "--output", str(place)]
+        assert main([command, *given]) == 2
+        assert f"{place} cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_compress_lists_its_methods_and_their_settings(capsys):
+    from ethical_compression.compress.recipe import METHODS
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["compress", "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for method, settings in METHODS.items():
+        (line,) = re.findall(rf"(?m)^  {method} +(.*)$", said)
+        assert line == (", ".join(settings) or "–")
+    assert "group_size = 128" in said and "pattern" in said
+
+
+def outside(arguments, name=None, **environment):
+    """A command in a process of its own, and under another name where one is given."""
+    code = f"import sys; sys.argv[0] = {name!r}; from ethical_compression.__main__ import main; "
+    command = ["-c", code + "sys.exit(main())"] if name else ["-m", "ethical_compression"]
+    return subprocess.run(
+        [sys.executable, *command, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+    )
+
+
+def test_the_program_tells_its_name_and_version():
+    from importlib.metadata import version
+
+    assert outside(["--help"]).stdout.startswith("usage: python -m ethical_compression ")
+    script = outside(["run", "--help"], "/usr/bin/ethical-compression").stdout
+    assert script.startswith("usage: ethical-compression run ")
+    said = outside(["--version"]).stdout
+    assert said == f"ethical-compression {version('ethical-compression')}\n"
+
+
+def test_a_terminal_that_knows_only_ascii_loses_no_minus_sign(tmp_path):
+    done = outside(["compress", "--help"], PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "group_size -1 is one scale a row" in done.stdout and "none       -\n" in done.stdout
+    (tmp_path / "é.yaml").write_text("method: none\n")
+    done = outside(["run", str(tmp_path / "é−.ipynb")], PYTHONIOENCODING="ascii")
+    assert done.returncode == 2 and "?-.ipynb; there is none." in done.stderr
+
+
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise():
+    code = "import os, ethical_compression.__main__ as m; print(os.environ['OMP_WAIT_POLICY'])"
+    for wish, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | wish
+        done = subprocess.run(
+            [sys.executable, "-c", code + "; import sys; assert 'torch' not in sys.modules"],
+            capture_output=True,
+            text=True,
+            env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.stdout.strip() == expected, done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

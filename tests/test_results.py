@@ -66,6 +66,27 @@ def test_a_damaged_table_is_made_again(store, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("note", ["", '{"kind": "t", "sec', "[]", "{}", "\0"])
+def test_a_table_whose_note_was_cut_short_is_made_again(store, capsys, note):
+    compute, calls = counted([1, 2, 3])
+    results.table("t", {}, compute)
+    (path,) = (store / "tables").glob("*.json")
+    path.write_text(note)
+    assert results.table("t", {}, compute)["x"].tolist() == [1, 2, 3]
+    assert "damaged" in capsys.readouterr().err
+    results.table("t", {}, compute)
+    assert len(calls) == 2
+
+
+def test_a_store_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "file" / "cache"))
+    compute, calls = counted([1])
+    with pytest.raises(InputError, match="point ETHICAL_COMPRESSION_CACHE at a folder that can"):
+        results.table("t", {}, compute)
+    assert calls == []
+
+
 def test_a_table_without_its_note_was_never_finished(store):
     compute, calls = counted([1])
     results.table("t", {}, compute)
@@ -111,6 +132,26 @@ def test_a_full_or_closed_disk_is_one_sentence(tmp_path, code, words):
         raise OSError(code, "no")
 
 
+def test_a_place_is_tried_and_nothing_is_left_of_it(tmp_path):
+    results.check_place(tmp_path / "new" / "deep" / "x.csv")
+    results.check_place(tmp_path / "new", folder=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("kept")
+    results.check_place(tmp_path / "file")
+    for place, folder in (
+        (tmp_path, False),
+        (tmp_path / "file", True),
+        (tmp_path / "file/x", False),
+    ):
+        with pytest.raises(InputError, match=r"cannot be written .*: name another place\.$"):
+            results.check_place(place, folder=folder)
+    with pytest.raises(InputError, match="cannot be written"):
+        results.check_place(tmp_path / ("x" * 300))
+    assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(InputError, match="cannot be written"):
+        results.write_json(tmp_path / "file" / "x.json", 1)
+
+
 def test_provenance_says_what_ran_where():
     found = results.provenance()
     assert found["packages"]["torch"]
@@ -127,6 +168,12 @@ def test_a_larger_run_is_read_with_its_provenance_or_not_at_all(tmp_path, monkey
     read, made = results.larger("shares")
     pd.testing.assert_frame_equal(read, frame)
     assert made["command"] == "python results/shares.py" and made["packages"]["torch"]
+    note = tmp_path / "results" / "shares.json"
+    whole = note.read_text()
+    note.write_text(whole[:40])
+    with pytest.raises(InputError, match=r"not the table that its \.json speaks of"):
+        results.larger("shares")
+    note.write_text(whole)
     pd.DataFrame({"x": [9.0]}).to_parquet(tmp_path / "results" / "shares.parquet")
     with pytest.raises(InputError, match=r"not the table that its \.json speaks of"):
         results.larger("shares")

@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     compare_command.add_argument("--figures", type=Path, help="a folder for the figures")
     compare_command.set_defaults(
         func=_compare,
-        interrupted="the runs were not compared to the end; what was written is whole.",
+        interrupted="not all was compared; what was written is whole.",
     )
     return parser
 
@@ -414,6 +414,7 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
                 stderr_file=sys.stderr if sys.stderr.isatty() else None,
                 # The kernel listens on this machine only; its warnings about that are noise.
                 extra_arguments=["--log-level=CRITICAL"],
+                kernel_manager_class=_our_kernel(),
             )
         except PapermillExecutionError as error:
             if error.ename == "InputError":
@@ -425,6 +426,21 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         nbformat.write(executed, place)
         draft.unlink()
     print(f"{notebook.stem}: done, {output}", file=sys.stderr, flush=True)
+
+
+def _our_kernel() -> type:
+    """A kernel manager that starts this interpreter, whatever else is installed as `python3`."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class OurKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self):
+            return KernelSpec(argv=command, display_name="Python 3", language="python")
+
+    return OurKernel
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ PACKAGES = (
     "papermill",
 )
 
+# What a place says that is full or may not be written.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
 _spent: dict[str, float] = {}
 
 
@@ -72,10 +75,10 @@ def check_place(target: Path, *, folder: bool = False) -> None:
         with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=above):
             pass
     except OSError as error:
-        raise InputError(_unwritable(target, error)) from error
+        raise InputError(unwritable(target, error)) from error
 
 
-def _unwritable(target: Path, error: OSError) -> str:
+def unwritable(target: Path, error: OSError) -> str:
     """Why a file or folder cannot be written, in one sentence."""
     if target.is_relative_to(cache_dir()):
         advice = "point ETHICAL_COMPRESSION_CACHE at a folder that can"
@@ -101,7 +104,7 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         except OSError as error:
-            raise InputError(_unwritable(target, error)) from error
+            raise InputError(unwritable(target, error)) from error
         place = scratch / "new"
         if folder:
             place.mkdir()
@@ -111,8 +114,8 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
             os.replace(target, scratch / "old")
         os.replace(place, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise InputError(_unwritable(target, error)) from error
+        if error.errno in UNWRITABLE:
+            raise InputError(unwritable(target, error)) from error
         raise
     finally:
         if scratch is not None:

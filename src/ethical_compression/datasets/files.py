@@ -1,12 +1,16 @@
 """Where data and models come from: embedded packages, a mirror folder, or the Hugging Face hub."""
 
+import contextlib
 import csv
 import difflib
+import functools
 import importlib.metadata
 import importlib.util
 import io
 import json
 import os
+import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,16 +169,17 @@ def hub_folder(
 ) -> Path:
     """Local snapshot of a hub repository's files that match `patterns`; its name is the commit.
 
-    kind: `model` or `dataset`. instead: what to choose where the hub cannot be reached. Without a
-    network, files fetched earlier are used.
+    kind: `model` or `dataset`. instead: what to choose where the hub cannot be reached. Where the
+    hub does not answer, files fetched earlier are used.
     """
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils import HFValidationError
 
     try:
-        folder = snapshot_download(
-            name, repo_type=kind, revision=revision, allow_patterns=list(patterns)
-        )
+        with _offline_unless_the_hub_answers():
+            folder = snapshot_download(
+                name, repo_type=kind, revision=revision, allow_patterns=list(patterns)
+            )
     except errors.GatedRepoError as error:
         raise InputError(
             f"The {kind} {name} is gated: accept its licence on the hub and log in with "
@@ -186,28 +191,94 @@ def hub_folder(
         ) from error
     except (errors.RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"The hub has no {kind} {name!r}: check the spelling.") from error
-    except (OSError, errors.HfHubHTTPError) as error:
-        raise InputError(OFFLINE.format(what=name, instead=instead)) from error
+    except Exception as error:  # a proxy's page, say, can break the client anywhere
+        raise InputError(_hub_fault(error, name, instead)) from error
     return Path(folder)
 
 
 def hub_rows(origin: dict[str, Any], commit: str):
     """A split of a hub data set (a `datasets.Dataset`, in its own order) at one commit.
 
-    origin: id, config, split, and for a part of a large set its `data_files`.
+    origin: id, config, split, and for a part of a large set its `data_files`. Where the hub does
+    not answer, what was fetched earlier is used.
     """
     import datasets
 
     part = {"data_files": {origin["split"]: origin["data_files"]}} if "data_files" in origin else {}
+    name = origin["id"]
     try:
-        return datasets.load_dataset(
-            origin["id"], origin["config"], split=origin["split"], revision=commit, **part
-        )
-    except (OSError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(OFFLINE.format(what=origin["id"], instead=ANOTHER)) from error
+        with _offline_unless_the_hub_answers():
+            return datasets.load_dataset(
+                name, origin["config"], split=origin["split"], revision=commit, **part
+            )
     except ValueError as error:  # no such configuration or split
+        if isinstance(error, OSError):
+            raise InputError(_hub_fault(error, name, ANOTHER)) from error
         said = str(error).strip().splitlines()[0]
-        raise InputError(f"The hub's data set {origin['id']} could not be read: {said}") from error
+        raise InputError(f"The hub's data set {name} could not be read: {said}") from error
+    except Exception as error:
+        raise InputError(_hub_fault(error, name, ANOTHER)) from error
+
+
+@functools.cache
+def _hub_answers(minute: int) -> bool:
+    """Whether the hub answers anything within $HF_HUB_ETAG_TIMEOUT seconds (10); asked anew each
+    minute.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    try:
+        huggingface_hub.get_session().head(
+            constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    except Exception:  # of another class in each version of the client
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _offline_unless_the_hub_answers():
+    """Spare the client its requests where they are in vain, and use what was fetched earlier.
+
+    Some of them wait for ever, others are tried six times.
+    """
+    from huggingface_hub import constants
+
+    if _hub_answers(int(time.monotonic() // 60)):
+        yield
+        return
+    switches = [constants, *filter(None, [sys.modules.get("datasets.config")])]
+    before = [module.HF_HUB_OFFLINE for module in switches]
+    try:
+        for module in switches:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(switches, before, strict=True):
+            module.HF_HUB_OFFLINE = value
+
+
+def _hub_fault(error: Exception, what: str, instead: str) -> str:
+    """Why the hub's files are not here, in one sentence."""
+    from huggingface_hub import errors
+
+    if isinstance(error, OSError) and error.errno in results.UNWRITABLE:
+        return results.unwritable(Path(error.filename or "The hub's cache (HF_HOME)"), error)
+    for one in (error, error.__cause__):
+        if isinstance(one, errors.HfHubHTTPError) and getattr(one, "response", None) is not None:
+            return (
+                f"The Hugging Face hub answered for {what} with the error "
+                f"{one.response.status_code}: try again later, or choose {instead}."
+            )
+    library = type(error).__module__.partition(".")[0]
+    if isinstance(error, OSError) or library in ("httpx", "httpx2", "datasets"):
+        return OFFLINE.format(what=what, instead=instead)
+    return (
+        f"What answered for {what} does not speak as the Hugging Face hub does "
+        f"({type(error).__name__}): look for a proxy's or a login page in between, correct "
+        f"HF_ENDPOINT, or choose {instead}."
+    )
 
 
 def record(
