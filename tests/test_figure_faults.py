@@ -317,6 +317,20 @@ def test_every_figure_is_whole(name):
     assert "nan" not in alt.split()
 
 
+def test_ticks_are_thinned_until_their_labels_fit():
+    table, said = panels()
+    for column, value in {"difference": -8e-5, "ci_low": -1.7e-4, "ci_high": 1e-5}.items():
+        table[column] = value
+    fig, _ = figures.interval_panels(table, said)
+    assert faults(fig) == []
+
+
+def test_intervals_beyond_the_range_of_a_measure_are_drawn_whole():
+    few = by_length().groupby(["normalisation", "benchmark"]).head(8)
+    few["confidence"] = few["confidence"].round()
+    assert faults(figures.overconfidence_by_length(few)[0]) == []
+
+
 # --- What is found --------------------------------------------------------------------------------
 
 

@@ -91,14 +91,15 @@ def _faults_of_labels(fig) -> Iterator[str]:
         ):
             yield f"the label “{name}” reaches beyond the picture"
     for (one, first), (other, second) in itertools.combinations(labels, 2):
-        if _overlap(first, second):
+        if overlap(first, second):
             yield f"the labels “{one}” and “{other}” lie on each other"
     for legend, axes in itertools.product(_of_all_parts(fig, "legends"), fig.get_axes()):
-        if axes.get_visible() and _overlap(legend.get_window_extent(), axes.bbox):
+        if axes.get_visible() and overlap(legend.get_window_extent(), axes.bbox):
             yield "the legend lies on a panel"
 
 
-def _overlap(one, other) -> bool:
+def overlap(one, other) -> bool:
+    """Whether two boxes on the screen lie on each other by more than `SLACK`."""
     wide = min(one.x1, other.x1) - max(one.x0, other.x0)
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
     return wide > SLACK and high > SLACK
@@ -123,11 +124,20 @@ def _texts(fig) -> list:
         if not axes.axison:
             continue
         for axis in (axes.xaxis, axes.yaxis):
-            texts += [axis.label, axis.get_offset_text()]
-            low, high = sorted(axis.get_view_interval())
-            slack = 1e-9 * (high - low)
-            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-                if low - slack <= tick.get_loc() <= high + slack:
-                    texts += [tick.label1, tick.label2]
+            texts += [axis.label, axis.get_offset_text(), *tick_labels(axis)]
     texts += [text for legend in legends for text in legend.get_texts()]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def tick_labels(axis) -> list:
+    """The tick labels of an axis that are drawn: those of ticks in view, by place."""
+    low, high = sorted(axis.get_view_interval())
+    slack = 1e-9 * (high - low)
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    ticks = [tick for tick in ticks if low - slack <= tick.get_loc() <= high + slack]
+    labels = [
+        label
+        for tick in sorted(ticks, key=lambda tick: tick.get_loc())
+        for label in (tick.label1, tick.label2)
+    ]
+    return [label for label in labels if label.get_visible() and label.get_text().strip()]

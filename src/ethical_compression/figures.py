@@ -5,6 +5,7 @@ and returns `(figure, alt)`. Colour and marker belong to a model's label, the sa
 Sizes are chosen so that type stays readable when a figure is shrunk to the width of a phone.
 """
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from ethical_compression.figure_faults import overlap, tick_labels
 from ethical_compression.score.confidence import (
     aurc,
     equal_count_bins,
@@ -621,7 +623,7 @@ def overconfidence_by_length(
             f"{titles.get(kind, kind)} {signed(first, 2)} for the shortest options and "
             f"{signed(last, 2)} for the longest, {signed(overall, 2)} overall"
         )
-    panels[0].set(ylim=(0, 1.03), ylabel="Mean confidence")
+    panels[0].set_ylabel("Mean confidence")
     panels[1].set(ylabel="Confidence − share right")
     ticks = [f"{length:.1f}" for length in table["length"]]
     ticks[0], ticks[-1] = f"{ticks[0]}\nshortest", f"{ticks[-1]}\nlongest"
@@ -1238,14 +1240,30 @@ def _series(axes, x, numbers, look, label: str | None = None) -> None:
 
 
 def _legend(fig) -> None:
-    """One legend for all panels, above them; models before what is not a model."""
+    """One legend for all panels, above them; models before what is not a model; ticks to fit."""
     found = [axes.get_legend_handles_labels() for axes in fig.get_axes()]
     entries = {label: handle for pair in found for handle, label in zip(*pair, strict=True)}
     labels = sorted(entries, key=lambda label: label == "guessing")
     columns = 2 if len(labels) == 4 else 3
-    fig.legend(
-        [entries[label] for label in labels], labels, loc="outside upper center", ncols=columns
-    )
+    if labels:
+        handles = [entries[label] for label in labels]
+        fig.legend(handles, labels, loc="outside upper center", ncols=columns)
+    for axes in fig.get_axes():
+        _thin_ticks(axes)
+
+
+def _thin_ticks(axes) -> None:
+    """Fewer ticks on an x axis of numbers, until their labels do not lie on each other."""
+    from matplotlib.ticker import MaxNLocator
+
+    if not (axes.get_visible() and isinstance(axes.xaxis.get_major_locator(), MaxNLocator)):
+        return
+    for bins in (3, 2, 1):
+        axes.figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in tick_labels(axes.xaxis)]
+        if not any(overlap(one, other) for one, other in itertools.pairwise(boxes)):
+            return
+        axes.locator_params(axis="x", nbins=bins)
 
 
 def _change(row, names) -> str:
