@@ -6,6 +6,8 @@ CORES ?= 2
 # The address of a package index with CPU builds of torch; empty: the registry's own build.
 TORCH_INDEX ?=
 export ETHICAL_COMPRESSION_CACHE ?= $(CURDIR)/_build/cache
+# Threads that spin while they wait take the processor from whoever else computes on it.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 # The first interpreter new enough; those that the pins were seen working with come first.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -37,9 +39,9 @@ env: .venv/.book
 
 .venv/.torch: constraints.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found: install it, or name it with make PYTHON=/path/to/python3.' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=/path/to/python3.' >&2; exit 1; }
-	@echo 'Making the environment in .venv with $(PYTHON) …'
-	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=/path/to/python3." >&2; exit 1; }
+	@echo "Making the environment in .venv with $(PYTHON) …"
+	@test -x $(PY) || "$(PYTHON)" -m venv .venv
 	@$(PIP) --no-deps $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@touch $@
 
@@ -61,26 +63,28 @@ peers: $(PEERS:%=.peers/%/.done)
 .peers/%/.done: environments/%.post-deploy.sh
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found: name it with make PYTHON=/path/to/python3.' >&2; exit 1; }
 	@echo 'Making the environment of $* in .peers/$* …'
-	@$(PYTHON) -m venv $(@D)
+	@"$(PYTHON)" -m venv $(@D)
 	@$(@D)/bin/python -m pip install -q --disable-pip-version-check --progress-bar off \
 		--no-deps $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	@PATH="$(CURDIR)/$(@D)/bin:$$PATH" bash $<
+	@PATH="$$PWD/$(@D)/bin:$$PATH" bash $<
 	@touch $@
 
 # --rerun-incomplete and --nolock: a build that was killed goes on when it is started again.
+# Quiet about what it plans, not about what went wrong.
 book: .venv/.book
-	@$(PY) -m snakemake --cores $(CORES) --config profile=$(PROFILE) --quiet all \
+	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" \
+		--quiet rules progress host reason \
 		--rerun-triggers mtime input --rerun-incomplete --nolock
-	@echo 'The book is at $(CURDIR)/_build/html/index.html'
+	@echo "The book is at $$PWD/_build/html/index.html"
 
 test: .venv/.test
 	$(PY) -m pytest
 
 check-site: .venv/.test book
-	SITE=$(CURDIR)/_build/html $(PY) -m pytest tests/test_site.py
+	SITE="$$PWD/_build/html" $(PY) -m pytest tests/test_site.py
 
 serve:
-	$(PYTHON) -m http.server --directory _build/html --bind localhost 8000
+	"$(PYTHON)" -m http.server --directory _build/html --bind localhost 8000
 
 lint: .venv/.test
 	@$(PY) -m ruff check .

@@ -9,14 +9,22 @@ A model by another GPTQ library, in AutoGPTQ's format, from that library's own e
 On a cluster the same file fans out: `snakemake --executor slurm --jobs 20 --config profile=paper`.
 """
 
+import os
+import sys
 from pathlib import Path
 
 import yaml
 
-PROFILE = config.get("profile", "laptop")
+from ethical_compression.__main__ import read_profile
+from ethical_compression.errors import InputError
+
+# Threads that spin while they wait take the processor from the other chapter that runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+PROFILE = str(config.get("profile", "laptop"))
 EXECUTED = f"_build/executed/{PROFILE}"
 PYTHON = sys.executable
-TOC = yaml.safe_load(Path("book/_toc.yml").read_text())
+TOC = yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = [
     Path(chapter["file"]).name
     for part in TOC["parts"]
@@ -26,6 +34,11 @@ CHAPTERS = [
 PACKAGE = sorted(map(str, Path("src/ethical_compression").rglob("*.py")))
 MEASURED = sorted(str(path) for path in Path("results").rglob("*") if path.is_file())
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file())
+
+try:
+    read_profile(Path("notebooks/profiles"), PROFILE)
+except InputError as error:
+    raise SystemExit(f"error: {error}")
 
 # The pages are swapped in when they are complete, which a file that Snakemake owns (and removes
 # before it starts) could not be: the mark stands for them.
@@ -40,7 +53,7 @@ rule book:
     output:
         touch("_build/html.done"),
     shell:
-        "{PYTHON} book/build.py site --executed {EXECUTED} --html _build/html"
+        "{PYTHON:q} book/build.py site --executed {EXECUTED:q} --html _build/html"
 
 
 rule chapter:
@@ -54,14 +67,15 @@ rule chapter:
     # A chapter computes on two cores; two chapters on the same two would be slower than in turn.
     threads: 2
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m ethical_compression run {input.notebook} --profile {PROFILE} --output {output}"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m ethical_compression run {input.notebook:q}"
+        " --profile {PROFILE:q} --output {output:q}"
 
 
 rule peer:
     output:
         ".peers/{quantizer}/.done",
     shell:
-        "make {output}"
+        "make {output:q}"
 
 
 # The recipe's other settings are its defaults, or those of `--config recipe=FILE`.
@@ -72,8 +86,9 @@ rule checkpoint:
     output:
         directory("_build/checkpoints/{quantizer}/{model}-{bits,[0-9]+}bit"),
     params:
-        recipe=f"--recipe {config['recipe']}" if "recipe" in config else "",
+        recipe=["--recipe", config["recipe"]] if "recipe" in config else [],
     threads: 2
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m ethical_compression compress {wildcards.model} {params.recipe}"
-        " -p method gptq -p quantizer {wildcards.quantizer} -p bits {wildcards.bits} --output {output}"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m ethical_compression compress {wildcards.model:q}"
+        " {params.recipe:q} -p method gptq -p quantizer {wildcards.quantizer:q}"
+        " -p bits {wildcards.bits} --output {output:q}"

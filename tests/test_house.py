@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,24 @@ def test_every_requirement_has_a_pin_within_its_range(name):
     (exact,) = pin.specifier
     assert exact.operator == "=="
     assert wanted()[name].specifier.contains(exact.version, prereleases=True)
+
+
+def test_every_pin_takes_the_oldest_python_that_the_project_does():
+    """A Linux distribution's 3.11 may be any of 3.11's releases."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    seen = 0
+    for name, pin in pins().items():
+        try:
+            found = metadata(name)
+        except PackageNotFoundError:
+            continue
+        if pin.specifier.contains(found["Version"].partition("+")[0], prereleases=True):
+            seen += 1
+            wants = SpecifierSet(found["Requires-Python"] or "")
+            assert wants.contains(oldest), f"{name} {found['Version']} wants Python {wants}"
+    assert seen > 20
 
 
 def test_conda_environment_asks_for_the_same_as_pyproject():

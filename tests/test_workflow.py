@@ -1,10 +1,13 @@
-"""The workflow plans what it should, seen by a dry run: nothing is executed."""
+"""The workflow plans what it should, seen by a dry run, and runs wherever it lies."""
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -58,3 +61,93 @@ def test_a_checkpoint_is_made_by_the_library_named_once_its_environment_is(
     said = plan("--config", "recipe=mine.yaml", "--", made)
     assert "make .peers" not in said
     assert "compress smollm2-135m --recipe mine.yaml -p method gptq" in said
+
+
+# --- In a folder with spaces, accents and quotes --------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """The workflow with one tiny chapter, in a folder whose name must be quoted."""
+    place = tmp_path / "à l'essai"
+    (place / "notebooks" / "profiles").mkdir(parents=True)
+    (place / "book").mkdir()
+    for file in ("Snakefile", "_config.yml", "Makefile", "constraints.txt"):
+        shutil.copy(ROOT / file, place)
+    for folder in ("results", "src"):
+        (place / folder).symlink_to(ROOT / folder)
+    contents = {"parts": [{"chapters": [{"file": "notebooks/demo"}]}]}
+    (place / "book" / "_toc.yml").write_text(yaml.safe_dump(contents))
+    (place / "notebooks" / "profiles" / "laptop.yaml").write_text("demo:\n  bits: [3]\n")
+    kept = "import os, pathlib; pathlib.Path('ran').write_text(os.environ['OMP_WAIT_POLICY'])"
+    cells = [
+        nbformat.v4.new_code_cell("bits: list[int] = [4]", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(f"{kept}; assert bits == [3]"),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, place / "notebooks" / "demo.ipynb")
+    # The environment that `make` would make there: this one.
+    python = place / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return place
+
+
+def started(command, place, **environment):
+    given = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | environment
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, env=given)
+
+
+def make(place, *arguments, **environment):
+    """`make` there, with an environment that counts as made."""
+    old = ["-o", ".venv/.book", "-o", ".venv/.torch"]
+    for mark in (".venv/.book", ".venv/.torch"):
+        (place / mark).touch()
+    return started(["make", *old, *arguments], place, **environment)
+
+
+def test_a_chapter_runs_in_a_folder_whose_name_must_be_quoted(elsewhere):
+    # This interpreter by a path that must be quoted as well, as that of an environment there is.
+    python = elsewhere / "python"
+    python.symlink_to(sys.executable)
+    libraries = os.pathsep.join(path for path in sys.path if path)
+    made = "_build/executed/laptop/demo.ipynb"
+    command = [python, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--", made]
+    done = started(command, elsewhere, PYTHONPATH=libraries)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (elsewhere / made).is_file()
+    assert (elsewhere / "ran").read_text() == "PASSIVE"
+    planned = started([*command[:5], "-n", "-p"], elsewhere, PYTHONPATH=libraries)
+    assert f"{shlex.quote(str(python))} book/build.py site" in planned.stdout + planned.stderr
+
+
+@pytest.mark.parametrize("profile", ["laptob", "2024"])
+def test_a_misspelt_profile_is_named_by_make_book(elsewhere, profile):
+    done = make(elsewhere, "book", f"PROFILE={profile}")
+    assert done.returncode != 0
+    assert f"there is no profile '{profile}' in notebooks/profiles" in done.stderr
+    assert ("did you mean 'laptop'?" in done.stderr) == (profile == "laptob")
+
+
+def test_what_stops_a_build_is_shown_by_make_book(elsewhere):
+    (elsewhere / "notebooks" / "demo.ipynb").unlink()
+    done = make(elsewhere, "book")
+    assert done.returncode != 0
+    assert "notebooks/demo.ipynb" in done.stderr
+
+
+def test_make_tells_threads_not_to_spin_unless_the_user_says_otherwise(elsewhere):
+    probe = ["make", "-s", "--eval", "probe: ; @echo $$OMP_WAIT_POLICY", "probe"]
+    assert started(probe, elsewhere).stdout.strip() == "PASSIVE"
+    assert started(probe, elsewhere, OMP_WAIT_POLICY="ACTIVE").stdout.strip() == "ACTIVE"
+
+
+def test_measurements_and_tests_tell_threads_not_to_spin():
+    assert os.environ["OMP_WAIT_POLICY"]
+    code = (
+        "import sys, os, benchmarks; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    done = started([sys.executable, "-c", code], ROOT)
+    assert done.stdout.split() == ["PASSIVE", "False"], done.stderr
