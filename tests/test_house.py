@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -268,24 +269,75 @@ def test_set_up_check_finds_a_cell_that_was_changed(clone):
     assert build.set_up(clone, check=True) == []
 
 
-def test_set_up_cell_installs_only_where_the_package_is_missing(clone, monkeypatch):
+@pytest.fixture
+def colab(clone, tmp_path_factory, monkeypatch):
+    """Runs the set-up cell where the package is missing: its commands, and what may be typed."""
     import importlib.util
 
-    commands = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
-    source = build.set_up_source(clone)
-    exec(compile(source, "set-up", "exec"), {})
-    assert commands == []
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="make env"):
-        exec(compile(source, "set-up", "exec"), {})
-    known = source.replace('REPOSITORY = ""', 'REPOSITORY = "https://example.org/a/b"')
-    exec(compile(known, "set-up", "exec"), {})
-    clone_, package, files = commands
-    assert clone_[:2] == ["git", "clone"] and "https://example.org/a/b" in clone_
-    assert package[-2:] == ["-e", "./compendium[notebook]"]
-    assert files[-3:] == ["--no-deps", "-r", "compendium/embedded.txt"]
-    assert sys.path.pop(0) == "compendium/src"
+    place = tmp_path_factory.mktemp("colab")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    found = SimpleNamespace(place=place, missing=True, fails=None, typed=None, commands=[])
+    find_spec = importlib.util.find_spec
+
+    def run(command, **_options):
+        found.commands.append(command)
+        if "clone" in command:  # a download that breaks leaves a part
+            Path(command[-1]).mkdir()
+        return SimpleNamespace(returncode=int(found.fails in command))
+
+    def asked(_words):
+        if found.typed is None:
+            raise NotImplementedError
+        return found.typed
+
+    def cell(address=""):
+        found.commands.clear()
+        source = build.set_up_source(clone).replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
+        exec(compile(source, "set-up", "exec"), {"input": asked})
+        return found.commands
+
+    def spec(name):
+        return None if found.missing else find_spec(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", spec)
+    monkeypatch.setattr(subprocess, "run", run)
+    found.cell = cell
+    return found
+
+
+def test_set_up_cell_does_nothing_where_the_package_is(colab):
+    colab.missing = False
+    assert colab.cell() == []
+
+
+def test_set_up_cell_installs_a_whole_copy_and_the_package_last(colab):
+    cloned, files, package = colab.cell("https://example.org/a/b")
+    copy = str(colab.place / "compendium")
+    assert cloned[:2] == ("git", "clone") and "https://example.org/a/b" in cloned
+    assert files[-3:] == ("--no-deps", "-r", f"{copy}/embedded.txt")
+    assert package[-2:] == ("-e", f"{copy}[notebook]")
+    assert sys.path[0] == f"{copy}/src"
+
+
+def test_set_up_cell_asks_for_the_address_or_says_what_to_do(colab):
+    with pytest.raises(SystemExit, match=r"make env.*or write the address above"):
+        colab.cell()
+    colab.typed = " https://example.org/typed "
+    assert "https://example.org/typed" in colab.cell()[0]
+
+
+def test_set_up_cell_can_be_run_again_wherever_it_failed(colab):
+    copy = str(colab.place / "compendium")
+    for fails, commands in (("clone", 1), ("clone", 1), ("-r", 2), (f"{copy}[notebook]", 2)):
+        colab.fails = fails
+        with pytest.raises(SystemExit, match="run this cell again"):
+            colab.cell("https://example.org/a/b")
+        assert len(colab.commands) == commands
+        assert f"{copy}/src" not in sys.path
+    colab.fails = None
+    assert len(colab.cell()) == 2  # the copy is there, and nobody is asked where it is
+    assert [path.name for path in colab.place.iterdir()] == ["compendium"]
 
 
 def test_pages_are_not_built_of_a_chapter_that_warns(tmp_path):

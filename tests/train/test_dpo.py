@@ -2,6 +2,9 @@ import copy
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -99,6 +102,33 @@ def named(trainer, rank):
         for name, weight in trainer.model.named_parameters()
         if weight.requires_grad
     }
+
+
+def test_an_old_torchao_is_left_as_it_is_and_stops_nothing(tmp_path):
+    """Colab brings one older than peft takes, which asks for it with every layer."""
+    (tmp_path / "torchao").mkdir()
+    (tmp_path / "torchao" / "__init__.py").write_text("")
+    told = tmp_path / "torchao-0.10.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
+    code = (
+        "from importlib.metadata import version\n"
+        "from tiny_models import tiny_model\n"
+        "from ethical_compression.train import dpo\n"
+        "assert version('torchao') == '0.10.0'\n"
+        "model = tiny_model('llama')\n"
+        "dpo.add_adapters(model, dpo.Settings(rank=2))\n"
+        "assert len(dpo.trained_weights(model)) > 0\n"
+        "dpo.merge_adapters(model)\n"
+        "assert version('torchao') == '0.10.0'"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("rank", [0, 4])

@@ -243,6 +243,7 @@ def add_adapters(model, settings: Settings) -> None:
     """
     import peft
 
+    _do_without_an_old_torchao()
     found = {
         name.rpartition(".")[2]
         for block in transformer_blocks(model)
@@ -259,6 +260,22 @@ def add_adapters(model, settings: Settings) -> None:
         peft.inject_adapter_in_model(config, model)
     for weight in trained_weights(model).values():
         weight.data = weight.data.float()
+
+
+def _do_without_an_old_torchao() -> None:
+    """peft asks for torchao with every layer, and stops at one that is too old for it.
+
+    Nothing here is made by torchao, and what Colab brings is left as it is: told that there is
+    none, peft goes on.
+    """
+    import peft.import_utils
+
+    try:
+        peft.import_utils.is_torchao_available()
+    except ImportError:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("peft.") and hasattr(module, "is_torchao_available"):
+                module.is_torchao_available = lambda: False
 
 
 def merge_adapters(model) -> None:
