@@ -16,7 +16,14 @@ import pandas as pd
 from ethical_compression import results
 from ethical_compression.datasets import hate_speech
 from ethical_compression.score import groups
-from ethical_compression.score.classification import RUN, disagreement, explained, overall, reseeded
+from ethical_compression.score.classification import (
+    RUN,
+    disagreement,
+    explained,
+    near_half,
+    overall,
+    reseeded,
+)
 from ethical_compression.train import classifier, encoders
 from ethical_compression.train.classifier import Run, Training
 
@@ -64,6 +71,7 @@ results.keep_larger(
     class_weights=weights,
     scores={
         "overall": overall(predictions, data.labels).to_dict("records"),
+        "near_half": near_half(predictions).to_dict("records"),
         "explanations": explained(pd.concat(words)).to_dict("records"),
         "weighted_by_test": overall(other, data.labels).to_dict("records"),
         "disagreement": {

@@ -63,6 +63,15 @@ def test_iou_f1_is_that_of_mean_precision_and_recall():
     assert (found["token_f1"] == 0.5).all()
 
 
+SCORED = [(0, 0.46), (0, 0.549), (0, 0.7), (1, 0.2)]
+
+
+def test_the_share_of_scores_near_one_half_is_counted_run_by_run():
+    table = pd.DataFrame([RUN | {"seed": s, "toxic_score": p} for s, p in SCORED])
+    found = c.near_half(table).set_index("seed")["share"]
+    assert found.to_dict() == {0: pytest.approx(2 / 3), 1: 0}
+
+
 def predicted(*scores, seed=0):
     rows = [{"seed": seed, "id": str(i), "p_a": 1 - p, "p_b": p} for i, p in enumerate(scores)]
     return pd.DataFrame(rows).assign(toxic_score=scores)

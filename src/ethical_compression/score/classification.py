@@ -82,6 +82,17 @@ def explained(explanations: pd.DataFrame) -> pd.DataFrame:
     return means.merge(plausibility_summary(explanations, by)[[*by, *spans]], on=by)
 
 
+def near_half(predictions: pd.DataFrame, *, within: float = 0.05) -> pd.DataFrame:
+    """A row per run: the columns `RUN` and `share`, of posts with a toxic score near one half.
+
+    predictions: from `train.classifier.predictions`; within: at most so far from one half. Where
+    most scores lie there, a shift of all of them by a few hundredths decides most labels.
+    """
+    near = (predictions["toxic_score"] - 0.5).abs() <= within
+    shares = predictions[RUN].assign(share=near).groupby(RUN, sort=False, dropna=False)
+    return shares.mean().reset_index()
+
+
 def disagreement(one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """How far two ways of training differ post by post: a row per seed that both have.
 
