@@ -234,3 +234,21 @@ def test_aggregate_is_the_mean_over_communities_that_count():
     assert found["auc"] == pytest.approx(groups.generalised_mean(values))
     assert found["communities"] == 2 and found["note"] == "without few: too few posts"
     assert found["lowest"] == "ab"[int(np.argmin(values))]
+
+
+def test_means_of_all_metrics_are_over_one_set_of_communities():
+    """A community with posts enough for BNSP alone is in no mean, unless each may have its own."""
+    attacked = np.zeros(600, bool)
+    attacked[np.flatnonzero(TOXIC)[:50]] = True
+    attacked[np.flatnonzero(~TOXIC)[: groups.LEAST - 1]] = True
+    table = groups.bias_aucs(SCORES, TOXIC, MEMBERS.assign(attacked=attacked))
+    table = pd.concat([table.assign(seed=seed) for seed in (0, 1)])
+    together = groups.aggregate(table, ["seed"]).set_index(["seed", "metric"])
+    own = groups.aggregate(table, ["seed"], shared=False).set_index(["seed", "metric"])
+    assert set(together["communities"]) == {2}
+    assert set(together["note"]) == {"without attacked: too few posts"}
+    counts = own["communities"].xs(0).to_dict()
+    assert counts == {"subgroup": 2, "bpsn": 2, "bnsp": 3, "background": 3}
+    values = [row(table, community, "bnsp")["auc"] for community in ("a", "b", "attacked")]
+    assert own.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values))
+    assert together.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values[:2]))

@@ -292,19 +292,31 @@ def generalised_mean(values, p: float = -5) -> float:
 
 
 def aggregate(
-    table: pd.DataFrame, by: Sequence[str] = (), *, p: float = -5, least: int = LEAST
+    table: pd.DataFrame,
+    by: Sequence[str] = (),
+    *,
+    p: float = -5,
+    least: int = LEAST,
+    shared: bool = True,
 ) -> pd.DataFrame:
     """Generalised mean over communities: a row per `by` and metric.
 
-    `table`: from `bias_aucs`, `by_run` or `over_seeds`. A community counts where it has an AUC from
-    at least `least` posts of either kind. Columns: `communities` (how many count), `auc`, `lowest`
+    `table`: from `bias_aucs`, `by_run` or `over_seeds`. A metric of a community can be leaned on
+    where it has an AUC from at least `least` posts of either kind. shared: one set of communities
+    for all metrics of the table, those for which every metric can be leaned on, so that the means
+    may be held against each other; False: each metric's own set, which is larger where a metric's
+    posts are more, as those of BNSP are. Columns: `communities` (how many count), `auc`, `lowest`
     (the community with the lowest AUC, or None), `note` (those left out).
     """
-    rows = []
     table = table[table["community"] != ALL]
+    counts = table["auc"].notna() & (table[["positives", "negatives"]].min(axis=1) >= least)
+    if shared:
+        cells = [table[name] for name in (*by, "community")]
+        counts = counts.groupby(cells, dropna=False).transform("all")
+    table = table.assign(counts=counts)
+    rows = []
     for names, part in table.groupby([*by, "metric"], sort=False, dropna=False):
-        counts = part["auc"].notna() & (part[["positives", "negatives"]].min(axis=1) >= least)
-        used, left = part[counts], part.loc[~counts, "community"].unique()
+        used, left = part[part["counts"]], part.loc[~part["counts"], "community"].unique()
         rows.append(
             dict(zip([*by, "metric"], names, strict=True))
             | {"communities": len(used)}
