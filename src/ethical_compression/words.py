@@ -6,7 +6,7 @@ wording for each of `OUTCOMES`. Nothing here is Markdown, since glued text is sh
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 # What a comparison can come to. They exclude each other, so that counts of them add up.
 OUTCOMES = ("lower", "higher", "equivalent", "open", "untestable")
@@ -29,13 +29,18 @@ def outcome(
 
 
 def counted(
-    outcomes: Iterable[str], margin: str = "the margin", names: Mapping[str, str] | None = None
+    outcomes: Iterable[str],
+    margin: str = "the margin",
+    names: Mapping[str, str] | None = None,
+    called: Sequence[str] | None = None,
 ) -> str:
     """How many of each outcome: "2 of 7 lower, 1 shown to lie within ±0.02, 4 not settled".
 
-    margin: how the margin is said; names: other words for outcomes. Outcomes that did not occur are
-    left out; the parts add up to the whole.
+    margin: how the margin is said; names: other words for outcomes; called: what each comparison is
+    called, to name in brackets those that came to something. Outcomes that did not occur are left
+    out; the parts add up to the whole.
     """
+    outcomes = list(outcomes)
     words = {
         "lower": "lower",
         "higher": "higher",
@@ -45,11 +50,24 @@ def counted(
     } | dict(names or {})
     found = Counter(outcomes)
     total = found.total()
+    if called is not None:
+        for name in OUTCOMES[:3]:
+            same = [one for one, came in zip(called, outcomes, strict=True) if came == name]
+            words[name] += f" ({'; '.join(same)})"
     parts = [f"{found[name]} {words[name]}" for name in OUTCOMES if found[name]]
     if not parts:
         return "nothing was compared"
     first, _, rest = parts[0].partition(" ")
     return ", ".join([f"{first} of {total} {rest}", *parts[1:]])
+
+
+def from_to(before: float, after: float, digits: int = 1) -> str:
+    """`from 66.2 to 64.3`, or `at 33.0 before and after` where no digit that is shown differs."""
+    first, second = (
+        "nothing known" if math.isnan(one) else f"{one:.{digits}f}".replace("-", "−")
+        for one in (before, after)
+    )
+    return f"at {first} before and after" if first == second else f"from {first} to {second}"
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -10,15 +10,16 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import calibration_error
+from ethical_compression.score.groups import ALL, LEAST
 from ethical_compression.score.rationales import plausibility_summary
 from ethical_compression.statistics import (
+    benjamini_hochberg,
     holm,
     minimum_detectable,
     n_for_power,
     paired_test,
     tost,
 )
-from ethical_compression.words import with_interval
 
 # The columns that tell one trained classifier from another (`train.classifier.predictions`).
 RUN = [
@@ -202,31 +203,37 @@ def changes(
     return table
 
 
-def sentence(found: pd.DataFrame, what: str, margin: float) -> str:
-    """What a table of `changes`, made with that margin, settles on `what`, and what it leaves."""
-    name = found.columns[0]
-    tested = found[found["p"].notna()]
-    if tested.empty:
-        return f"Nothing can be said of {what}: there are too few runs to test a change."
-    settled, equal = (tested[tested[p] < 0.05] for p in ("p_holm", "p_tost_holm"))
-    rest = tested.drop(settled.index.union(equal.index))
-    least = tested.loc[tested["difference"].idxmin()]
-    if len(tested) == 1:
-        verdicts = {"settled": len(settled), f"shown to lie within ±{margin}": len(equal)}
-        verdict = " and ".join(words for words, true in verdicts.items() if true) or "open"
-        text = f"“{least[name]}” changes {what} by {with_interval(least)}: {verdict}."
-    else:
-        named = f" ({'; '.join(settled[name])})" if len(settled) else ""
-        text = (
-            f"Of {len(tested)} changes of {what}, settled after Holm: {len(settled)}{named}; shown "
-            f"to lie within ±{margin}: {len(equal)}. The lowest is that of “{least[name]}”: "
-            f"{with_interval(least)}."
+def by_community(
+    bias: pd.DataFrame,
+    *,
+    full: str = "full",
+    margin: float,
+    least: int = LEAST,
+) -> pd.DataFrame:
+    """`changes` of every community's bias AUCs: a row per community, metric and compression.
+
+    bias: from `groups.by_run`, with the columns `compression` and `seed`. The columns of `changes`
+    with `community` and `metric` in front and `p_bh` (Benjamini–Hochberg) behind; the corrections
+    count all rows. Left out are communities without `least` posts of either kind for a metric: a
+    handful of posts decides nothing, however many seeds score them.
+    """
+    enough = bias["auc"].notna() & (bias[["positives", "negatives"]].min(axis=1) >= least)
+    named = (bias["community"] != ALL) & (bias["metric"] != "background")
+    rows = [
+        changes(part, "auc", full=full, margin=margin).assign(community=community, metric=metric)
+        for (community, metric), part in bias[named & enough].groupby(
+            ["community", "metric"], sort=False
         )
-        text += f" Open: {len(rest)}." if len(rest) else ""
-    if len(rest):
-        width = (rest["ci_high"] - rest["ci_low"]).max()
-        text += (
-            f" With {tested['seeds'].min()} seeds an interval is up to {width:.3f} wide. That is "
-            "lack of power, and no sign that nothing changed."
-        )
-    return text
+    ]
+    columns = ["community", "metric"]
+    if not rows:
+        return pd.DataFrame(columns=[*columns, "compression", "difference", "p", "p_holm", "p_bh"])
+    table = pd.concat(rows, ignore_index=True)
+    tested = table["p"].notna()
+    for name, p, correct in (
+        ("p_holm", "p", holm),
+        ("p_tost_holm", "p_tost", holm),
+        ("p_bh", "p", benjamini_hochberg),
+    ):
+        table.loc[tested, name] = correct(table.loc[tested, p])
+    return table[[*columns, *(name for name in table.columns if name not in columns)]]

@@ -1,0 +1,360 @@
+"""What the tables of Part I came to, in sentences with a wording for every outcome.
+
+The tables are those of `score.classification.changes` and `by_community`; an outcome is settled by
+the p-values that count all rows of its table (Holm).
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.score import groups
+from ethical_compression.words import counted, from_to, outcome, signed, with_interval
+
+AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
+SETTLED = ("lower", "higher")
+FOUR_OF_FIVE = "in four studies of five"
+
+
+def outcomes(found: pd.DataFrame) -> pd.Series:
+    """What each row of a table of changes came to: names in `words.OUTCOMES`."""
+    equivalent = found.get("p_tost_holm", pd.Series(math.nan, found.index))
+    numbers = zip(found["difference"], found["p_holm"], equivalent, strict=True)
+    return pd.Series([outcome(*row) for row in numbers], found.index, dtype=object)
+
+
+def change(row: Mapping, what: str, margin: float) -> str:
+    """One row as a clause without its subject: "lowers macro F1: −0.031 (95% interval …)"."""
+    (came,) = outcomes(pd.DataFrame([row]))
+    if came == "untestable":
+        return f"could not be tested on {what}"
+    said = {
+        "lower": f"lowers {what}",
+        "higher": f"raises {what}",
+        "equivalent": f"keeps {what} within ±{margin:g}",
+        "open": f"leaves open what becomes of {what}",
+    }[came]
+    return f"{said}: {with_interval(row)}"
+
+
+def changes(found: pd.DataFrame, what: str, margin: float) -> str:
+    """What a table of `score.classification.changes`, made with that margin, came to."""
+    name = found.columns[0]
+    came = outcomes(found)
+    if not len(found) or set(came) == {"untestable"}:
+        return f"Nothing can be said of {what}: no change of it could be tested."
+    seeds = found["seeds"].min()
+    if len(found) == 1:
+        row = found.iloc[0]
+        text = f"“{row[name]}” {change(row, what, margin)}."
+    else:
+        tested = found[came != "untestable"]
+        largest = tested.loc[tested["difference"].abs().idxmax()]
+        text = (
+            f"Changes of {what}, after Holm: {counted(came, f'±{margin:g}', called=found[name])}. "
+            f"The largest is that of “{largest[name]}”: {with_interval(largest)}."
+        )
+    small = found[came.isin(SETTLED) & (found["p_tost_holm"] < 0.05)]
+    if len(small):
+        text += f" Settled, and yet shown to lie within ±{margin:g}: {'; '.join(small[name])}."
+    detectable = found.loc[came == "open", "detectable"].max()
+    if detectable == detectable:
+        text += (
+            f" Not settled does not mean unchanged: with {seeds} seeds a change is found "
+            f"{FOUR_OF_FIVE} from {detectable:.3f} on."
+        )
+    return text
+
+
+def community_changes(found: pd.DataFrame, margin: float) -> str:
+    """What a table of `score.classification.by_community` came to."""
+    came = outcomes(found)
+    if not set(came) - {"untestable"}:
+        return "Nothing can be said of single communities: no change could be tested."
+    settled = found[came.isin(SETTLED)]
+    among = settled if len(settled) else found[came != "untestable"]
+    largest = among.loc[among["difference"].abs().idxmax()]
+    which = "largest settled change" if len(settled) else "largest change, not settled,"
+    communities = found["community"].nunique()
+    picked = int((found["p_bh"] < 0.05).sum())
+    text = (
+        f"Changes of a community's bias AUC ({communities} "
+        f"{'community' if communities == 1 else 'communities'}, {found['metric'].nunique()} AUCs, "
+        f"compared with {'; '.join(found['compression'].unique())}), after Holm: "
+        f"{counted(came, f'±{margin:g}')}. A screen (Benjamini–Hochberg, 5%) picks {picked}. The "
+        f"{which} is {with_interval(largest)}, in the {AUCS[largest['metric']]} AUC of posts about "
+        f"“{largest['community']}” with “{largest['compression']}”."
+    )
+    detectable = found.loc[came == "open", "detectable"].median()
+    if detectable == detectable:
+        text += (
+            f" Of what is not settled, half could have been found {FOUR_OF_FIVE}, as single tests, "
+            f"only from {detectable:.3f} on."
+        )
+    return text
+
+
+def settled(found: Mapping[str, pd.DataFrame]) -> str:
+    """What each setting does to several scores, after Holm: {score: table of changes}."""
+    moved: dict[str, dict[str, list[str]]] = {}
+    for what, table in found.items():
+        for setting, came in zip(table.iloc[:, 0], outcomes(table), strict=True):
+            moved.setdefault(setting, {}).setdefault(came, []).append(what)
+    said = {"higher": "raises", "lower": "lowers"}
+    texts = []
+    for setting, by in moved.items():
+        parts = [f"{verb} {', '.join(by[came])}" for came, verb in said.items() if came in by]
+        if parts:
+            texts.append(f"“{setting}” {'; '.join(parts)}.")
+    return " ".join(texts) or "Nothing: no change of any score is settled after Holm."
+
+
+def answer(subject: str, rows: Sequence[tuple[str, Mapping]], margin: float) -> str:
+    """A chapter's answer: what `subject` does to each score, and what an open one could have shown.
+
+    rows: (score, row of a table of changes).
+    """
+    clauses = []
+    for what, row in rows:
+        clause = change(row, what, margin)
+        if (outcomes(pd.DataFrame([row])) == "open").all() and row["detectable"] == row[
+            "detectable"
+        ]:
+            clause += f", where {row['detectable']:.3f} or more is found {FOUR_OF_FIVE}"
+        clauses.append(clause)
+    return f"{subject} {'; '.join(clauses)}."
+
+
+def community_answer(found: pd.DataFrame, margin: float) -> str:
+    """`community_changes` of one compression, as short as a first screen needs it."""
+    came = outcomes(found)
+    if not set(came) - {"untestable"}:
+        return "Nothing can be said of single communities."
+    tested = found[came != "untestable"]
+    settled = found[came.isin(SETTLED)]
+    among = settled if len(settled) else tested
+    largest = among.loc[among["difference"].abs().idxmax()]
+    return (
+        f"Of the bias AUCs of {found['community'].nunique()} communities it leaves, after Holm, "
+        f"{counted(came, f'±{margin:g}')}; the largest {'settled ' if len(settled) else ''}change "
+        f"is {with_interval(largest)}, {AUCS[largest['metric']]} of posts about "
+        f"“{largest['community']}”"
+        + (
+            "."
+            if len(settled)
+            else f", where {largest['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
+        )
+    )
+
+
+# --- Before the results ---------------------------------------------------------------------------
+
+
+def near_half(shares: Iterable[float]) -> str:
+    """How many scores lie within 0.05 of one half: `share` of `score.classification.near_half`."""
+    shares = np.asarray(list(shares), dtype=float)
+    if not len(shares) or np.isnan(shares).all():
+        return "How many toxic scores lie near one half is not known."
+    low, high = (f"{share:.0%}" for share in (np.nanmin(shares), np.nanmax(shares)))
+    text = (
+        f"{low if low == high else f'{low} to {high}'} of a full model's toxic scores lie within "
+        "0.05 of one half"
+    )
+    if np.nanmean(shares) < 0.5:
+        return f"{text}."
+    return (
+        f"{text}: a shift of all scores by a few hundredths turns most labels, so that macro F1 "
+        "says little; the AUCs ask for the order alone."
+    )
+
+
+def against_constant(gold: Sequence[int], accuracy: float, macro_f1: float) -> str:
+    """Does the full model do better than one that always names the commonest class?"""
+    share = float(np.bincount(np.asarray(gold, dtype=int)).max() / len(gold))
+    classes = len(np.unique(gold))
+    constant = 2 * share / (1 + share) / classes
+    said = {
+        (True, True): "is above both",
+        (True, False): "is above the accuracy and not above the macro F1",
+        (False, True): "is above the macro F1 and not above the accuracy",
+        (False, False): "is above neither",
+    }[accuracy > share, macro_f1 > constant]
+    return (
+        f"Always naming the commonest class has an accuracy of {share:.3f} and a macro F1 of "
+        f"{constant:.3f}; the full model, with {accuracy:.3f} and {macro_f1:.3f}, {said}."
+    )
+
+
+def below_chance(table: pd.DataFrame, full: str = "full") -> str:
+    """Which bias AUCs of the full model lie below one half: from `groups.over_seeds`."""
+    part = table[(table["compression"] == full) & table["metric"].isin(list(AUCS))]
+    part = part[(part["community"] != groups.ALL) & part["auc"].notna()]
+    if part.empty:
+        return f"The model {full} has no bias AUC here."
+    below = part[part["auc"] < 0.5]
+    if below.empty:
+        return f"No bias AUC of the model {full} lies below one half."
+    sure = int((below["ci_high"] < 0.5).sum())
+    names = "; ".join(
+        f"{AUCS[row.metric]} of posts about “{row.community}” {row.auc:.3f}"
+        + ("" if math.isnan(row.ci_low) else f" ({row.ci_low:.3f} to {row.ci_high:.3f})")
+        for row in below.itertuples()
+    )
+    return (
+        f"The model {full} itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
+        f"{sure} of them with an interval below one half: {names}."
+    )
+
+
+def sets_of_communities(shared: pd.DataFrame, own: pd.DataFrame) -> str:
+    """Both rules of `groups.aggregate` beside each other, on means over runs."""
+    parts = []
+    for metric, title in AUCS.items():
+        one, other = (table[table["metric"] == metric] for table in (shared, own))
+        if one.empty:
+            continue
+        numbers = [int(table["communities"].max()) for table in (one, other)]
+        if numbers[0] == numbers[1]:
+            parts.append(f"{title} {one['auc'].mean():.3f} over the same {numbers[0]} by either")
+        else:
+            parts.append(
+                f"{title} {one['auc'].mean():.3f} over {numbers[0]}, "
+                f"{other['auc'].mean():.3f} over its own {numbers[1]}"
+            )
+    return f"M₋₅ of the full model: {'; '.join(parts)}." if parts else "There is no mean to show."
+
+
+# --- Beside what was published --------------------------------------------------------------------
+
+
+def published_cuts(published: pd.DataFrame) -> str:
+    """What the published table of removed layers says: from `results.published`."""
+    losses, fewer, columns = [], [], ["significant_subgroup", "significant_bpsn"]
+    columns.append("significant_bnsp")
+    for model, part in published.groupby("model", sort=False):
+        part = part.sort_values("layers_kept", ascending=False)
+        losses.append(part["f1"].iloc[0] - part["f1"].iloc[-1])
+        for column in columns:
+            steps = part[column].dropna().diff().dropna()
+            if (steps < 0).any():
+                fewer.append(f"{model} by {AUCS[column.removeprefix('significant_')]}")
+    text = (
+        f"From the full encoder to half of its layers macro F1 falls by {min(losses):.1f} to "
+        f"{max(losses):.1f} points"
+        if min(losses) > 0
+        else f"From the full encoder to half of its layers macro F1 changes by "
+        f"{signed(-max(losses), 1)} to {signed(-min(losses), 1)} points"
+    )
+    if fewer:
+        return f"{text}; a deeper cut touches fewer communities in {', '.join(fewer)}."
+    return f"{text}, and no deeper cut touches fewer communities than the one before it."
+
+
+def published_trend(published: pd.DataFrame) -> str:
+    """Does each published score rise with λ? From the published table of attention supervision."""
+    parts = []
+    for column, title, digits in (
+        ("f1", "macro F1", 2),
+        ("token_f1", "token F1", 2),
+        ("subgroup_auc", "the Subgroup AUC", 3),
+    ):
+        falls, total, above = [], 0, 0
+        for model, part in published.groupby("model", sort=False):
+            part = part.sort_values("lambda").to_dict("records")
+            total += 1
+            above += part[-1][column] > part[0][column]
+            down = [(a, b) for a, b in itertools.pairwise(part) if b[column] <= a[column]]
+            if down:
+                steps = ", ".join(
+                    f"{a[column]:.{digits}f} at λ = {a['lambda']:g} and "
+                    f"{b[column]:.{digits}f} at {b['lambda']:g}"
+                    for a, b in down
+                )
+                falls.append(f"{model} ({steps})")
+        text = f"{title} rises with every λ"
+        text += f" but for {' and '.join(falls)}" if falls else f" in all {total} models"
+        parts.append(f"{text}, and is higher at the largest λ than without in {above} of {total}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def beside(rows: Sequence[tuple[str, float, float, Mapping]], margin: float) -> str:
+    """Published changes beside ours: (score, published before, after, our row of `changes`)."""
+    parts, alike, tested = [], 0, 0
+    for title, before, after, row in rows:
+        (came,) = outcomes(pd.DataFrame([row]))
+        if came in SETTLED:
+            tested += 1
+            alike += (came == "higher") == (after > before) and after != before
+        parts.append(f"{title} {from_to(before, after, 3)}, ours {change(row, title, margin)}")
+    text = f"Published: {'; '.join(parts)}."
+    if not tested:
+        return f"{text} None of ours is settled, so that no direction can be compared."
+    of = f"the {tested} of ours that are" if tested > 1 else "the one of ours that is"
+    return f"{text} Of {of} settled, {alike} {'has' if alike == 1 else 'have'} the same direction."
+
+
+def weighted(
+    title: str,
+    labels: Sequence[str],
+    weights: Mapping[str, Sequence[float]],
+    relabelled: Mapping[str, float],
+    row: Mapping,
+    margin: float,
+) -> str:
+    """Class weights of the test posts for those of the training posts: does it show?
+
+    weights: "train" and "test", one a label; relabelled: share of posts that get another class with
+    the other "weights" and with another "seed"; row: of `changes`, from the first to the second.
+    """
+    said = ", ".join(
+        f"{label} {a:.3f} and {b:.3f}"
+        for label, a, b in zip(labels, weights["train"], weights["test"], strict=True)
+    )
+    more, seed = relabelled["weights"], relabelled["seed"]
+    compared = "more than" if more > seed else "fewer than" if more < seed else "as many as"
+    return (
+        f"{title}: counted on training and on test posts the weights are {said}. The second ones "
+        f"give {more:.1%} of the test posts another class, {compared} another seed does "
+        f"({seed:.1%}). Training with them {change(row, 'macro F1', margin)}."
+    )
+
+
+# --- Attention ------------------------------------------------------------------------------------
+
+
+def least_loss(losses: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Where each attention loss is lowest: a row per way to attend, its words in column one.
+
+    names: {column: how that loss is called}.
+    """
+    parts = []
+    for column, title in names.items():
+        values = losses[column]
+        span = float(values.max() - values.min())
+        where = losses.loc[np.isclose(values, values.min(), rtol=1e-6), losses.columns[0]]
+        if len(where) == len(losses):
+            parts.append(f"the {title} loss is the same in all rows")
+        else:
+            parts.append(
+                f"the {title} loss is lowest where attention lies {' and '.join(where)} "
+                f"(the rows span {span:.2f})"
+            )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def case(loss: float, gradient: Sequence[float]) -> str:
+    """A loss and whom its gradient reaches: "36.20, its gradient zero at every token"."""
+    gradient = np.asarray(gradient, dtype=float)
+    reached = np.flatnonzero(np.abs(gradient) > 1e-6)
+    if not len(reached):
+        return f"{loss:.2f}, its gradient zero at every token"
+    strongest = int(np.abs(gradient).argmax())
+    return (
+        f"{loss:.2f}, its gradient reaches {len(reached)} of {len(gradient)} tokens and is largest "
+        f"at token {strongest} ({signed(float(gradient[strongest]), 2)})"
+    )
