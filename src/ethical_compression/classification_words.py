@@ -77,13 +77,15 @@ def community_changes(found: pd.DataFrame, margin: float) -> str:
     settled = found[came.isin(SETTLED)]
     among = settled if len(settled) else found[came != "untestable"]
     largest = among.loc[among["difference"].abs().idxmax()]
-    which = "largest settled change" if len(settled) else "largest change, not settled,"
+    which = "largest settled change" if len(settled) else "largest, not settled,"
     communities = found["community"].nunique()
+    metrics, names = found["metric"].nunique(), found["compression"].unique()
+    some = ", as far as posts are enough" if len(found) < communities * metrics * len(names) else ""
     picked = int((found["p_bh"] < 0.05).sum())
     text = (
         f"Changes of a community's bias AUC ({communities} "
-        f"{'community' if communities == 1 else 'communities'}, {found['metric'].nunique()} AUCs, "
-        f"compared with {'; '.join(found['compression'].unique())}), after Holm: "
+        f"{'community' if communities == 1 else 'communities'}, {metrics} AUCs{some}; full against "
+        f"{' and '.join(f'“{name}”' for name in names)}), after Holm: "
         f"{counted(came, f'±{margin:g}')}. A screen (Benjamini–Hochberg, 5%) picks {picked}. The "
         f"{which} is {with_interval(largest)}, in the {AUCS[largest['metric']]} AUC of posts about "
         f"“{largest['community']}” with “{largest['compression']}”."
@@ -137,37 +139,49 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
     settled = found[came.isin(SETTLED)]
     among = settled if len(settled) else tested
     largest = among.loc[among["difference"].abs().idxmax()]
-    return (
-        f"Of the bias AUCs of {found['community'].nunique()} communities it leaves, after Holm, "
-        f"{counted(came, f'±{margin:g}')}; the largest {'settled ' if len(settled) else ''}change "
-        f"is {with_interval(largest)}, {AUCS[largest['metric']]} of posts about "
+    text = (
+        f"Of its changes of the bias AUCs of {found['community'].nunique()} communities, after "
+        f"Holm: {counted(came, f'±{margin:g}')}; the largest {'settled ' if len(settled) else ''}one is "
+        f"{with_interval(largest)}, {AUCS[largest['metric']]} of posts about "
         f"“{largest['community']}”"
-        + (
-            "."
-            if len(settled)
-            else f", where {largest['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
-        )
     )
+    if len(settled) or math.isnan(largest["detectable"]):
+        return f"{text}."
+    return f"{text}, where {largest['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
 
 
 # --- Before the results ---------------------------------------------------------------------------
 
 
-def near_half(shares: Iterable[float]) -> str:
+def near_half(shares: Iterable[float], whose: str = "a full model") -> str:
     """How many scores lie within 0.05 of one half: `share` of `score.classification.near_half`."""
     shares = np.asarray(list(shares), dtype=float)
     if not len(shares) or np.isnan(shares).all():
         return "How many toxic scores lie near one half is not known."
     low, high = (f"{share:.0%}" for share in (np.nanmin(shares), np.nanmax(shares)))
-    text = (
-        f"{low if low == high else f'{low} to {high}'} of a full model's toxic scores lie within "
-        "0.05 of one half"
-    )
+    said = low if low == high else f"{low} to {high}"
+    text = f"{said} of {whose}'s toxic scores lie within 0.05 of one half"
     if np.nanmean(shares) < 0.5:
         return f"{text}."
     return (
-        f"{text}: a shift of all scores by a few hundredths turns most labels, so that macro F1 "
-        "says little; the AUCs ask for the order alone."
+        f"{text}: a shift of all scores by a few hundredths moves most of them across it, so that "
+        "what is cut there, as macro F1 is for two classes, says little; AUCs ask for the order alone."
+    )
+
+
+def moved_by_deletion(comprehensiveness: float, margin: float) -> str:
+    """Does the prediction turn on the words that are deleted? Of the unsupervised classifier."""
+    if math.isnan(comprehensiveness):
+        return "What deleting words does to the prediction is not known."
+    text = (
+        "Without supervision, deleting the five most attended words moves the predicted class's "
+        f"probability by {signed(comprehensiveness)} on average"
+    )
+    if abs(comprehensiveness) >= margin:
+        return f"{text}."
+    return (
+        f"{text}, less than the margin of ±{margin:g}: where hardly any word matters, a change of "
+        "faithfulness within the margin says little."
     )
 
 
@@ -193,10 +207,10 @@ def below_chance(table: pd.DataFrame, full: str = "full") -> str:
     part = table[(table["compression"] == full) & table["metric"].isin(list(AUCS))]
     part = part[(part["community"] != groups.ALL) & part["auc"].notna()]
     if part.empty:
-        return f"The model {full} has no bias AUC here."
+        return f"The {full} model has no bias AUC here."
     below = part[part["auc"] < 0.5]
     if below.empty:
-        return f"No bias AUC of the model {full} lies below one half."
+        return f"No bias AUC of the {full} model lies below one half."
     sure = int((below["ci_high"] < 0.5).sum())
     names = "; ".join(
         f"{AUCS[row.metric]} of posts about “{row.community}” {row.auc:.3f}"
@@ -204,7 +218,7 @@ def below_chance(table: pd.DataFrame, full: str = "full") -> str:
         for row in below.itertuples()
     )
     return (
-        f"The model {full} itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
+        f"The {full} model itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
         f"{sure} of them with an interval below one half: {names}."
     )
 
@@ -218,7 +232,7 @@ def sets_of_communities(shared: pd.DataFrame, own: pd.DataFrame) -> str:
             continue
         numbers = [int(table["communities"].max()) for table in (one, other)]
         if numbers[0] == numbers[1]:
-            parts.append(f"{title} {one['auc'].mean():.3f} over the same {numbers[0]} by either")
+            parts.append(f"{title} {one['auc'].mean():.3f} over {numbers[0]} by either rule")
         else:
             parts.append(
                 f"{title} {one['auc'].mean():.3f} over {numbers[0]}, "
@@ -293,8 +307,10 @@ def beside(rows: Sequence[tuple[str, float, float, Mapping]], margin: float) -> 
     text = f"Published: {'; '.join(parts)}."
     if not tested:
         return f"{text} None of ours is settled, so that no direction can be compared."
-    of = f"the {tested} of ours that are" if tested > 1 else "the one of ours that is"
-    return f"{text} Of {of} settled, {alike} {'has' if alike == 1 else 'have'} the same direction."
+    if tested == 1:
+        which = "the same" if alike else "another"
+        return f"{text} The one of ours that is settled has {which} direction."
+    return f"{text} Of the {tested} of ours that are settled, {alike} in the same direction."
 
 
 def weighted(
@@ -337,10 +353,10 @@ def least_loss(losses: pd.DataFrame, names: Mapping[str, str]) -> str:
         span = float(values.max() - values.min())
         where = losses.loc[np.isclose(values, values.min(), rtol=1e-6), losses.columns[0]]
         if len(where) == len(losses):
-            parts.append(f"the {title} loss is the same in all rows")
+            parts.append(f"{title} is the same in all rows")
         else:
             parts.append(
-                f"the {title} loss is lowest where attention lies {' and '.join(where)} "
+                f"{title} is lowest where attention lies {' and '.join(where)} "
                 f"(the rows span {span:.2f})"
             )
     text = "; ".join(parts)
@@ -358,3 +374,14 @@ def case(loss: float, gradient: Sequence[float]) -> str:
         f"{loss:.2f}, its gradient reaches {len(reached)} of {len(gradient)} tokens and is largest "
         f"at token {strongest} ({signed(float(gradient[strongest]), 2)})"
     )
+
+
+def index_of(dtype, version: str) -> str:
+    """What a mask of zeros and ones does as an index, by the type that a collator gave it."""
+    text = f"Of lists of zeros and ones the default collator of transformers {version} makes"
+    kind = str(dtype).removeprefix("torch.")
+    if kind in ("bool", "uint8"):
+        return f"{text} booleans ({kind}), which as an index pick where the mask is one."
+    if kind.startswith("int"):
+        return f"{text} integers ({kind}), which as an index name positions: 0 or 1."
+    return f"{text} numbers that are no index ({kind})."
