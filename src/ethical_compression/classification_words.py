@@ -141,9 +141,9 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
     largest = among.loc[among["difference"].abs().idxmax()]
     text = (
         f"Of its changes of the bias AUCs of {found['community'].nunique()} communities, after "
-        f"Holm: {counted(came, f'±{margin:g}')}; the largest {'settled ' if len(settled) else ''}one is "
-        f"{with_interval(largest)}, {AUCS[largest['metric']]} of posts about "
-        f"“{largest['community']}”"
+        f"Holm: {counted(came, f'±{margin:g}')}; the largest "
+        f"{'settled ' if len(settled) else ''}one is {with_interval(largest)}, "
+        f"{AUCS[largest['metric']]} of posts about “{largest['community']}”"
     )
     if len(settled) or math.isnan(largest["detectable"]):
         return f"{text}."
@@ -165,7 +165,8 @@ def near_half(shares: Iterable[float], whose: str = "a full model") -> str:
         return f"{text}."
     return (
         f"{text}: a shift of all scores by a few hundredths moves most of them across it, so that "
-        "what is cut there, as macro F1 is for two classes, says little; AUCs ask for the order alone."
+        "what is cut there, as macro F1 is for two classes, says little; AUCs ask for the order "
+        "alone."
     )
 
 

@@ -1,9 +1,10 @@
 """Which words did a classifier go by: as people would (plausible), and truly (faithful)?
 
-The measures of ERASER (DeYoung et al. 2020) as HateXplain (Mathew et al. 2021) and Proskurina et
-al. 2023 use them. An *explainer* gives every word of a post an importance; the five most important
-words are the model's rationale. *Plausibility* compares it with the words that annotators marked;
-*faithfulness* takes these words away, or all others, and watches the prediction.
+The measures of ERASER (DeYoung et al. 2020), which HateXplain (Mathew et al. 2021) and Proskurina
+et al. 2023 report; where their code takes other units, both are here (`plausibility`: spans;
+`attention_to_pieces`: word pieces). An *explainer* gives every word of a post an importance; the
+five most important words are the model's rationale. *Plausibility* compares it with the words that
+annotators marked; *faithfulness* takes these words away, or all others, and watches the prediction.
 
 A plausible explanation need not be a faithful one. Attention is disputed as an explanation (Jain &
 Wallace 2019), so gradients stand beside it, and random importance, below which nothing should fall.
