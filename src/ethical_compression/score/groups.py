@@ -32,11 +32,13 @@ BACKGROUNDS = ("all", "listed")
 SELECTIONS = ("definition", "released")
 # With fewer posts of a kind than this an AUC is shown, with a note, and no conclusion leans on it.
 LEAST = 10
+# With fewer posts of a kind than this DeLong's interval is joined by Newcombe's (`auc`).
+FEW = 30
 
 
 @dataclass(frozen=True)
 class Auc:
-    """`se` and the interval are DeLong's; NaN, and a `note` that says why, where there is none."""
+    """`se` is DeLong's. It and the interval are NaN, with a `note` why, where there is none."""
 
     positives: int
     negatives: int
@@ -56,38 +58,44 @@ class AucDifference:
     difference: float
     ci_low: float
     ci_high: float
-    z: float
+    t: float
+    df: float
     p: float
 
 
 def auc(scores, toxic, *, level: float = 0.95) -> Auc:
-    """Area under the ROC curve, ties counted half, with the interval of DeLong et al. 1988.
+    """Area under the ROC curve, ties counted half, with its interval for new posts.
 
-    `scores`: (n,) finite; `toxic`: (n,) booleans. The variance is found by midranks (Sun & Xu
-    2014). The interval is symmetric on the logit scale, where it keeps its coverage in small groups
-    and cannot leave [0, 1]. Without a toxic post, or without another, there is no AUC; with one
-    of a kind, or with perfect separation, there is no interval: `note` says so.
+    `scores`: (n,) finite; `toxic`: (n,) booleans. The variance is that of DeLong et al. 1988, found
+    by midranks (Sun & Xu 2014). The interval is symmetric on the logit scale, so it cannot leave
+    [0, 1], with Student's quantile at Satterthwaite's degrees of freedom: a handful of posts of a
+    kind estimates its part of the variance badly. Where there are fewer than `FEW` of a kind that
+    estimate is too small whenever the AUC comes out high, and the interval is the hull of this one
+    and Newcombe's (2006, method 5), whose variance depends on the AUC and the counts alone.
+
+    Without a toxic post, or without another, there is no AUC; with one of a kind, or where all
+    scores are the same, no interval; with perfect separation it is Newcombe's: `note` says so.
     Raises InputError for unequal lengths and scores that are not finite.
     """
-    from scipy import stats
-
     scores, toxic = _checked(scores, toxic)
     positives, negatives = int(toxic.sum()), int((~toxic).sum())
     nothing = {"se": math.nan, "ci_low": math.nan, "ci_high": math.nan}
     if not positives or not negatives:
         note = "no post" if not len(scores) else f"no {'non-' if positives else ''}toxic post"
         return Auc(positives, negatives, math.nan, **nothing, note=note)
-    value, toxic_part, other_part = _components(scores[None], toxic)
-    value = float(value[0])
+    values, toxic_part, other_part = _components(scores[None], toxic)
+    value = float(values[0])
     if min(positives, negatives) < 2:
         note = f"a single {'non-' if positives > 1 else ''}toxic post: no interval"
         return Auc(positives, negatives, value, **nothing, note=note)
-    se = math.sqrt(_covariance(toxic_part, other_part)[0, 0])
-    if not se or value in (0, 1):
-        return Auc(positives, negatives, value, **nothing, note="no overlap of scores: no interval")
-    half = stats.norm.ppf((1 + level) / 2) * se / (value * (1 - value))
-    logit = math.log(value / (1 - value))
-    low, high = (1 / (1 + math.exp(-end)) for end in (logit - half, logit + half))
+    if value in (0, 1):
+        low, high = _newcombe(value, positives, negatives, level=level)
+        note = "no overlap of scores: the interval is Newcombe's"
+        return Auc(positives, negatives, value, math.nan, low, high, note=note)
+    se, df = _error(toxic_part[0], other_part[0])
+    if not se:
+        return Auc(positives, negatives, value, **nothing, note="all scores tied: no interval")
+    low, high = _interval(value, se, df, positives, negatives, level=level)
     return Auc(positives, negatives, value, se, low, high)
 
 
@@ -95,7 +103,8 @@ def auc_difference(before, after, toxic, *, level: float = 0.95) -> AucDifferenc
     """DeLong's test that two models rank the same posts equally well, with the change's interval.
 
     `before`, `after`: (n,) scores of one model and of the other, aligned by post; `toxic`: (n,)
-    booleans. Raises InputError as `auc`, and for fewer than two posts of either kind.
+    booleans. Student's quantiles with Satterthwaite's degrees of freedom (`df`), as in `auc`.
+    Raises InputError as `auc`, and for fewer than two posts of either kind.
     Where the two AUCs differ by the same amount whichever posts are drawn, p is 1 (no difference)
     or 0 and the interval has no width.
     """
@@ -107,19 +116,20 @@ def auc_difference(before, after, toxic, *, level: float = 0.95) -> AucDifferenc
         raise InputError("DeLong's test needs at least two toxic posts and two that are not.")
     values, toxic_part, other_part = _components(np.stack([before, after]), toxic)
     difference = float(values[1] - values[0])
-    contrast = np.array([-1, 1])
-    variance = float(contrast @ _covariance(toxic_part, other_part) @ contrast)
+    se, df = _error(toxic_part[1] - toxic_part[0], other_part[1] - other_part[0])
     # Equal up to rounding: the quotient below would be rounding error over rounding error.
-    se = math.sqrt(variance) if variance > 1e-24 else 0.0
-    z = difference / se if se else math.copysign(math.inf, difference) if difference else 0.0
-    half = float(stats.norm.ppf((1 + level) / 2)) * se
+    if se <= 1e-12:
+        se, df = 0.0, math.nan
+    t = difference / se if se else math.copysign(math.inf, difference) if difference else 0.0
+    half = float(stats.t.ppf((1 + level) / 2, df)) * se if se else 0.0
     return AucDifference(
         *map(float, values),
         difference=difference,
         ci_low=difference - half,
         ci_high=difference + half,
-        z=z,
-        p=float(2 * stats.norm.sf(abs(z))),
+        t=t,
+        df=df,
+        p=float(2 * stats.t.sf(abs(t), df)) if se else float(not difference),
     )
 
 
@@ -250,19 +260,25 @@ def over_seeds(
     `table`: from `by_run`. Columns: `seeds`, `positives`, `negatives`, `auc`, `sd` (between seeds),
     `ci_low`, `ci_high`, `note`. The interval answers for new posts and new seeds: its variance is
     the seeds' mean DeLong variance, which does not shrink with more seeds as they share their
-    posts, plus the variance between seeds ÷ their number. With one seed only the posts count, and
-    the note says so. Rows without an interval of their own have none here.
+    posts, plus the variance between seeds ÷ their number. It is made as that of `auc`; its degrees
+    of freedom are Satterthwaite's of these two parts. With one seed only the posts count, and the
+    note says so. Rows that lack a standard error for a seed have no interval here.
     """
-    from scipy import stats
-
     rows = []
     for names, part in table.groupby([*by, "community", "metric"], sort=False, dropna=False):
         seeds, first = part[seed].nunique(), part.iloc[0]
         between = float(part["auc"].std(ddof=1)) if seeds > 1 else math.nan
-        variance = float((part["se"] ** 2).mean(skipna=False))
-        variance += between**2 / seeds if seeds > 1 else 0.0
+        of_posts = float((part["se"] ** 2).mean(skipna=False))
+        of_seeds = between**2 / seeds if seeds > 1 else 0.0
         mean = float(part["auc"].mean(skipna=False))
-        half = stats.norm.ppf((1 + level) / 2) * math.sqrt(variance)
+        low = high = math.nan
+        if of_posts > 0:
+            fewest = min(first["positives"], first["negatives"])
+            parts = of_posts**2 / (fewest - 1) + of_seeds**2 / max(seeds - 1, 1)
+            df = (of_posts + of_seeds) ** 2 / parts
+            se = math.sqrt(of_posts + of_seeds)
+            counts = first["positives"], first["negatives"]
+            low, high = _interval(mean, se, df, *counts, more=of_seeds, level=level)
         # One seed's lack (say, perfect separation) is the whole row's.
         notes = [note for note in part["note"] if note]
         if not notes and seeds == 1:
@@ -270,8 +286,7 @@ def over_seeds(
         rows.append(
             dict(zip([*by, "community", "metric"], names, strict=True))
             | {"seeds": seeds, "positives": first["positives"], "negatives": first["negatives"]}
-            | {"auc": mean, "sd": between}
-            | {"ci_low": max(0.0, mean - half), "ci_high": min(1.0, mean + half)}
+            | {"auc": mean, "sd": between, "ci_low": low, "ci_high": high}
             | {"note": notes[0] if notes else ""}
         )
     return pd.DataFrame(rows)
@@ -394,6 +409,51 @@ def _components(scores: np.ndarray, toxic: np.ndarray):
     return toxic_part.mean(axis=1), toxic_part, other_part
 
 
-def _covariance(toxic_part: np.ndarray, other_part: np.ndarray) -> np.ndarray:
-    """Covariance of the models' AUCs (models, models)."""
-    return sum(np.atleast_2d(np.cov(part)) / part.shape[1] for part in (toxic_part, other_part))
+def _error(toxic_part: np.ndarray, other_part: np.ndarray) -> tuple[float, float]:
+    """DeLong's standard error from components (positives,), (negatives,), and Satterthwaite's df.
+
+    The components may be differences of two models'. df is NaN where nothing varies.
+    """
+    parts = [(part.var(ddof=1) / len(part), len(part) - 1) for part in (toxic_part, other_part)]
+    variance = sum(one for one, _ in parts)
+    df = variance**2 / sum(one**2 / df for one, df in parts) if variance else math.nan
+    return math.sqrt(variance), df
+
+
+def _interval(
+    value: float, se: float, df: float, positives: int, negatives: int, *, more=0.0, level: float
+) -> tuple[float, float]:
+    """The interval of an AUC strictly between 0 and 1, as `auc` describes it.
+
+    more: a variance that `se` holds beside that of the posts.
+    """
+    from scipy import special, stats
+
+    half = stats.t.ppf((1 + level) / 2, df) * se / (value * (1 - value))
+    low, high = special.expit(special.logit(value) + np.array([-half, half]))
+    if min(positives, negatives) < FEW:
+        other = _newcombe(value, positives, negatives, more=more, level=level)
+        low, high = min(low, other[0]), max(high, other[1])
+    return float(low), float(high)
+
+
+def _newcombe(
+    value: float, positives: int, negatives: int, *, more: float = 0.0, level: float
+) -> tuple[float, float]:
+    """Newcombe's (2006) score interval of an AUC, method 5: the AUCs that `value` does not reject.
+
+    The variance of an estimate where the truth is x is Hanley & McNeil's (1982) with the mean of
+    the two counts in place of each; `more` is added to it.
+    """
+    from scipy import optimize, stats
+
+    z, half = stats.norm.ppf((1 + level) / 2), (positives + negatives) / 2 - 1
+
+    def beyond(x: float) -> float:
+        variance = x * (1 - x) * (1 + half * ((1 - x) / (2 - x) + x / (1 + x)))
+        return abs(value - x) - z * math.sqrt(variance / (positives * negatives) + more)
+
+    inside = min(max(value, 1e-12), 1 - 1e-12)  # at 0 and 1 the variance vanishes
+    low = optimize.brentq(beyond, 0, inside) if beyond(0) > 0 else 0.0
+    high = optimize.brentq(beyond, inside, 1) if beyond(1) > 0 else 1.0
+    return low, high
