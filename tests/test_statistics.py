@@ -40,6 +40,12 @@ def test_mean_interval_equals_statsmodels():
     mean, *interval = statistics.mean_interval(BEFORE)
     assert mean == pytest.approx(BEFORE.mean())
     assert interval == pytest.approx(DescrStatsW(BEFORE).tconfint_mean())
+    # Answers: Wilson's interval, which stays on the scale.
+    shares = statistics.mean_interval([1] * 43 + [0])
+    assert shares == pytest.approx(
+        (43 / 44, *stats.binomtest(43, 44).proportion_ci(method="wilson"))
+    )
+    assert statistics.mean_interval([1, 1, 1])[2] == 1
     with pytest.raises(InputError, match="two finite"):
         statistics.mean_interval([1.0])
 
@@ -245,7 +251,11 @@ def test_equivalence_agrees_with_its_interval():
     assert result.p == pytest.approx(max(lower, upper))
     narrow = statistics.tost(before, after, 0.004)
     assert not narrow.equivalent and narrow.p > 0.05
-    assert statistics.tost(before, before, 0.001).equivalent
+    # No change at all: by how many pairs there are, and not by the spread that there is not.
+    same = statistics.tost(before, before, 0.02)
+    assert same.equivalent and same.p == pytest.approx(0.98**200)
+    assert not statistics.tost(before[:2], before[:2], 0.02).equivalent
+    assert statistics.tost(before, before, 1.5).p == 1
     with pytest.raises(InputError, match="positive"):
         statistics.tost(before, after, 0)
 
@@ -400,12 +410,18 @@ def test_the_slope_on_a_second_look_is_the_instrumental_variable_estimate():
     x, z = (sm.add_constant(values) for values in (before, again))
     fitted = gmm.IV2SLS(after - before, x, z).fit()
     assert found.slope == pytest.approx(fitted.params[1])
-    # White's sandwich, by hand, around the fitted residuals.
-    bread = np.linalg.inv(z.T @ x)
-    meat = (z * (fitted.resid**2)[:, None]).T @ z
-    error = np.sqrt((bread @ meat @ bread.T)[1, 1] * 80 / 78)
-    half = stats.t.ppf(0.975, 78) * error
-    assert (found.ci_low, found.ci_high) == pytest.approx((found.slope - half, found.slope + half))
+
+    def statistic(slope):
+        """Of a White t-test that change − slope · before does not vary with the second look."""
+        rest = after - before - slope * before
+        rest, looked = rest - rest.mean(), again - again.mean()
+        return abs(rest @ looked) / math.sqrt(80 / 78 * ((looked * rest) ** 2).sum())
+
+    critical = stats.t.ppf(0.975, 78)
+    assert found.ci_low < found.slope < found.ci_high
+    for end in (found.ci_low, found.ci_high):
+        assert statistic(end) == pytest.approx(critical)
+    assert found.p == pytest.approx(2 * stats.t.sf(statistic(0), 78))
     assert found.agreement == pytest.approx(np.corrcoef(before, again)[0, 1])
 
 
@@ -433,6 +449,27 @@ def test_a_slope_that_is_there_is_found():
     covered = sum(one.ci_low <= -0.4 <= one.ci_high for one in found)
     assert covered >= stats.binom.ppf(0.0005, 300, 0.95)
     assert np.mean([one.slope for one in found]) == pytest.approx(-0.4, abs=0.03)
+
+
+def test_looks_that_share_little_have_an_interval_that_says_so():
+    """Durbin's estimate with a normal interval covers 0 in these far more often than it should."""
+    generator, hits, endless = np.random.default_rng(5), 0, 0
+    for _ in range(300):
+        stable, noise = generator.normal(size=60), generator.normal(size=(2, 60))
+        before = stable + 2 * noise[0]
+        again = 0.2 * stable + generator.normal(size=60)
+        after = 0.5 * stable + noise[1]  # on what the looks share the slope is −0.5
+        found = statistics.change_slope(before, after, again)
+        hits += found.ci_low <= -0.5 <= found.ci_high
+        endless += math.isinf(found.ci_high)
+    assert hits >= stats.binom.ppf(0.001, 300, 0.95) and endless > 100
+
+
+def test_looks_that_share_nothing_have_no_slope():
+    before, after, again = [1, -1, 1, -1], [2.0, 0, 1, 3], [1, 1, -1, -1]
+    found = statistics.change_slope(before, after, again)
+    assert math.isnan(found.slope) and found.agreement == 0 and 0 <= found.p <= 1
+    assert (found.ci_low, found.ci_high) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import linalg, stats
+from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import ttost_ind
 
@@ -64,8 +65,8 @@ def test_both_designs_equal_scipys_and_statsmodels():
         assert (row["t"], row["p"], row["ci_low"]) == pytest.approx((pair.t, pair.p, pair.ci_low))
         equivalence = statistics.tost(before, after, 0.03)
         assert row["p_tost"] == pytest.approx(equivalence.p)
-        assert row["equivalent"] == equivalence.equivalent
-    np.testing.assert_allclose(welch["p_holm"], statistics.holm(welch["p"]))
+    for p in ("p", "p_tost"):
+        np.testing.assert_allclose(welch[f"{p}_holm"], statistics.holm(welch[p]))
 
 
 @pytest.mark.parametrize("design, sd", [("independent", (0, 0, 0.02)), ("paired", (0.05, 0, 0.02))])
@@ -95,49 +96,114 @@ def test_a_shift_is_found_with_the_power_that_was_promised():
     promised = uniformity.power_of(-0.025, [0.02, 0.02], [10, 10])
     assert (found["p"] < 0.05).mean() == pytest.approx(promised, abs=0.035)
     assert (found.loc[found["p"] < 0.05, "excess"] < 0).all()
-    assert not found["equivalent"].mean() > 0.05  # the shift is beyond the margin
+    assert (found["p_tost"] < 0.05).mean() < 0.05  # the shift is beyond the margin
 
 
-def test_mixed_model_keeps_its_size_and_finds_a_shift():
+def gap_table(**sides):
+    """A table of gaps from (seeds, communities) arrays, one a compression."""
+    frames = []
+    for name, gap in sides.items():
+        seed, community = np.indices(gap.shape).reshape(2, -1)
+        frames.append(
+            pd.DataFrame(
+                {"compression": name, "seed": seed, "gap": gap.ravel(), "note": ""}
+            ).assign(community=[f"c{k}" for k in community], value=gap.ravel(), reference=0.0)
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def spread_of(kind: str, communities: int) -> np.ndarray:
+    """A square root of the covariance of a run's gaps."""
+    if kind == "run mean taken out":  # negative correlation, which a variance of runs cannot hold
+        return np.eye(communities) - 0.9 / communities
+    if kind == "one community varies":
+        return np.diag([5.0] + [1.0] * (communities - 1))
+    return np.eye(communities)
+
+
+@pytest.mark.parametrize("kind", ["alike", "run mean taken out", "one community varies"])
+@pytest.mark.parametrize("design", ["paired", "independent"])
+def test_the_interaction_keeps_its_size(kind, design):
+    """Six seeds, five communities: the mixed model's F found 10.6% of the second kind."""
+    rng, rejected = np.random.default_rng(4), 0
+    root = spread_of(kind, 5)
+    for _ in range(300):
+        full, half = (rng.normal(size=(6, 5)) @ root for _ in range(2))
+        table = gap_table(full=full, half=half * (1 if design == "paired" else 3))
+        rejected += uniformity.interaction(table, "half", design=design).p < 0.05
+    assert rejected <= stats.binom.ppf(0.999, 300, 0.05)
+
+
+def test_the_interaction_finds_a_shift_of_one_community():
     rng = np.random.default_rng(4)
-    null = [uniformity.mixed_model(simulated(rng, 5, 4), "half") for _ in range(25)]
-    single = np.concatenate([one.communities["p"] for one in null])
-    # 125 dependent tests, and 25 of the interaction: three binomial standard errors and a half.
-    assert (single < 0.05).mean() < 0.13
-    assert np.mean([one.p < 0.05 for one in null]) < 0.21
-    shifted = simulated(rng, 5, 4, excess=np.array([0, 0, 0, 0, -0.08]))
-    found = uniformity.mixed_model(shifted, "half")
-    worst = found.communities.set_index("community").loc["c4"]
-    assert worst["p_holm"] < 0.05 and worst["ci_high"] < 0
-    assert found.p < 0.05
+    shifted = simulated(rng, 5, 6, excess=np.array([0, 0, 0, 0, -0.12]))
+    found = uniformity.interaction(shifted, "half")
+    assert found.p < 0.05 and found.note == "" and len(found.communities) == 5
 
 
-def test_mixed_model_is_the_split_plot_anova_where_that_is_defined():
+def test_the_interaction_is_the_f_of_repeated_measures_with_boxs_epsilon():
+    """Against statsmodels' F, and ε from the eigenvalues of the contrasts' covariance."""
     table = simulated(np.random.default_rng(8), 6, 8, sd=(0.02, 0.02, 0.01))
-    found = uniformity.mixed_model(table, "half")
-    assert found.sd_seed > 0 and found.sd_run > 0 and found.note == ""
+    found = uniformity.interaction(table, "half")
     gap = table.pivot(index=["compression", "seed"], columns="community", values="gap")
-    within = gap.sub(gap.mean(axis=1), axis=0)  # without what a run's communities share
-    cells = within.groupby("compression").mean()
-    moved = cells - cells.mean()
-    residual = within - cells.loc[within.index.get_level_values("compression")].to_numpy()
-    mean_square = (residual.to_numpy() ** 2).sum() / (5 * 14)
-    assert (found.df_between, found.df_within) == (5, 5 * 14)
-    assert found.f == pytest.approx(8 * (moved.to_numpy() ** 2).sum() / 5 / mean_square, rel=1e-3)
-    assert found.p == pytest.approx(stats.f.sf(found.f, 5, 70))
-    assert found.sd_residual == pytest.approx(math.sqrt(mean_square), rel=1e-3)
-    welch = uniformity.shift_table(table).set_index("community")
-    for row in found.communities.itertuples():
-        assert row.excess == pytest.approx(welch.loc[row.community, "excess"])
+    change = gap.loc["half"] - gap.loc["full"]
+    long = change.stack().rename("change").reset_index()
+    oracle = AnovaRM(long, "change", "seed", within=["community"]).fit().anova_table.iloc[0]
+    assert found.f == pytest.approx(oracle["F Value"])
+    contrasts = linalg.helmert(6)  # orthonormal, without the mean
+    values = np.linalg.eigvalsh(contrasts @ np.cov(change, rowvar=False) @ contrasts.T)
+    epsilon = values.sum() ** 2 / (values**2).sum() / 5
+    assert (found.df_between, found.df_within) == pytest.approx((5 * epsilon, 35 * epsilon))
+    assert found.p == pytest.approx(stats.f.sf(found.f, 5 * epsilon, 35 * epsilon))
 
 
-def test_mixed_model_of_runs_without_a_common_seed():
-    table = simulated(np.random.default_rng(5), 4, 5, sd=(0, 0.03, 0.01))
+def test_the_interaction_of_two_communities_is_the_t_test_of_their_difference():
+    table = simulated(np.random.default_rng(5), 2, 5, sd=(0, 0.03, 0.01))
+    apart = {
+        name: part.pivot(index="seed", columns="community", values="gap").diff(axis=1)["c1"]
+        for name, part in table.groupby("compression")
+    }
+    pair = stats.ttest_rel(apart["half"], apart["full"])
+    assert uniformity.interaction(table, "half").p == pytest.approx(pair.pvalue)
+    welch = stats.ttest_ind(apart["half"], apart["full"], equal_var=False)
     table.loc[table["compression"] == "half", "seed"] += 100
-    found = uniformity.mixed_model(table, "half")
-    assert math.isnan(found.sd_run) and found.sd_seed > 0.01
-    with pytest.raises(InputError, match="independent design"):
-        uniformity.shift_table(table, design="paired")
+    found = uniformity.interaction(table, "half", design="independent")
+    assert (found.f, found.p) == pytest.approx((welch.statistic**2, welch.pvalue))
+    assert found.df_within == pytest.approx(welch.df)
+    for ask in (uniformity.interaction, uniformity.shared):
+        with pytest.raises(InputError, match="independent design"):
+            ask(table, "half")
+
+
+def test_gaps_that_sum_to_zero_have_an_interaction():
+    """Each run's mean gap is 0, so there is no variance between runs at all."""
+    rng = np.random.default_rng(9)
+    gaps = [gap - gap.mean(axis=1, keepdims=True) for gap in rng.normal(size=(2, 6, 5))]
+    found = uniformity.interaction(gap_table(full=gaps[0], half=gaps[1]), "half")
+    assert 0 < found.p < 1
+
+
+def test_what_two_runs_of_a_seed_share_is_found_community_by_community():
+    """0.96 of the variance, by seed and community: a random effect of the seed alone sees none."""
+    rng = np.random.default_rng(10)
+    own = rng.normal(size=(6, 5))
+    full, half = (math.sqrt(0.96) * own + math.sqrt(0.04) * rng.normal(size=(6, 5)) for _ in "ab")
+    found = uniformity.shared(gap_table(full=full, half=half), "half")
+    assert found.ci_low < 0.96 < found.ci_high and found.ci_low > 0.5 and found.share > 0.8
+    apart = uniformity.shared(gap_table(full=full, half=half[::-1]), "half")
+    assert apart.ci_low < 0 < apart.ci_high and apart.ci_low >= -1
+    same = uniformity.shared(gap_table(full=full, half=full), "half")
+    assert (same.share, same.ci_low, same.ci_high) == (1, 1, 1)
+
+
+def test_the_interval_of_what_is_shared_covers():
+    rng, hits = np.random.default_rng(11), 0
+    for _ in range(200):
+        own = math.sqrt(0.5) * rng.normal(size=(6, 4))
+        full, half = (own + math.sqrt(0.5) * rng.normal(size=(6, 4)) for _ in "ab")
+        found = uniformity.shared(gap_table(full=full, half=half), "half")
+        hits += found.ci_low <= 0.5 <= found.ci_high
+    assert hits >= stats.binom.ppf(0.001, 200, 0.95)
 
 
 def test_power_is_the_textbooks():
@@ -196,8 +262,14 @@ def test_gaps_hold_a_community_against_all_texts_or_against_the_others(bias):
     assert row["holm"] == (shifts["p_holm"] < 0.05).sum() <= row["significant"]
     powered = uniformity.with_power(shifts.reset_index(), 0.02).set_index("community")
     assert powered.loc["a", "seeds_needed"] >= 2 and math.isnan(powered.loc["few", "detectable"])
-    mixed = uniformity.mixed_model(table, "half")
-    assert "without few" in mixed.note and set(mixed.communities["community"]) == {"a", "b"}
+    alike = uniformity.interaction(table, "half")
+    assert alike.note == "without few" and set(alike.communities) == {"a", "b"}
+
+    stacked = uniformity.shift_tables(bias, ["subgroup", "bnsp"], margin=0.02)
+    assert list(stacked["metric"].unique()) == ["subgroup", "bnsp"]
+    tested = stacked[stacked["p"].notna()]
+    np.testing.assert_allclose(tested["p_holm"], statistics.holm(tested["p"]))
+    np.testing.assert_allclose(tested["p_tost_holm"], statistics.holm(tested["p_tost"]))
 
 
 def test_what_cannot_be_tested_is_said(bias):
@@ -208,9 +280,122 @@ def test_what_cannot_be_tested_is_said(bias):
     found = uniformity.shift_table(still)
     assert found["note"].str.contains("no spread|only").all() and found["p"].isna().all()
     with pytest.raises(InputError, match="no spread"):
-        uniformity.mixed_model(still, "half")
-    with pytest.raises(InputError, match="two communities and two seeds"):
-        uniformity.mixed_model(table[table["seed"] == 0], "half")
+        uniformity.interaction(still, "half")
+    with pytest.raises(InputError, match="two, and two seeds"):
+        uniformity.interaction(table[table["seed"] == 0], "half")
+    with pytest.raises(InputError, match="Every run must have every community"):
+        uniformity.interaction(table.drop(index=0), "half")
+
+
+NAMES = {"subgroup": "Subgroup", "bpsn": "BPSN"}
+
+
+def shift_rows(*rows):
+    """Rows of a stacked table: excess, p_holm, p_tost_holm, note."""
+    frame = pd.DataFrame(rows, columns=["excess", "p_holm", "p_tost_holm", "note"])
+    tested = frame["p_holm"].notna()
+    return frame.assign(
+        metric="bpsn",
+        community=[f"c{k}" for k in range(len(frame))],
+        compression="3 of 6 layers",
+        p=frame["p_holm"] / 2,
+        ci_low=(frame["excess"] - 0.01).where(tested),
+        ci_high=(frame["excess"] + 0.01).where(tested),
+        detectable=0.03,
+    )
+
+
+LOWER, HIGHER = (-0.05, 0.01, 1, ""), (0.04, 0.02, 1, "")
+SAME, OPEN = (0.001, 1, 0.01, ""), (0.015, 0.4, 0.7, "")
+UNTESTABLE = (math.nan, math.nan, math.nan, "only 3 toxic posts")
+
+
+@pytest.mark.parametrize(
+    "rows, said, largest",
+    [
+        ([LOWER], "1 of 1 cost the community more than all posts (", "−0.050 (95% interval −0.060"),
+        ([HIGHER], "1 of 1 cost it less (", "+0.040"),
+        ([SAME], "1 of 1 are shown to cost it the same within ±0.02 (", "+0.001"),
+        ([OPEN], "1 of 1 are not settled (", "+0.015"),
+        (
+            [OPEN, UNTESTABLE, HIGHER, LOWER, SAME],
+            "1 of 4 cost the community more than all posts, 1 cost it less, 1 are shown to cost it "
+            "the same within ±0.02, 1 are not settled (",
+            "−0.050",
+        ),
+    ],
+)
+def test_the_answer_says_what_every_test_came_to(rows, said, largest):
+    """The largest is the largest in size: +0.188 was passed over for −0.016 elsewhere."""
+    text = uniformity.answer(shift_rows(*rows), 0.02, NAMES)
+    assert said in text and f"The largest excess seen is {largest}" in text
+    assert "would find an excess of 0.030 AUC" in text and "nan" not in text
+
+
+def test_the_answer_where_nothing_can_be_tested():
+    text = uniformity.answer(shift_rows(UNTESTABLE), 0.02, NAMES)
+    assert text == "Nothing can be told: no community can be tested (only 3 toxic posts)."
+    assert uniformity.count_sentence(shift_rows(UNTESTABLE)) == "Nothing could be tested."
+    assert uniformity.untested_sentence(shift_rows(UNTESTABLE)).endswith("c0 (only 3 toxic posts).")
+
+
+def test_counts_say_what_chance_gives():
+    text = uniformity.count_sentence(shift_rows(LOWER, HIGHER, SAME, OPEN, UNTESTABLE))
+    assert text.startswith("Of 4 tests, 2 have p < 0.05 read one by one, where about 0.2 would")
+    assert text.endswith("after Holm over all of them it is 2.")
+    assert uniformity.untested_sentence(shift_rows(OPEN)) == "Every community was tested."
+
+
+@pytest.mark.parametrize(
+    "p_holm, said",
+    [
+        ((0.01, 0.2), "do not all shift alike by Subgroup (p = 0.010). Whether all of them shift "
+         "alike is not settled by BPSN (p = 0.200)."),
+        ((0.3, 0.2), "Whether all of them shift alike is not settled by Subgroup (p = 0.300) and "),
+        ((0.01, 0.02), "alike by Subgroup (p = 0.010) and BPSN (p = 0.020)."),
+        ((0.01, math.nan), "All of them at once could not be tested by BPSN."),
+        ((math.nan, math.nan), "All of them at once could not be tested by Subgroup and BPSN."),
+    ],
+)  # fmt: skip
+def test_all_communities_at_once_in_words(p_holm, said):
+    table = pd.DataFrame({"metric": ["subgroup", "bpsn"], "p": p_holm, "p_holm": p_holm})
+    assert said in uniformity.alike_sentence(table, NAMES)
+
+
+@pytest.mark.parametrize(
+    "ends, said",
+    [
+        ([(0.2, 0.9), (-0.4, 0.5)], "takes spread away by Subgroup; may do either by BPSN."),
+        ([(-0.9, -0.2), (0.1, 0.5)], "takes spread away by BPSN; adds spread by Subgroup."),
+        ([(-0.9, 0.2), (-0.1, 0.5)], "Pairing by seed may do either by Subgroup and BPSN."),
+        ([(math.nan, math.nan), (-0.1, 0.5)], "by score: BPSN +20% (95% interval −10% to +50%). "),
+        ([(math.nan, math.nan)] * 2, "cannot be told"),
+    ],
+)
+def test_what_pairing_does_in_words(ends, said):
+    table = pd.DataFrame(ends, columns=["share_low", "share_high"])
+    table = table.assign(metric=["subgroup", "bpsn"], share=table.mean(axis=1))
+    text = uniformity.shared_sentence(table, NAMES)
+    assert said in text and "nan" not in text
+
+
+def test_interactions_say_why_there_is_none(bias):
+    found = uniformity.interactions(bias, ["subgroup", "bpsn"], "half")
+    tested = found[found["p"].notna()]
+    np.testing.assert_allclose(tested["p_holm"], statistics.holm(tested["p"]))
+    alone = uniformity.interactions(bias[bias["seed"] == 0], ["subgroup"], "half")
+    assert math.isnan(alone["p"][0]) and "two seeds" in alone["note"][0]
+
+
+def test_published_counts_in_words():
+    table = pd.DataFrame(
+        [("A", 10, 0), ("A", 8, 2), ("B", 8, 3), ("B", 10, 1)],
+        columns=["model", "layers_kept", "significant_subgroup"],
+    )
+    text = uniformity.published_sentence(table)
+    assert text.startswith("Of the 4 encoders that lost layers 3 have") and "never fewer" in text
+    table.loc[2, "significant_subgroup"] = 0
+    assert "there were fewer in B." in uniformity.published_sentence(table)
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,10 @@ def test_counts_name_what_occurred():
     said = words.counted(["open", "lower", "open", "equivalent"], "±0.02", {"lower": "costs more"})
     assert said == "1 of 4 costs more, 1 shown to lie within ±0.02, 2 not settled"
     assert words.counted([]) == "nothing was compared"
+
+
+@pytest.mark.parametrize(
+    "parts, said", [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_lists_are_said_as_one_says_them(parts, said):
+    assert words.listed(iter(parts)) == words.listed(parts) == said

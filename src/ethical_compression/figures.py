@@ -28,7 +28,7 @@ from ethical_compression.statistics import (
     paired_table,
     share,
 )
-from ethical_compression.words import signed, with_interval
+from ethical_compression.words import listed, signed, with_interval
 
 BAND = 0.7  # of the distance between two categories: what the series at one of them share
 WIDTH = 5.6  # inches: 11-point type is then 10 pixels high on a phone 390 pixels wide
@@ -163,7 +163,7 @@ def confidence_before_after(
     least, most = (table.loc[i] for i in table["difference"].abs().agg(["idxmin", "idxmax"]))
     zero = int(((table["ci_low"] <= 0) & (table["ci_high"] >= 0)).sum())
     alt = (
-        f"Mean {what} of {_listed(models)}, with 95% intervals; the model {full} has {means}. "
+        f"Mean {what} of {listed(models)}, with 95% intervals; the model {full} has {means}. "
         f"The largest change from it is {_change(most, names)}"
         + (f", the smallest {_change(least, names)}. " if len(table) > 1 else ". ")
         + f"The intervals of {zero} of {len(table)} changes include zero."
@@ -240,7 +240,7 @@ def reliability_diagram(
         for b in benchmarks
     )
     alt = (
-        f"Reliability diagrams of {_listed(models)}: share of right answers against confidence in "
+        f"Reliability diagrams of {listed(models)}: share of right answers against confidence in "
         f"{bins} bins with 95% intervals, and the items per bin. The model {full} has, on "
         f"{words}. "
         f"Mean confidence minus share right lies between {signed(gap.min())} "
@@ -427,7 +427,7 @@ def bias_auc_by_depth(
             f"({low['auc']:.3f}, {low['depth']:g} layers)"
         )
     alt = (
-        f"Bias AUCs of {_listed([_title(c, names) for c in communities])} against the number of "
+        f"Bias AUCs of {listed([_title(c, names) for c in communities])} against the number of "
         f"layers kept, with 95% intervals. {'; '.join(words)}."
     )
     return fig, alt
@@ -575,7 +575,7 @@ def risk_coverage_curves(
     grid[0, 0].set(xlim=(0, 1.03), ylim=(0, None))
     _legend(fig)
     alt = (
-        f"Share of wrong answers against the share of items answered, of {_listed(models)}, the "
+        f"Share of wrong answers against the share of items answered, of {listed(models)}, the "
         f"least confident left out first. Area under the curve, less being better, on "
         f"{'; '.join(words)}."
     )
@@ -698,7 +698,7 @@ def repaired_reliability(
         for model in models
     )
     alt = (
-        f"Reliability diagrams of {_listed(models)} before and after each fix, judged on items "
+        f"Reliability diagrams of {listed(models)} before and after each fix, judged on items "
         "that the fix did not see, with 95% intervals. "
         f"Mean confidence minus share right, {words}."
     )
@@ -1019,7 +1019,7 @@ def interval_panels(
             f"largest {what} is {with_interval(most)} ({most['model']}, "
             f"{_title(most['row'], names)})"
         )
-    return fig, f"{what.capitalize()}s with 95% intervals, {_listed(models)}. {'; '.join(parts)}."
+    return fig, f"{what.capitalize()}s with 95% intervals, {listed(models)}. {'; '.join(parts)}."
 
 
 def bias_by_community(
@@ -1080,7 +1080,7 @@ def bias_by_community(
                 f"{signed(change.max())} ({change.idxmax()})"
             )
     alt = (
-        f"Bias AUCs of {_listed(models)} for {len(communities)} communities, with 95% intervals; a "
+        f"Bias AUCs of {listed(models)} for {len(communities)} communities, with 95% intervals; a "
         f"dotted line marks chance. {'; '.join(words)}."
     )
     return fig, alt
@@ -1142,7 +1142,7 @@ def scores_against(
     panels[-1][0].set_xlabel(label or x)
     _legend(fig)
     alt = (
-        f"{_listed(list(said.values()))} against {label or x} for {_listed(names)}: every run "
+        f"{listed(list(said.values()))} against {label or x} for {listed(names)}: every run "
         f"a point, means over seeds with 95% intervals. {'; '.join(words)}."
     )
     return fig, alt
@@ -1188,7 +1188,7 @@ def bias_against_accuracy(table: pd.DataFrame, same: Iterable[str]):
         axes.legend(fontsize=9, loc="lower right")
         gap = part["score"] - part["accuracy"]
         words.append(
-            f"{_listed(list(part['category'].unique()))}: the score exceeds the accuracy by "
+            f"{listed(list(part['category'].unique()))}: the score exceeds the accuracy by "
             f"{signed(gap.min())} to {signed(gap.max())}"
         )
     panels[-1, 0].set_xlabel("accuracy in ambiguous contexts")
@@ -1272,10 +1272,6 @@ def _change(row, names) -> str:
 
 def _title(benchmark: str, names: Mapping[str, str] | None) -> str:
     return (names or {}).get(benchmark, benchmark)
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def token_tree(row, pieces):

@@ -50,7 +50,7 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """`equivalent` iff p < alpha, that is iff the (1 − 2·alpha) interval lies within ±margin."""
+    """`equivalent` iff p < alpha: the (1 − 2·alpha) interval lies within ±margin (see `tost`)."""
 
     n: int
     difference: float
@@ -109,12 +109,19 @@ def share(answers, *, level: float = 0.95) -> Share:
 
 
 def mean_interval(values, *, level: float = 0.95) -> tuple[float, float, float]:
-    """The mean of (n,) values, n ≥ 2, and Student's interval of it: (mean, low, high)."""
+    """The mean of (n,) values, n ≥ 2, and Student's interval of it: (mean, low, high).
+
+    The mean of answers that are all 0 or 1 is a share, and has Wilson's interval: Student's would
+    leave the scale (43 of 44: up to 1.02).
+    """
     from scipy import stats
 
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise InputError("A mean's interval needs at least two finite values.")
+    if np.isin(values, [0, 1]).all():
+        found = share(values, level=level)
+        return found.share, found.ci_low, found.ci_high
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
@@ -282,6 +289,10 @@ def tost(before, after, margin: float, *, alpha: float = 0.05) -> Equivalence:
     This, never a large p of a test of difference, supports 'no change'. State the margin before
     looking. `p` is the larger of the two; the interval has level 1 − 2·alpha. Raises as
     `paired_test`, and for a margin that is not a positive number.
+
+    Where no pair differs there is no spread, and that two seeds did not move shows little: `p` is
+    then (1 − margin)ⁿ, the most chance that n changes of at most 1 in size, of which the mean is
+    the margin or more, all come out as none (1 for a margin of 1 or more, on a wider scale).
     """
     from scipy import stats
     from statsmodels.stats.weightstats import ttost_paired
@@ -291,7 +302,8 @@ def tost(before, after, margin: float, *, alpha: float = 0.05) -> Equivalence:
     before, after, change = _pairs(before, after)
     n, difference = len(change), float(change.mean())
     if not change.any():
-        return Equivalence(n, 0.0, 0.0, 0.0, margin, 0.0, True)
+        p = (1 - margin) ** n if margin < 1 else 1.0
+        return Equivalence(n, 0.0, 0.0, 0.0, margin, p, p < alpha)
     p = float(ttost_paired(after, before, -margin, margin)[0])
     low, high = stats.ttest_rel(after, before).confidence_interval(1 - 2 * alpha)
     return Equivalence(n, difference, float(low), float(high), margin, p, p < alpha)
@@ -325,16 +337,17 @@ def change_slope(before, after, again=None, *, level: float = 0.95) -> Slope:
     `after` differ by noise that `again` has no part in.
 
     `before`, `after`, `again`: (n,), n ≥ 4, aligned by item. Student's interval with n − 2 degrees
-    of freedom, on White's (1980) standard error with the factor n/(n − 2) (HC1). `agreement`
-    (1 without `again`) says how much the looks share; where it is near 0 the interval cannot be
-    trusted. Raises InputError for unequal lengths, missing values, and looks without spread.
+    of freedom, on White's (1980) standard error with the factor n/(n − 2) (HC1); with `again` that
+    of Anderson & Rubin (1949), the slopes for which the rest does not vary with `again` by the same
+    test, which covers however little the looks share. Where they share too little, an end is
+    infinite; where they share nothing, there is no slope (NaN). `agreement` (1 without `again`)
+    says how much they do. `se` is White's around the fitted line.
+    Raises InputError for unequal lengths, missing values, and looks without spread.
     """
     from scipy import stats
 
-    before, after, again = (
-        np.asarray(values, dtype=float)
-        for values in (before, after, before if again is None else again)
-    )
+    before, after = (np.asarray(values, dtype=float) for values in (before, after))
+    again = before if again is None else np.asarray(again, dtype=float)
     if before.ndim != 1 or not before.shape == after.shape == again.shape or len(before) < 4:
         raise InputError("A slope of change needs equally long lists of at least four items.")
     if not np.isfinite([before, after, again]).all():
@@ -342,22 +355,45 @@ def change_slope(before, after, again=None, *, level: float = 0.95) -> Slope:
     if not (np.ptp(before) and np.ptp(again)):
         raise InputError("Every item has the same value before the change, so no line has a slope.")
     x, z = before - before.mean(), again - again.mean()
-    change = after - before
-    shared = float(x @ z)
-    slope = float(change @ z) / shared
-    rest = change - change.mean() - slope * x
+    change = after - before - (after - before).mean()
+    shared, moved = float(x @ z), float(change @ z)
+    agreement = shared / math.sqrt(float(x @ x) * float(z @ z))
+    slope = moved / shared if abs(agreement) > 1e-12 else math.nan
     df = len(x) - 2
-    error = math.sqrt(len(x) / df * float((z * rest) @ (z * rest))) / abs(shared)
-    half = stats.t.ppf((1 + level) / 2, df) * error
+    critical, scale = stats.t.ppf((1 + level) / 2, df), len(x) / df
+
+    def error(rest) -> float:
+        """Of the sum of z · rest."""
+        return math.sqrt(scale * float((z * rest) @ (z * rest)))
+
+    se = error(change - slope * x) / abs(shared) if not math.isnan(slope) else math.nan
+    if again is before:  # Wald's test, around the fitted line
+        spread, low, high = se * abs(shared), slope - critical * se, slope + critical * se
+    else:
+        spread, (low, high) = error(change), _accepted(change, x, z, critical**2 * scale)
     return Slope(
         n=len(x),
         slope=slope,
-        ci_low=slope - half,
-        ci_high=slope + half,
-        p=float(2 * stats.t.sf(abs(slope) / error, df)) if error else 1.0,
-        agreement=shared / math.sqrt(float(x @ x) * float(z @ z)),
-        se=error,
+        ci_low=low,
+        ci_high=high,
+        p=float(2 * stats.t.sf(abs(moved) / spread, df)) if spread else float(not moved),
+        agreement=agreement,
+        se=se,
     )
+
+
+def _accepted(change, x, z, factor: float) -> tuple[float, float]:
+    """The slopes b with (Σ z·(change − b·x))² ≤ factor · Σ z²·(change − b·x)²: (low, high).
+
+    All arrays (n,), centred. A quadratic in b: infinite ends where it accepts b without bound.
+    """
+    square = float(x @ z) ** 2 - factor * float((z * x) @ (z * x))
+    middle = float(x @ z) * float(change @ z) - factor * float((z * x) @ (z * change))
+    rest = float(change @ z) ** 2 - factor * float((z * change) @ (z * change))
+    if square <= 0:
+        return -math.inf, math.inf
+    root = math.sqrt(max(middle**2 - square * rest, 0.0))
+    return (middle - root) / square, (middle + root) / square
 
 
 def n_for_mcnemar(

@@ -13,12 +13,13 @@ All runs are measured on the same posts: these tests speak of new seeds, not of 
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
+from ethical_compression import words
 from ethical_compression.errors import InputError
 from ethical_compression.score.groups import ALL, LEAST
 from ethical_compression.statistics import holm, minimum_detectable, power_of_t
@@ -31,24 +32,28 @@ DESIGNS = ("independent", "paired")
 
 
 @dataclass(frozen=True)
-class MixedModel:
-    """One compression against the full model, all communities at once (`mixed_model`).
+class Interaction:
+    """Do all communities shift alike under one compression? (`interaction`)
 
-    `communities`: `community`, `excess`, `ci_low`, `ci_high`, `t`, `df`, `p`, `p_holm`. `f`,
-    `df_between`, `df_within`, `p`: the test of the interaction, that all communities shift alike.
-    `sd_seed`, `sd_run`, `sd_residual`: the spread of what a seed's two runs share, of what a run's
-    communities share, and of the rest. `note`: what statsmodels had to say, or "".
+    `f` with `df_between` and `df_within` (not whole numbers) and its `p`; `communities`: those that
+    were compared; `note`: those that could not be, or "".
     """
 
-    communities: pd.DataFrame
+    communities: tuple[str, ...]
     f: float
-    df_between: int
-    df_within: int
+    df_between: float
+    df_within: float
     p: float
-    sd_seed: float
-    sd_run: float
-    sd_residual: float
     note: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The share of the gaps' variance that the two runs of a seed have in common (`shared`)."""
+
+    share: float
+    ci_low: float
+    ci_high: float
 
 
 def gaps(
@@ -108,7 +113,7 @@ def shift_table(
     `ci_low`, `ci_high`, `sd_full`, `sd_compressed` (of the gaps over seeds; NaN in the first where
     the design is paired, and the second is then that of the differences), `t`, `df`, `p`, `p_holm`
     (the family is all rows that have a p: whoever reads the table looks at all of them), `note`.
-    With a margin also `p_tost` and `equivalent` at 1 − level: is the excess within ±margin?
+    With a margin also `p_tost` (is the excess within ±margin?), `p_tost_holm` over the same family.
 
     design: "independent", Welch's t-test as Hooker et al. 2019 do over separately trained models,
     as published; "paired", a paired t-test, for runs where the same seeds trained the full and the
@@ -150,11 +155,34 @@ def shift_table(
             }
             note = next((one for side in sides for one in side["note"] if one), "")
             rows.append(row | _test(before["gap"], after["gap"], design, margin, level, note))
-    found = pd.DataFrame(rows)
-    tested = found["p"].notna()
-    found.insert(found.columns.get_loc("p") + 1, "p_holm", math.nan)
-    found.loc[tested, "p_holm"] = holm(found.loc[tested, "p"])
-    return found
+    return _corrected(pd.DataFrame(rows))
+
+
+def shift_tables(
+    bias: pd.DataFrame, metrics: Sequence[str], *, reference: str = "overall", **options
+) -> pd.DataFrame:
+    """`shift_table` of several scores, stacked: the column `metric` in front, one family for Holm.
+
+    `bias`, `reference`: as for `gaps`; options: those of `shift_table`.
+    """
+    tables = [
+        shift_table(gaps(bias, metric, reference=reference), **options).assign(metric=metric)
+        for metric in metrics
+    ]
+    stacked = pd.concat(tables, ignore_index=True)
+    stacked.insert(0, "metric", stacked.pop("metric"))
+    return _corrected(stacked)
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """Holm's correction of `p` and, where it is there, of `p_tost`, over the rows that have one."""
+    tested = table["p"].notna()
+    for p in [one for one in ("p", "p_tost") if one in table.columns]:
+        adjusted = pd.Series(math.nan, index=table.index)
+        adjusted[tested] = holm(table.loc[tested, p])
+        table = table.drop(columns=f"{p}_holm", errors="ignore")
+        table.insert(table.columns.get_loc(p) + 1, f"{p}_holm", adjusted)
+    return table
 
 
 def _test(before, after, design: str, margin: float | None, level: float, note: str) -> dict:
@@ -174,7 +202,7 @@ def _test(before, after, design: str, margin: float | None, level: float, note: 
     row |= {"sd_full": sds[0] if len(sds) == 2 else math.nan, "sd_compressed": sds[-1]}
     row |= dict.fromkeys(["t", "df", "p"], math.nan)
     if margin is not None:
-        row |= {"p_tost": math.nan, "equivalent": False}
+        row["p_tost"] = math.nan
     if not note:
         se, df = _welch(sds, [len(one) for one in samples])
         half = stats.t.ppf((1 + level) / 2, df) * se
@@ -183,7 +211,6 @@ def _test(before, after, design: str, margin: float | None, level: float, note: 
         if margin is not None:
             # The harder of the two one-sided tests is that of the nearer edge.
             row["p_tost"] = float(stats.t.sf((margin - abs(excess)) / se, df))
-            row["equivalent"] = row["p_tost"] < 1 - level
     return row | {"note": note}
 
 
@@ -196,107 +223,107 @@ def _welch(sds: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
     )
 
 
-def mixed_model(
-    table: pd.DataFrame, compression: str, *, full: str = "full", level: float = 0.95
-) -> MixedModel:
-    """Community × compression with random effects of seed and run, by statsmodels (REML).
+def interaction(
+    table: pd.DataFrame, compression: str, *, full: str = "full", design: str = "paired"
+) -> Interaction:
+    """The test that all communities have the same excess shift: community × compression.
 
-    gap = community + community × compressed + seed + run + residual: the estimates are those of
-    `shift_table`, but one spread serves all communities. That gives more degrees of freedom where
-    the communities' spreads are alike, and misleads where they are not: compare the two.
-    `table`: from `gaps`; communities that cannot be tested are left out, as `note` says. Where full
-    and compressed runs share no seed, a run is a seed, and `sd_run` is NaN.
+    The F test of repeated measures with the degrees of freedom of Box (1954) and Greenhouse &
+    Geisser (1959), estimated from the covariance of the gaps between communities; in the
+    independent design that of Brunner, Dette & Munk (1997), where the full and the compressed
+    runs' covariances need not be equal. Nothing is supposed of the communities' spreads and
+    correlations, and the size holds (it is below its nominal value where all spreads are equal).
+    The F of a mixed model with random effects of seed and run is that of one spread for all, and
+    rejects too often where its variance of runs, which cannot be negative, comes out as zero.
 
-    Degrees of freedom: Satterthwaite's for a community, from the two strata of the balanced design
-    (between runs, within runs), as statsmodels gives none; the interaction is tested within runs.
-    Both assume that every run has every community. Raises InputError where that is not so, for
-    fewer than two seeds, fewer than two communities, no spread, and as `shift_table`.
+    `table`: from `gaps`; communities that cannot be tested are left out, as `note` says. design:
+    as in `shift_table`. Raises InputError where a run lacks a community, for fewer than two seeds
+    or communities, no spread, and as `shift_table`.
     """
-    import warnings
-
     from scipy import stats
-    from statsmodels.regression.mixed_linear_model import MixedLM
 
+    before, after, note = _runs(table, compression, full, design)
+    excess = after.mean() - before.mean()
+    samples = [before, after] if design == "independent" else [after - before]
+    samples = [sample.to_numpy(dtype=float) for sample in samples]
+    # What all communities of a run share is no part of the question.
+    centred = [sample - sample.mean(axis=1, keepdims=True) for sample in samples]
+    of_means = [np.cov(sample, rowvar=False) / len(sample) for sample in centred]
+    total = float(np.trace(sum(of_means)))
+    # Equal up to rounding: the quotient below would be rounding error over rounding error.
+    if not total > 1e-24:
+        raise InputError("The gaps do not differ between seeds: there is no spread to test with.")
+    between = total**2 / float((sum(of_means) ** 2).sum())
+    within = total**2 / sum(
+        float((one**2).sum()) / (len(sample) - 1)
+        for one, sample in zip(of_means, samples, strict=True)
+    )
+    f = float(((excess - excess.mean()) ** 2).sum()) / total
+    return Interaction(
+        communities=tuple(excess.index),
+        f=f,
+        df_between=between,
+        df_within=within,
+        p=float(stats.f.sf(f, between, within)),
+        note=note,
+    )
+
+
+def shared(
+    table: pd.DataFrame, compression: str, *, full: str = "full", level: float = 0.95
+) -> Shared:
+    """How much of the gaps' variance the full and the compressed run of a seed have in common.
+
+    2 · covariance ÷ the sum of the two variances, over seeds, each summed over communities: the
+    share of the variance of an excess shift that pairing by seed takes away. Below zero pairing
+    adds to it. The interval is that of the ratio of two variances, of the sums and of the
+    differences of a seed's gaps, with Box's (1954) degrees of freedom for correlated communities.
+    `table`: from `gaps`. Raises as `interaction`.
+    """
+    from scipy import stats
+
+    before, after, _ = _runs(table, compression, full, "paired")
+    sums, differences = (np.cov(one, rowvar=False) for one in (before + after, after - before))
+    if not sums.any() and not differences.any():
+        raise InputError("The gaps do not differ between seeds: there is no spread to share.")
+    ratio = float(np.trace(sums) / np.trace(differences)) if differences.any() else math.inf
+    freedom = [
+        (len(before) - 1) * float(np.trace(one)) ** 2 / float((one**2).sum()) if one.any() else 1.0
+        for one in (sums, differences)
+    ]
+    quantiles = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], *freedom)
+    ends = [1 - 2 / (one + 1) for one in (ratio, *ratio / quantiles)]
+    return Shared(*map(float, ends))
+
+
+def _runs(table: pd.DataFrame, compression: str, full: str, design: str):
+    """The gaps of the full and of the compressed runs, seeds by communities, and a note."""
+    if design not in DESIGNS:
+        raise InputError(f"Unknown design {design!r}; choose {' or '.join(DESIGNS)}.")
     _compressions(table, full)
     data = table[table["compression"].isin([full, compression])]
-    excluded = data.loc[data["gap"].isna(), "community"].unique().tolist()
-    data = data[~data["community"].isin(excluded)].reset_index(drop=True)
+    left = data.loc[data["gap"].isna(), "community"].unique().tolist()
+    data = data[~data["community"].isin(left)]
     names = data["community"].unique().tolist()
-    runs = data.drop_duplicates(["compression", "seed"])
-    number = runs["compression"].value_counts().reindex([full, compression], fill_value=0)
-    if len(names) < 2 or number.min() < 2:
+    wide = data.pivot(index=["compression", "seed"], columns="community", values="gap")[names]
+    if wide.isna().any(axis=None):
+        raise InputError("Every run must have every community: some gaps are missing.")
+    sides = [
+        wide[wide.index.get_level_values(0) == one].droplevel(0) for one in (full, compression)
+    ]
+    if len(names) < 2 or min(map(len, sides)) < 2:
         raise InputError(
-            f"A mixed model needs two communities and two seeds of {full!r} and {compression!r}; "
-            f"there are {len(names)} communities, {number[full]} and {number[compression]} seeds."
+            f"All communities can be compared where there are two, and two seeds of {full!r} and "
+            f"{compression!r}; there are {len(names)} communities, {len(sides[0])} and "
+            f"{len(sides[1])} seeds."
         )
-    if len(data) != len(runs) * len(names):
-        raise InputError("A mixed model needs every run to have every community once.")
-    paired = set(runs.loc[runs["compression"] == full, "seed"]) == set(
-        runs.loc[runs["compression"] == compression, "seed"]
-    )
-    run = data["compression"].astype(str) + ", seed " + data["seed"].astype(str)
-    compressed = (data["compression"] == compression).astype(float)
-    cells = [data["community"], data["compression"]]
-    spread = float((data["gap"] - data["gap"].groupby(cells).transform("mean")).std())
-    if not spread > 1e-12:
-        raise InputError("The gaps do not differ between seeds: there is no spread to test with.")
-    # In units of the spread: the optimiser's tolerances are absolute.
-    data = data.assign(run=run, compressed=compressed, scaled=data["gap"] / spread)
-    model = MixedLM.from_formula(
-        "scaled ~ 0 + community + community:compressed",
-        data,
-        groups="seed" if paired else "run",
-        re_formula="1",
-        vc_formula={"run": "0 + C(run)"} if paired else None,
-    )
-    with warnings.catch_warnings(record=True):  # a variance of zero is an answer, not a fault
-        warnings.simplefilter("always")
-        # Powell's method asks for no gradient, which is none where a variance is zero.
-        result = model.fit(reml=True, method=["powell"])
-    seed = float(result.cov_re.iloc[0, 0])
-    shared = float(result.vcomp[0]) if paired else seed
-    residual = float(result.scale)
-
-    # communities in the order of the formula
-    names = sorted(names)
-    wanted = [f"community[{name}]:compressed" for name in names]
-    excess = result.fe_params[wanted].to_numpy() * spread
-    covariance = result.cov_params().loc[wanted, wanted].to_numpy() * spread**2
-    count, within = len(names), (len(names) - 1) * (len(runs) - 2)
-    between = len(runs) // 2 - 1 if paired else len(runs) - 2
-    strata = residual / count + shared, residual * (count - 1) / count
-    df = sum(strata) ** 2 / (strata[0] ** 2 / between + strata[1] ** 2 / within)
-    se = np.sqrt(np.diag(covariance))
-    half = stats.t.ppf((1 + level) / 2, df) * se
-    p = 2 * stats.t.sf(np.abs(excess / se), df)
-    contrast = np.diff(np.eye(count), axis=0)
-    apart = contrast @ excess
-    f = float(apart @ np.linalg.solve(contrast @ covariance @ contrast.T, apart)) / (count - 1)
-    notes = [f"without {', '.join(excluded)}"] if excluded else []
-    if not result.converged:
-        notes.append("the fit did not converge")
-    return MixedModel(
-        communities=pd.DataFrame(
-            {
-                "community": names,
-                "excess": excess,
-                "ci_low": excess - half,
-                "ci_high": excess + half,
-                "t": excess / se,
-                "df": df,
-                "p": p,
-                "p_holm": holm(p),
-            }
-        ),
-        f=f,
-        df_between=count - 1,
-        df_within=within,
-        p=float(stats.f.sf(f, count - 1, within)),
-        sd_seed=math.sqrt(seed) * spread,
-        sd_run=math.sqrt(shared) * spread if paired else math.nan,
-        sd_residual=math.sqrt(residual) * spread,
-        note="; ".join(notes),
-    )
+    before, after = sides
+    if design == "paired" and set(before.index) != set(after.index):
+        raise InputError(
+            f"{full!r} and {compression!r} were trained with different seeds: use the "
+            "independent design."
+        )
+    return before, after, f"without {', '.join(left)}" if left else ""
 
 
 def power_of(
@@ -387,6 +414,143 @@ def counts(
             | {"note": f"without {', '.join(left)}" if len(left) else ""}
         )
     return pd.DataFrame(rows)
+
+
+def interactions(bias: pd.DataFrame, metrics: Sequence[str], compression: str) -> pd.DataFrame:
+    """`interaction` and `shared` of one compression by several scores: a row a score.
+
+    Columns: `metric`, `f`, `df_between`, `df_within`, `p`, `p_holm` (over the scores), `share`,
+    `share_low`, `share_high`, `note` (the communities left out, or why there is no test).
+    """
+    rows = []
+    for metric in metrics:
+        table = gaps(bias, metric)
+        row = {"metric": metric, "p": math.nan, "note": ""}
+        try:
+            found = asdict(interaction(table, compression))
+            row |= {name: found[name] for name in ("f", "df_between", "df_within", "p", "note")}
+            part = shared(table, compression)
+            row |= {"share": part.share, "share_low": part.ci_low, "share_high": part.ci_high}
+        except InputError as error:
+            row["note"] = str(error)
+        rows.append(row)
+    columns = ["metric", "f", "df_between", "df_within", "p"]
+    columns += ["share", "share_low", "share_high", "note"]
+    return _corrected(pd.DataFrame(rows).reindex(columns=columns))
+
+
+def outcomes(shifts: pd.DataFrame) -> list[str]:
+    """What each row of a table made with a margin came to, one of `words.OUTCOMES`, after Holm."""
+    columns = zip(shifts["excess"], shifts["p_holm"], shifts["p_tost_holm"], strict=True)
+    return [words.outcome(*row) for row in columns]
+
+
+def answer(shifts: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str:
+    """Does compression cost every community the same? What the tests came to, in two sentences.
+
+    shifts: from `shift_tables` with that margin, and `with_power`; names: its metrics' titles.
+    """
+    tested = shifts[shifts["p"].notna()]
+    if tested.empty:
+        return (
+            "Nothing can be told: no community can be tested "
+            f"({next((note for note in shifts['note'] if note), 'no runs')})."
+        )
+    said = {
+        "lower": "cost the community more than all posts",
+        "higher": "cost it less",
+        "equivalent": f"are shown to cost it the same within ±{margin}",
+        "open": "are not settled",
+    }
+    row = tested.loc[tested["excess"].abs().idxmax()]
+    largest = words.interval(row["excess"], row["ci_low"], row["ci_high"])
+    return (
+        "Of the changes that could be tested, by community, score and compression, "
+        f"{words.counted(outcomes(tested), names=said)} (after Holm over all); half of the tests "
+        f"would find an excess of {tested['detectable'].median():.3f} AUC in four studies of five. "
+        f"The largest excess seen is {largest}, of the {names[row['metric']]} AUC of "
+        f"{row['community']} with {row['compression']}."
+    )
+
+
+def count_sentence(shifts: pd.DataFrame, *, alpha: float = 0.05) -> str:
+    """How many tests of a stacked table are significant, beside what chance alone gives."""
+    tested = shifts[shifts["p"].notna()]
+    if tested.empty:
+        return "Nothing could be tested."
+    return (
+        f"Of {len(tested)} tests, {int((tested['p'] < alpha).sum())} have p < {alpha:g} read one "
+        f"by one, where about {alpha * len(tested):.1f} would if nothing shifted; after Holm over "
+        f"all of them it is {int((tested['p_holm'] < alpha).sum())}."
+    )
+
+
+def untested_sentence(shifts: pd.DataFrame) -> str:
+    """Which communities have no test, and why."""
+    left = shifts[shifts["p"].isna()].drop_duplicates(["community", "note"])
+    parts = [
+        f"{name} ({'; '.join(dict.fromkeys(part['note']))})"
+        for name, part in left.groupby("community", sort=False)
+    ]
+    return f"Not tested: {', '.join(parts)}." if parts else "Every community was tested."
+
+
+def alike_sentence(table: pd.DataFrame, names: Mapping[str, str], *, alpha: float = 0.05) -> str:
+    """What a table of `interactions` says of all communities at once; names: metrics' titles."""
+
+    def scores(some) -> str:
+        p = [f" ({words.p_text(p)})" if p == p else "" for p in some["p_holm"]]
+        return words.listed(f"{names[one]}{p}" for one, p in zip(some["metric"], p, strict=True))
+
+    settled, tested = table["p_holm"] < alpha, table["p"].notna()
+    said = {
+        "The communities do not all shift alike by": table[settled],
+        "Whether all of them shift alike is not settled by": table[tested & ~settled],
+        "All of them at once could not be tested by": table[~tested],
+    }
+    return " ".join(f"{start} {scores(some)}." for start, some in said.items() if len(some))
+
+
+def shared_sentence(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """What a table of `interactions` says of pairing by seed; names: its metrics' titles."""
+    known = table[table["share"].notna()]
+    if known.empty:
+        return "What the two runs of a seed share cannot be told from these runs."
+    percent = 100 * known[["share", "share_low", "share_high"]]
+    shares = [
+        f"{names[name]} {words.interval(*row, least=0, unit='%')}"
+        for name, row in zip(known["metric"], percent.to_numpy(), strict=True)
+    ]
+    helps, costs = known["share_low"] > 0, known["share_high"] < 0
+    said = {
+        "takes spread away by": known[helps],
+        "adds spread by": known[costs],
+        "may do either by": known[~helps & ~costs],
+    }
+    verdicts = [
+        f"{verb} {words.listed(names[one] for one in some['metric'])}"
+        for verb, some in said.items()
+        if len(some)
+    ]
+    return (
+        "Of the variance of the gaps the two runs of a seed share, by score: "
+        f"{'; '.join(shares)}. Pairing by seed {'; '.join(verdicts)}."
+    )
+
+
+def published_sentence(table: pd.DataFrame) -> str:
+    """How many compressed encoders of the published counts have a community that shifts.
+
+    table: `model`, `layers_kept`, `significant_subgroup`, one row an encoder that lost layers.
+    """
+    count = table.sort_values("layers_kept", ascending=False).groupby("model", sort=False)
+    falls = [name for name, part in count["significant_subgroup"] if (part.diff() < 0).any()]
+    return (
+        f"Of the {len(table)} encoders that lost layers "
+        f"{int((table['significant_subgroup'] > 0).sum())} have such a community by the Subgroup "
+        "AUC; where more layers went there were "
+        f"{f'fewer in {words.listed(falls)}' if falls else 'never fewer'}."
+    )
 
 
 def _spread(sds: Sequence[float]) -> None:

@@ -70,6 +70,12 @@ def from_to(before: float, after: float, digits: int = 1) -> str:
     return f"at {first} before and after" if first == second else f"from {first} to {second}"
 
 
+def listed(parts: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def signed(value: float, digits: int = 3) -> str:
     """`value` with its sign and a true minus; what rounds to nothing has no sign."""
     text = f"{value:+.{digits}f}"

@@ -313,3 +313,28 @@ def test_means_of_all_metrics_are_over_one_set_of_communities():
     values = [row(table, community, "bnsp")["auc"] for community in ("a", "b", "attacked")]
     assert own.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values))
     assert together.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values[:2]))
+
+
+@pytest.mark.parametrize(
+    "auc, low, high, said",
+    [
+        (0.4, 0.3, 0.45, "0.400 (95% interval 0.300 to 0.450). Below one half the order is"),
+        (0.45, 0.3, 0.6, "Whether it lies below one half"),
+        (0.7, 0.6, 0.8, "the BPSN AUC of a, 0.700 (95% interval 0.600 to 0.800)."),
+        (0.7, math.nan, math.nan, "0.700 (no interval)."),
+    ],
+)
+def test_the_lowest_score_is_below_one_half_only_where_its_interval_is(auc, low, high, said):
+    table = pd.DataFrame(
+        [
+            ("a", "bpsn", 40, 12, auc, low, high),
+            ("few", "bpsn", 40, 9, 0.1, 0.0, 0.2),  # rests on nine posts
+            ("b", "bpsn", 40, 40, 0.9, 0.8, 0.95),
+            ("b", "background", 40, 40, 0.05, 0.0, 0.1),
+        ],
+        columns=["community", "metric", "positives", "negatives", "auc", "ci_low", "ci_high"],
+    )
+    text = groups.lowest_sentence(table, {"bpsn": "BPSN"})
+    assert said in text and "nan" not in text
+    assert text.endswith(said) or auc < 0.5
+    assert "can be leaned on" in groups.lowest_sentence(table[1:2], {"bpsn": "BPSN"})

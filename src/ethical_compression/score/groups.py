@@ -15,13 +15,14 @@ see `error_rates`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.words import interval
 
 METRICS = ("subgroup", "bpsn", "bnsp", "background")
 # What stands in the column `community` for a number over all posts.
@@ -290,6 +291,35 @@ def over_seeds(
             | {"note": notes[0] if notes else ""}
         )
     return pd.DataFrame(rows)
+
+
+def lowest_sentence(table: pd.DataFrame, names: Mapping[str, str], *, least: int = LEAST) -> str:
+    """The lowest bias AUC of a model in words, and whether its order is reversed.
+
+    table: from `over_seeds`, of one model; names: the titles of the metrics that count. Rows with
+    fewer than `least` posts of a kind are left out.
+    """
+    enough = table[["positives", "negatives"]].min(axis=1) >= least
+    rows = table[enough & table["auc"].notna() & table["metric"].isin(list(names))]
+    if rows.empty:
+        return f"No community has {least} posts of either kind, so no bias AUC can be leaned on."
+    row = rows.loc[rows["auc"].idxmin()]
+    text = (
+        f"The lowest bias AUC of the full model is the {names[row['metric']]} AUC of "
+        f"{row['community']}, {interval(row['auc'], row['ci_low'], row['ci_high'], sign=False)}."
+    )
+    if row["ci_high"] < 0.5:
+        return (
+            f"{text} Below one half the order is reversed: of the two posts, the harmless one more "
+            "often gets the higher score. Compression did not make that bias, and a test of what "
+            "compression changes will not show it."
+        )
+    if row["auc"] < 0.5:
+        return (
+            f"{text} Whether it lies below one half, where the harmless post more often gets the "
+            "higher score, is not settled."
+        )
+    return text
 
 
 def generalised_mean(values, p: float = -5) -> float:
