@@ -488,6 +488,24 @@ def test_a_figure_with_a_fault_is_shown_with_a_warning(shown):
     assert len(shown) == 1
 
 
+@pytest.mark.parametrize("draw", ["errorbar", "fill_between"])
+def test_a_caption_names_what_bars_and_bands_are(shown, draw):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    fig, axes = pyplot.subplots()
+    if draw == "errorbar":
+        axes.errorbar([1, 2], [1, 2], yerr=[0.1, 0.1])
+    else:
+        axes.fill_between([1, 2], [1, 1], [2, 2])
+    with pytest.raises(InputError, match="what its bars or bands are intervals of"):
+        chapters.figure(fig, "It rises", caption="Means over runs.")
+    chapters.figure(fig, "It rises", caption="Means over runs, with 95% intervals over runs.")
+    assert len(shown) == 1
+
+
 def test_footer_says_everything_in_words_and_as_a_record(shown):
     model = {"name": "m<1>", "fingerprint": "ab" * 32}
     record = chapters.footer({"seed": 3, "bits": [4, 3]}, models=[model], data=[{"name": "piqa"}])

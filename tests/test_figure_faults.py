@@ -317,11 +317,12 @@ def test_every_figure_is_whole(name):
     assert "nan" not in alt.split()
 
 
-def test_ticks_are_thinned_until_their_labels_fit():
+@pytest.mark.parametrize("scale", [1, 0.01])
+def test_ticks_are_thinned_until_their_labels_fit(scale):
     table, said = panels()
     for column, value in {"difference": -8e-5, "ci_low": -1.7e-4, "ci_high": 1e-5}.items():
-        table[column] = value
-    fig, _ = figures.interval_panels(table, said)
+        table[column] = value * scale
+    fig, _ = figures.interval_panels(table, said | {"b": "Change in confidence,\nagainst others"})
     assert faults(fig) == []
 
 

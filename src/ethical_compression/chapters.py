@@ -206,7 +206,7 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     alt: what the picture shows, for who cannot see it; caption: plain text under it; name: the
     anchor to link to. Warns of each of `figure_faults.faults`: a reader who changed a parameter
     sees the picture all the same, and a build stops at a warning. Raises InputError if `alt` is
-    empty or the caption Markdown.
+    empty, the caption is Markdown, or it has no word for the intervals that are drawn.
     """
     if not alt.strip():
         raise InputError("a figure needs an alternative text: say in words what it shows.")
@@ -214,8 +214,10 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     from IPython.display import display
     from matplotlib import pyplot
 
-    from .figure_faults import faults
+    from .figure_faults import faults, has_intervals
 
+    if has_intervals(fig) and "interval" not in (caption or ""):
+        raise InputError("a figure's caption must name what its bars or bands are intervals of.")
     for fault in faults(fig):
         warnings.warn(f"the figure “{caption or alt}”: {fault}", stacklevel=2)
     buffer = io.BytesIO()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 SLACK = 1.5  # pixels that a point may lie outside its axes, or two labels in each other
+GAP = 2  # pixels on either side of a tick's label: two numbers that touch read as one
 
 
 def faults(fig) -> list[str]:
@@ -23,6 +24,18 @@ def faults(fig) -> list[str]:
         if axes.get_visible() and not hasattr(axes, "_colorbar"):
             found += _faults_of_data(axes, axes.get_title().replace("\n", " ") or str(number + 1))
     return [*found, *_faults_of_labels(fig)]
+
+
+def has_intervals(fig) -> bool:
+    """Whether a figure has error bars or bands, which its caption must name."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.container import ErrorbarContainer
+
+    return any(
+        any(isinstance(one, ErrorbarContainer) and one.lines[2] for one in axes.containers)
+        or any(isinstance(one, PolyCollection) for one in axes.collections)
+        for axes in fig.get_axes()
+    )
 
 
 def _faults_of_data(axes, name: str) -> Iterator[str]:
@@ -82,7 +95,14 @@ def _faults_of_labels(fig) -> Iterator[str]:
     labels = [
         (text.get_text().replace("\n", " "), text.get_window_extent()) for text in _texts(fig)
     ]
-    for name, box in labels:
+    shown = [axes for axes in fig.get_axes() if axes.get_visible() and axes.axison]
+    ticks = [
+        (label.get_text(), label.get_window_extent().padded(GAP, 0))
+        for axes in shown
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in tick_labels(axis)
+    ]
+    for name, box in [*labels, *ticks]:
         if not (
             picture.x0 <= box.x0
             and box.x1 <= picture.x1
@@ -90,7 +110,7 @@ def _faults_of_labels(fig) -> Iterator[str]:
             and box.y1 <= picture.y1
         ):
             yield f"the label “{name}” reaches beyond the picture"
-    for (one, first), (other, second) in itertools.combinations(labels, 2):
+    for (one, first), (other, second) in itertools.combinations([*labels, *ticks], 2):
         if overlap(first, second):
             yield f"the labels “{one}” and “{other}” lie on each other"
     for legend, axes in itertools.product(_of_all_parts(fig, "legends"), fig.get_axes()):
@@ -111,7 +131,7 @@ def _of_all_parts(fig, what: str) -> list:
 
 
 def _texts(fig) -> list:
-    """Every text that is drawn: tick labels of ticks in view only."""
+    """Every text that is drawn, but for tick labels."""
     texts = _of_all_parts(fig, "texts")
     legends = _of_all_parts(fig, "legends")
     for axes in fig.get_axes():
@@ -124,7 +144,7 @@ def _texts(fig) -> list:
         if not axes.axison:
             continue
         for axis in (axes.xaxis, axes.yaxis):
-            texts += [axis.label, axis.get_offset_text(), *tick_labels(axis)]
+            texts += [axis.label, axis.get_offset_text()]
     texts += [text for legend in legends for text in legend.get_texts()]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
 

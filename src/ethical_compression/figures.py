@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from ethical_compression.figure_faults import overlap, tick_labels
+from ethical_compression.figure_faults import GAP, overlap, tick_labels
 from ethical_compression.score.confidence import (
     aurc,
     equal_count_bins,
@@ -313,6 +313,7 @@ def change_against_confidence(
             )
         ticks = here.drop_duplicates("bin").sort_values("bin")
         axes.set_xticks(ticks["bin"], [f"{at:.2f}" for at in ticks["at"]])
+        _bands(axes, len(ticks))
         axes.grid(False, axis="x")
         axes.set_title(_title(benchmarks[place], names))
         if place + columns >= len(benchmarks):
@@ -409,6 +410,7 @@ def bias_auc_by_depth(
         axes.set_title(_title(communities[place], names))
         axes.grid(False, axis="x")
         axes.set_xticks(range(len(depths)), [f"{depth:g}" for depth in depths])
+        _bands(axes, len(depths))
         axes.locator_params(axis="y", nbins=4)
         if place + columns >= len(communities):
             axes.set_xlabel("Layers kept")
@@ -505,6 +507,7 @@ def shift_against_overall(
     grid[0, 0].set_yticks(range(len(communities)), [_title(c, names) for c in communities])
     grid[0, 0].set_ylim(len(communities) - 0.5, -0.5)
     fig.supxlabel(f"Change of {what} from the full model", fontsize=11)
+    fig.get_layout_engine().set(wspace=0.06)
     _legend(fig)
     alt = (
         f"Change of {what} of each community beside the change over all posts, with 95% intervals "
@@ -628,6 +631,8 @@ def overconfidence_by_length(
     ticks = [f"{length:.1f}" for length in table["length"]]
     ticks[0], ticks[-1] = f"{ticks[0]}\nshortest", f"{ticks[-1]}\nlongest"
     panels[1].set_xticks(range(len(table)), ticks)
+    for axes in panels:
+        _bands(axes, len(table))
     panels[1].set_xlabel(f"Ranges of each benchmark by its options' length (mean, {unit})")
     for axes in panels:
         axes.grid(False, axis="x")
@@ -1139,6 +1144,8 @@ def scores_against(
             f"{means.idxmax()[1]})"
         )
     panels[-1][0].set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    for axes in panels[:, 0]:
+        _bands(axes, len(levels))
     panels[-1][0].set_xlabel(label or x)
     _legend(fig)
     alt = (
@@ -1214,6 +1221,13 @@ def _asides(names: Iterable[str], present: Iterable[str]) -> dict[str, float]:
     return {name: (place - middle) * BAND / len(here) for place, name in enumerate(here)}
 
 
+def _bands(axes, count: int) -> None:
+    """Lines between `count` categories along x: what stands beside a tick belongs to it."""
+    axes.set_xlim(-0.5, count - 0.5)
+    for edge in range(1, count):
+        axes.axvline(edge - 0.5, color="0.85", lw=0.8, zorder=0)
+
+
 def _interval(axes, numbers, y: float, look, label: str | None = None) -> None:
     """A mean with its interval, lying."""
     mean, low, high = numbers
@@ -1260,7 +1274,10 @@ def _thin_ticks(axes) -> None:
         return
     for bins in (3, 2, 1):
         axes.figure.canvas.draw()
-        boxes = [label.get_window_extent() for label in tick_labels(axes.xaxis)]
+        if axes.xaxis.get_offset_text().get_text():  # a factor that would lie on the axis's name
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+            axes.figure.canvas.draw()
+        boxes = [label.get_window_extent().padded(GAP, 0) for label in tick_labels(axes.xaxis)]
         if not any(overlap(one, other) for one, other in itertools.pairwise(boxes)):
             return
         axes.locator_params(axis="x", nbins=bins)
