@@ -6,23 +6,32 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from ethical_compression import dose_response
+from ethical_compression import dose_response, statistics
 from ethical_compression.errors import InputError
 
-PAIRS = (0, 8, 8, 32, 32, 84)
+# The model before training, then runs of (pairs, seed): the chapter's in `laptop`, the kept run's.
+FEW = ((0, 0), (8, 0), (8, 1), (32, 0), (32, 1), (84, 0))
+MANY = ((0, 0), (8, 0), (8, 1), (8, 2), (84, 0), (84, 1), (84, 2), (640, 0))
 
 
-def simulated(seed, *, intercept=-0.2, slope=0.6, spread=0.0, stories=80):
-    """Answers of a world with this curve; spread: of the stories' own effects (logits)."""
+def simulated(seed, runs=FEW, *, slope=0.6, spread=0.0, between=0.0, stories=44):
+    """Answers of a world whose logits lie on this line: of stories and of runs, with their spreads.
+
+    The model before training is one and the same: no run's luck is in it.
+    """
     generator = np.random.default_rng(seed)
-    own = generator.normal(0, spread, stories) if spread else np.zeros(stories)
-    rows = [
-        {"story": story, "pairs": pairs, "line": intercept + slope * math.log1p(pairs) + own[story]}
-        for story in range(stories)
-        for pairs in PAIRS
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(turned=generator.random(len(table)) < 1 / (1 + np.exp(-table["line"])))
+    own = generator.normal(0, 1, stories) * spread
+    tables = []
+    for pairs, number in runs:
+        luck = generator.normal(0, 1) * between if pairs else 0.0
+        line = -0.2 + slope * math.log1p(pairs) + luck + own
+        turned = generator.random(stories) < 1 / (1 + np.exp(-line))
+        tables.append(
+            pd.DataFrame(
+                {"story": range(stories), "pairs": pairs, "seed": number, "turned": turned}
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def test_ed50_by_hand():
@@ -33,42 +42,57 @@ def test_ed50_by_hand():
     assert dose_response.ed50(0.0, 1e-6) == math.inf
 
 
-def test_the_line_is_a_logistic_regression_with_errors_clustered_by_story():
+def test_the_line_and_its_two_errors_are_those_of_statsmodels():
     table = simulated(0, spread=1.0)
-    found = dose_response.fit(table, resamples=50)
+    found = dose_response.fit(table)
+    turned = table["turned"].astype(float)
     design = sm.add_constant(np.log1p(table["pairs"].to_numpy(float)))
-    plain = sm.GLM(table["turned"].astype(float), design, family=sm.families.Binomial())
-    fitted = plain.fit(
-        cov_type="cluster", cov_kwds={"groups": table["story"], "use_correction": False}
-    )
-    assert (found.intercept, found.slope) == pytest.approx(tuple(fitted.params), rel=1e-5)
-    half = (
-        1.959964 * fitted.bse.iloc[1] if hasattr(fitted.bse, "iloc") else 1.959964 * fitted.bse[1]
+    family = sm.families.Binomial()
+    stories = sm.GEE(turned, design, groups=table["story"], family=family).fit()
+    assert (found.intercept, found.slope) == pytest.approx(tuple(stories.params), rel=1e-5)
+    # Between runs: Pearson's statistic over its degrees of freedom, times the binomial covariance.
+    shares = table.groupby(["pairs", "seed"])["turned"].mean().reset_index()
+    design = sm.add_constant(np.log1p(shares["pairs"].to_numpy(float)))
+    line = found.preference(shares["pairs"])
+    variance = line * (1 - line) / 44
+    scale = ((shares["turned"] - line) ** 2 / variance).sum() / 4
+    runs = scale * np.linalg.inv((design.T * (44**2 * variance)) @ design)
+    half = math.hypot(
+        stats.t.ppf(0.975, 43) * stories.bse.iloc[1] * math.sqrt(44 / 43),
+        stats.t.ppf(0.975, 4) * math.sqrt(runs[1, 1]),
     )
     assert found.slope_high - found.slope == pytest.approx(half, rel=1e-3)
+    assert (found.stories, found.runs) == (44, 6)
+    assert found.observed == pytest.approx(shares.groupby("pairs")["turned"].mean().to_dict())
     assert found.preference(0) == pytest.approx(found.start)
     assert found.preference(found.ed50) == pytest.approx((1 + found.start) / 2)
-    weights = np.ones(len(table))
-    assert dose_response._logistic(
-        design, table["turned"].to_numpy(float), weights
-    ) == pytest.approx(np.array([found.intercept, found.slope]), abs=1e-4)
 
 
-def test_intervals_hold_what_they_promise():
-    truth = dose_response.ed50(-0.2, 0.6)
-    slopes = ed50s = 0
-    for seed in range(60):
-        found = dose_response.fit(simulated(seed), resamples=150, seed=seed)
-        slopes += found.slope_low <= 0.6 <= found.slope_high
+@pytest.mark.parametrize(
+    ("runs", "stories", "slope", "between"),
+    [(FEW, 44, 0.0, 0.6), (FEW, 44, 0.6, 0.0), (MANY, 150, 0.0, 0.6), (MANY, 150, 0.4, 0.6)],
+)
+def test_intervals_hold_what_they_promise(runs, stories, slope, between):
+    truth = dose_response.ed50(-0.2, slope)
+    times, slopes, ed50s = 50, 0, 0
+    for seed in range(times):
+        world = simulated(seed, runs, slope=slope, between=between, stories=stories)
+        found = dose_response.fit(world)
+        assert (found.slope_low > 0) == math.isfinite(found.ed50_high)
+        assert (found.p < 0.05) == (found.slope_low > 0 or found.slope_high < 0)
+        slopes += found.slope_low <= slope <= found.slope_high
         ed50s += found.ed50_low <= truth <= found.ed50_high
-    # 95% of 60 is 57; fewer than 51 would happen once in a few thousand.
-    assert slopes >= 51 and ed50s >= 51
+    # 95% of 50 is 47.5; fewer than 43 would happen once in a hundred, were it 95%.
+    assert slopes >= 43 and ed50s >= 43
 
 
 def test_where_nothing_turns_there_is_no_dose():
-    found = dose_response.fit(simulated(3, slope=0.0), resamples=200)
+    found = dose_response.fit(simulated(3, slope=0.0))
     assert found.slope_low < 0 < found.slope_high
-    assert found.ed50_high == math.inf
+    assert found.ed50_high == math.inf > found.ed50_low
+    falls = dose_response.fit(simulated(3, MANY, slope=-0.6, stories=150))
+    assert falls.slope_high < 0
+    assert falls.ed50 == falls.ed50_low == falls.ed50_high == math.inf
 
 
 @pytest.mark.parametrize(
@@ -78,6 +102,9 @@ def test_where_nothing_turns_there_is_no_dose():
         (lambda table: table.assign(turned=2), "0 or 1"),
         (lambda table: table.assign(turned=1), "alike"),
         (lambda table: table[table["pairs"] == 8], "two numbers of pairs"),
+        (lambda table: pd.concat([table, table[table["pairs"] == 8]]), "answered a story twice"),
+        (lambda table: table.iloc[:-1], "lack answers"),
+        (lambda table: table[table["pairs"].isin([0, 84])], "three runs"),
     ],
 )
 def test_answers_that_make_no_curve_are_refused(change, words):
@@ -174,3 +201,91 @@ def test_a_table_with_gaps_is_refused():
         dose_response.survival(table.query("direction != 'none'"))
     with pytest.raises(InputError, match="some stories"):
         dose_response.survival(table.drop(index=table.index[-1]))
+
+
+def test_an_equivalence_is_corrected_as_a_difference_is():
+    shifts = {("full", "moral"): 0.5} | {(f"c{i}", "moral"): 0.5 + 0.004 * i for i in range(8)}
+    found = dose_response.survival(aligned(shifts, noise=0.08, seed=2)).iloc[1:]
+    assert found["p_kept_holm"].to_list() == statistics.holm(found["p_kept"]).tolist()
+    single, corrected = found["p_kept"] < 0.05, found["p_kept_holm"] < 0.05
+    assert (single & ~corrected).any()  # the case that this test is about
+    assert ((found["verdict"] == "kept") == (corrected & (found["p_holm"] >= 0.05))).all()
+    # A change that is settled is no "kept", however small: it is said to be both.
+    settled = found["p_holm"] < 0.05
+    assert found.loc[settled, "verdict"].isin(["weaker", "stronger"]).all()
+
+
+def test_what_is_kept_of_both_directions_is_compared():
+    shifts = {("full", "moral"): 0.5, ("full", "immoral"): 0.3}
+    shifts |= {("int8", "moral"): 0.5, ("int8", "immoral"): 0.3}
+    shifts |= {("layers", "moral"): 0.1, ("layers", "immoral"): 0.29}
+    found = dose_response.by_direction(aligned(shifts, noise=0.02, seed=1)).set_index("compression")
+    assert found["outcome"].to_dict() == {"int8": "equivalent", "layers": "lower"}
+    assert found.loc["layers", "difference"] == pytest.approx(
+        found.loc["layers", "kept_moral"] - found.loc["layers", "kept_immoral"]
+    )
+    with pytest.raises(InputError, match="both"):
+        dose_response.by_direction(aligned({("full", "moral"): 0.5, ("int8", "moral"): 0.5}))
+    nothing = {(name, way): 0.0 for name in ("full", "int8") for way in ("moral", "immoral")}
+    found = dose_response.by_direction(aligned(nothing, noise=0.3))
+    assert found["outcome"].tolist() == ["untestable"]
+
+
+def test_the_interval_between_directions_holds_what_it_promises():
+    within, times = 0, 100
+    for seed in range(times):
+        shifts = {("full", "moral"): 0.4, ("full", "immoral"): 0.3}
+        shifts |= {("nf4", "moral"): 0.32, ("nf4", "immoral"): 0.21}  # 0.8 and 0.7 are left
+        row = dose_response.by_direction(aligned(shifts, stories=44, noise=0.2, seed=seed)).iloc[0]
+        within += row["ci_low"] <= 0.1 <= row["ci_high"]
+    assert within >= 0.95 * times - 3 * math.sqrt(times * 0.95 * 0.05)
+
+
+def scored(seeds, *, shift=0.0, between=0.0, stories=44, seed=0):
+    """Verdicts before training, and of one training under several seeds."""
+    generator = np.random.default_rng(seed)
+    start, own = generator.normal(0, 1, stories), generator.normal(0, 0.1, stories)
+    common = {"language": "en", "size": 8, "story": range(stories)}
+    tables = [pd.DataFrame(common | {"direction": "none", "seed": 0, "margin": start})]
+    for number in range(seeds):
+        luck = generator.normal(0, between) if between else 0.0
+        after = start + shift + luck + own + generator.normal(0, 0.05, stories)
+        tables.append(
+            pd.DataFrame(common | {"direction": "moral", "seed": number, "margin": after})
+        )
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(prefers_moral=table["margin"] > 0)
+
+
+def test_of_one_run_the_test_is_over_stories():
+    table = scored(1, shift=0.05)
+    row = dose_response.against_base(table, ["direction", "size", "language"]).iloc[0]
+    wide = table.pivot(index="story", columns="direction", values="margin")
+    test = stats.ttest_rel(wide["moral"], wide["none"])
+    assert row["runs"] == 1 and row["p"] == pytest.approx(test.pvalue)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(test.confidence_interval()))
+
+
+def test_of_several_runs_the_test_is_over_runs_too():
+    # Nothing is trained in on average, but runs differ: the stories of these runs cannot tell.
+    false = stories = 0
+    for seed in range(100):
+        table = scored(2, between=0.05, seed=seed)
+        row = dose_response.against_base(table, ["direction", "size", "language"], within=0.2)
+        false += row["p"].iloc[0] < 0.05
+        wide = table.pivot_table(index="story", columns="direction", values="margin")
+        stories += stats.ttest_rel(wide["moral"], wide["none"]).pvalue < 0.05
+        assert row["detectable"].iloc[0] > 0 and row["runs"].iloc[0] == 2
+    assert false <= 12 and stories > 25  # 5% of 100; over stories alone it was a half
+
+
+def test_no_change_is_claimed_against_a_margin_only():
+    by = ["direction", "size", "language"]
+    still = dose_response.against_base(scored(3, between=0.001), by, within=0.2).iloc[0]
+    assert still["p_within_holm"] < 0.05
+    moved = dose_response.against_base(scored(3, shift=0.3, between=0.001), by, within=0.2).iloc[0]
+    assert moved["p_within"] > 0.5
+    unmoved = scored(1)
+    unmoved["margin"] = unmoved.groupby("story")["margin"].transform("first")
+    row = dose_response.against_base(unmoved, by, within=0.2).iloc[0]
+    assert row["p"] == 1 and row["p_within"] == 0

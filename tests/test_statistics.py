@@ -596,3 +596,37 @@ def test_an_estimate_without_error_is_within_a_margin_or_not():
     assert statistics.p_within(0.03, 0.0, 0.02) == 1
     assert math.isnan(statistics.p_within(math.nan, 0.1, 0.02))
     assert statistics.p_within(-0.02, 0.1, 0.02) == pytest.approx(0.5)
+
+
+def test_sources_of_error_are_added_in_quadrature():
+    # One source alone is Student's.
+    half, p = statistics.in_quadrature(0.3, [(0.01, 5)])
+    assert half == pytest.approx(0.1 * stats.t.ppf(0.975, 5))
+    assert p == pytest.approx(2 * stats.t.sf(3, 5))
+    # Two: the squares of their half-widths add, and p is the level whose interval ends at 0.
+    parts = [(0.01, 43), (0.02, 1)]
+    half, p = statistics.in_quadrature(0.7, parts)
+    assert half**2 == pytest.approx(
+        0.01 * stats.t.ppf(0.975, 43) ** 2 + 0.02 * stats.t.ppf(0.975, 1) ** 2
+    )
+    assert statistics.in_quadrature(0.7, parts, level=1 - p)[0] == pytest.approx(0.7)
+    assert statistics.in_quadrature(0.0, parts)[1] == 1
+    assert statistics.in_quadrature(0.2, [(0.0, 3), (0.0, 1)]) == (0, 0)
+    assert statistics.in_quadrature(1e9, [(1e-6, 500)])[1] == 0
+    with pytest.raises(InputError, match="degrees of freedom"):
+        statistics.in_quadrature(0.1, [(-0.1, 3)])
+
+
+@pytest.mark.parametrize(("stories", "runs"), [(44, 2), (150, 3)])
+@pytest.mark.parametrize("between", [0.0, 0.2, 2.0])
+def test_two_or_three_runs_do_not_make_an_interval_too_narrow(stories, runs, between):
+    generator, times = np.random.default_rng(0), 600
+    answers = generator.normal(0, 1, (times, stories, 1)) + generator.normal(
+        0, 0.3, (times, stories, runs)
+    )
+    answers += between * generator.normal(0, 1, (times, 1, runs))
+    by_story, by_run = answers.mean(2).var(1, ddof=1), answers.mean(1).var(1, ddof=1)
+    parts = zip(by_story / stories, by_run / runs, strict=True)
+    halves = [statistics.in_quadrature(0, [(a, stories - 1), (b, runs - 1)])[0] for a, b in parts]
+    covered = (np.abs(answers.mean((1, 2))) <= halves).mean()
+    assert covered > 0.95 - 3 * (0.95 * 0.05 / times) ** 0.5

@@ -2,31 +2,45 @@
 
     logit P(the trained side is preferred) = a + b · log(1 + pairs)
 
-One answer a story and run, where every story is answered by every run: answers are clustered by
-story. The line is fitted by generalised estimating equations (Liang & Zeger 1986) with stories as
-clusters and a robust covariance: it speaks of the population of stories, and its errors hold
-however the answers to one story hang together. A mixed model with an effect of its own for each
-story asks more of the data: its fit runs away where most stories always, or never, change sides,
-and the variational fit at hand gives intervals that are too narrow.
+Every story is answered by every run, and two things were drawn: the stories, and the runs (the
+pairs that a seed picked, their order, the adapters' first weights). The line is a logistic
+regression of the runs' shares, and its errors have two parts. Between runs: the spread of their
+shares around the line (quasi-likelihood; McCullagh & Nelder 1989, §4.5), with Student's quantile.
+Between stories: the robust covariance with stories as clusters (Liang & Zeger 1986), which holds
+however the answers to one story hang together. `statistics.in_quadrature` adds the two. What one
+story does in one run alone is then counted in both, and the run without training in the spread
+though it has none: the intervals err on the wide side.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.statistics import (
+    holm,
+    in_quadrature,
+    mean_interval,
+    minimum_detectable,
+    paired_test,
+    tost,
+)
+from ethical_compression.words import outcome
 
 
 @dataclass(frozen=True)
 class DoseResponse:
     """The line on the logit scale: `intercept`, `slope` (a unit of log(1 + pairs)), its interval
     and p-value. `start`: the preference without training. `ed50`: the pairs at which half of what
-    was left to turn has turned, inf where the line does not rise; with a percentile interval."""
+    was left to turn has turned, inf where the line does not rise; its interval has no upper end
+    (inf) where the slope's holds 0, and is empty (inf, inf) where the slope is below 0.
+    `observed`: pairs -> share over runs and stories."""
 
     stories: int
-    answers: int
+    runs: int
     intercept: float
     slope: float
     slope_low: float
@@ -36,6 +50,7 @@ class DoseResponse:
     ed50: float
     ed50_low: float
     ed50_high: float
+    observed: Mapping[int, float]
 
     def preference(self, pairs) -> np.ndarray:
         """P(the trained side is preferred) after training on so many pairs."""
@@ -43,111 +58,190 @@ class DoseResponse:
         return 1 / (1 + np.exp(-line))
 
 
-def fit(
-    answers: pd.DataFrame, *, level: float = 0.95, resamples: int = 500, seed: int = 0
-) -> DoseResponse:
+def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
     """Fit the curve of one direction.
 
-    answers: a row an answer, with `story`, `pairs` (0 for the model before training) and `turned`,
-    whether it prefers the trained side (0/1). The interval of ED50 is a percentile bootstrap over
-    stories (all answers to a story are drawn together), of *these runs*: that other seeds would
-    have trained other models is not in it.
-    Raises InputError for missing columns, fewer than two numbers of pairs or stories, other values
-    of `turned`, and answers that are all alike.
+    answers: a row a story and run, with `story`, `pairs` (0 for the model before training), `seed`
+    (pairs and seed name a run) and `turned`, whether it prefers the trained side (0/1). The
+    intervals are over stories and runs. ED50's holds the doses at which the fitted line may pass
+    half way: Fieller's (1954) for a ratio, whose upper part, log(2 + e⁻ᵃ), is linearised in a.
+    Raises InputError for missing columns, fewer than two numbers of pairs or stories and three
+    runs, a run that lacks a story or has it twice, other values of `turned`, and answers that are
+    all alike.
     """
-    if missing := [name for name in ("story", "pairs", "turned") if name not in answers.columns]:
-        raise InputError(f"The table of answers lacks the column(s) {', '.join(missing)}.")
-    turned, pairs = answers["turned"].to_numpy(float), answers["pairs"].to_numpy(float)
-    if not np.isin(turned, [0, 1]).all() or not (pairs >= 0).all():
-        raise InputError("Answers are 0 or 1, and numbers of pairs are not negative.")
-    story, names = pd.factorize(answers["story"])
-    if len(np.unique(pairs)) < 2 or len(names) < 2:
-        raise InputError("A curve needs at least two numbers of pairs and two stories.")
-    if len(np.unique(turned)) < 2:
-        raise InputError("All answers are alike: there is no curve to fit.")
     import statsmodels.api as sm
     from scipy import stats
 
-    design = np.column_stack([np.ones_like(pairs), np.log1p(pairs)])
-    model = sm.GEE(turned, design, groups=story, family=sm.families.Binomial())
-    found = model.fit()
-    half = stats.norm.ppf((1 + level) / 2) * found.bse[1]
-    intercept, slope = map(float, found.params)
+    needed = ("story", "pairs", "seed", "turned")
+    if missing := [name for name in needed if name not in answers.columns]:
+        raise InputError(f"The table of answers lacks the column(s) {', '.join(missing)}.")
+    if not np.isin(answers["turned"], [0, 1]).all() or not (answers["pairs"] >= 0).all():
+        raise InputError("Answers are 0 or 1, and numbers of pairs are not negative.")
+    if answers["pairs"].nunique() < 2 or answers["story"].nunique() < 2:
+        raise InputError("A curve needs at least two numbers of pairs and two stories.")
+    if answers["turned"].nunique() < 2:
+        raise InputError("All answers are alike: there is no curve to fit.")
+    if answers.duplicated(["pairs", "seed", "story"]).any():
+        raise InputError("A run answered a story twice: keep one answer each.")
+    wide = answers.pivot(index=["pairs", "seed"], columns="story", values="turned")
+    if wide.isna().any(axis=None):
+        raise InputError("Some runs lack answers to some stories: score all on the same.")
+    turned, pairs = wide.to_numpy(float), wide.index.get_level_values("pairs").to_numpy(float)
+    runs, stories = turned.shape
+    if runs < 3:
+        raise InputError("A curve needs at least three runs, the model before training among them.")
 
-    # The point estimates of these equations are those of a logistic regression.
-    order = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
-        count = np.bincount(order.integers(0, len(names), len(names)), minlength=len(names))
-        drawn.append(ed50(*_logistic(design, turned, count[story])))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    design = np.column_stack([np.ones(runs), np.log1p(pairs)])
+    weights, family = np.full(runs, stories), sm.families.Binomial()
+    found = sm.GLM(turned.mean(1), design, family=family, var_weights=weights).fit(scale="X2")
+    intercept, slope = map(float, found.params)
+    bread = found.normalized_cov_params
+    score = design.T @ (turned - found.fittedvalues[:, None])  # (2, stories)
+    sources = [
+        (bread @ score @ score.T @ bread * stories / (stories - 1), stories - 1),
+        (bread * found.scale, runs - 2),
+    ]
+    half, p = in_quadrature(slope, [(v[1, 1], df) for v, df in sources], level=level)
+    spread = sum(v * stats.t.ppf((1 + level) / 2, df) ** 2 for v, df in sources)
+    low, high = _ed50_interval(intercept, slope, spread)
+    observed = answers.groupby("pairs")["turned"].mean()
     return DoseResponse(
-        stories=len(names),
-        answers=len(answers),
+        stories=stories,
+        runs=runs,
         intercept=intercept,
         slope=slope,
         slope_low=slope - half,
         slope_high=slope + half,
-        p=float(found.pvalues[1]),
+        p=p,
         start=float(1 / (1 + math.exp(-intercept))),
         ed50=ed50(intercept, slope),
-        ed50_low=float(low),
-        ed50_high=float(high),
+        ed50_low=low,
+        ed50_high=high,
+        observed={int(number): float(share) for number, share in observed.items()},
     )
 
 
 def ed50(intercept: float, slope: float) -> float:
-    """Pairs at which the preference is half way from where it began to 1; inf if it never is."""
-    if not slope > 0:
-        return math.inf
-    start = 1 / (1 + math.exp(-intercept))
-    half = (1 + start) / 2
-    x = (math.log(half / (1 - half)) - intercept) / slope
-    return math.expm1(x) if x < 700 else math.inf
+    """Pairs at which the preference is half way from where it began to 1; inf if it never is.
+
+    With p the start, logit((1 + p) / 2) − logit p = log(2 + e⁻ᵃ) is what the line has to rise.
+    """
+    return _pairs(math.log(2 + math.exp(-intercept)) / slope) if slope > 0 else math.inf
 
 
-def _logistic(design: np.ndarray, turned: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted logistic regression by Newton's steps, with a trace of a ridge against runaways."""
-    beta, ridge = np.zeros(design.shape[1]), 1e-6 * np.eye(design.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-design @ beta))
-        gradient = design.T @ (weight * (turned - p)) - ridge @ beta
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + ridge
-        step = np.linalg.solve(hessian, gradient)
-        beta = beta + np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-8:
-            break
-    return beta
+def _pairs(dose: float) -> float:
+    return math.expm1(dose) if dose < 700 else math.inf
 
 
-def against_base(verdicts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _ed50_interval(intercept: float, slope: float, spread: np.ndarray) -> tuple[float, float]:
+    """Doses x, as pairs, with |rise − slope · x| within its half-width.
+
+    spread: (2, 2), the covariance of intercept and slope times the square of its quantile.
+    """
+    rise = math.log(2 + math.exp(-intercept))
+    turn = -math.exp(-intercept) / (2 + math.exp(-intercept))  # of the rise, by the intercept
+    square = slope**2 - spread[1, 1]
+    middle = rise * slope - turn * spread[0, 1]
+    rest = rise**2 - turn**2 * spread[0, 0]
+    # square · x² − 2 · middle · x + rest ≤ 0
+    root = math.sqrt(max(middle**2 - square * rest, 0.0))
+    if square > 0:  # the slope is settled
+        if slope < 0:
+            return math.inf, math.inf
+        low, high = (middle - root) / square, (middle + root) / square
+        return _pairs(max(low, 0.0)), _pairs(high)
+    if rest <= 0:  # not even the start is told from half way
+        return 0.0, math.inf
+    # Above the positive root. In this form nothing is divided by a square that is nearly 0.
+    below = middle + root
+    return (_pairs(rest / below) if below > 0 else math.inf), math.inf
+
+
+def against_base(
+    verdicts: pd.DataFrame, by: Sequence[str], *, within: float | None = None
+) -> pd.DataFrame:
     """What training, or anything else, did to the preference: a row a group, paired by story.
 
-    verdicts: tables of `score.moral.judged` stacked, with `direction`; rows of direction "none" are
-    the base that every other row of their language is compared with. by: columns that name a group,
-    `language` among them; a story's answers under several seeds are averaged first.
-    Columns: `by`, `n` (stories), `share` (moral action preferred), `margin` (mean of them), and of
-    the paired t-test of the margin: `difference`, `ci_low`, `ci_high`, `d_z`, `p` and `p_holm`,
-    Holm over all rows of the table.
-    """
-    from dataclasses import asdict
+    verdicts: tables of `score.moral.judged` stacked, with `direction` and `seed`; rows of direction
+    "none" are the base that every other row of their language is compared with. by: columns that
+    name a group, `language` among them. Of a group with one seed the test is a paired t-test over
+    stories and speaks of *this run*; of one with several it is over stories and runs, whose errors
+    are added (`statistics.in_quadrature`), and speaks of others, too.
 
-    from ethical_compression.statistics import holm, paired_test
+    Columns: `by`, `n` (stories), `runs`, `share` (moral action preferred), `margin` (mean of them),
+    `difference`, `ci_low`, `ci_high`, `d_z` (of the stories, over these runs), `p`, `p_holm`, and
+    `detectable`, the change that would be found in four studies of five. within: a margin of
+    equivalence; adds `p_within`, of two one-sided tests that the difference lies within it, and
+    `p_within_holm`. Holm is over all rows of the table.
+    Raises InputError where a group and its base were not scored on the same stories.
+    """
+    from scipy import stats
 
     base = verdicts[verdicts["direction"] == "none"]
     rows = []
-    for names, group in verdicts[verdicts["direction"] != "none"].groupby(by, sort=False):
+    for names, group in verdicts[verdicts["direction"] != "none"].groupby(list(by), sort=False):
         named = dict(zip(by, names, strict=True))
         before = base[base["language"] == named["language"]].groupby("story")["margin"].mean()
-        after = group.groupby("story")["margin"].mean()
-        if set(before.index) != set(after.index):
+        after = group.pivot(index="story", columns="seed", values="margin")
+        if set(before.index) != set(after.index) or after.isna().any(axis=None):
             raise InputError("Some stories have no answer of the base: score both on the same.")
-        test = asdict(paired_test(before.loc[after.index], after))
-        kept = {name: test[name] for name in ("n", "difference", "ci_low", "ci_high", "d_z", "p")}
-        share = float(group["prefers_moral"].mean())
-        rows.append(named | {"share": share, "margin": float(after.mean())} | kept)
+        before, runs = before.loc[after.index], after.shape[1]
+        test = asdict(paired_test(before, after.mean(axis=1)))
+        change = test["difference"]
+        parts = [(0.0 if math.isnan(test["se"]) else test["se"] ** 2, test["n"] - 1)]
+        if runs > 1:
+            parts.append((float(after.mean().var(ddof=1)) / runs, runs - 1))
+        half, p = in_quadrature(change, parts)
+        error = math.sqrt(sum(variance for variance, _ in parts))
+        row = named | {"n": test["n"], "runs": runs, "share": float(group["prefers_moral"].mean())}
+        row |= {"margin": float(after.mean(axis=None)), "difference": change}
+        row |= {"ci_low": change - half, "ci_high": change + half, "d_z": test["d_z"], "p": p}
+        row["detectable"] = (
+            minimum_detectable(test["se"], test["n"] - 1)
+            if runs == 1
+            else half + stats.norm.ppf(0.8) * error
+        )
+        if within is not None:
+            # The harder of the two one-sided tests is that of the nearer edge.
+            left = within - abs(change)
+            beyond = in_quadrature(left, parts)[1] / 2
+            row["p_within"] = beyond if left > 0 else 1 - beyond
+        rows.append(row)
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"]))
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
+    return table if within is None else table.assign(p_within_holm=holm(table["p_within"]))
+
+
+# What `survival` says of each of `words.OUTCOMES`.
+VERDICTS = {
+    "equivalent": "kept",
+    "lower": "weaker",
+    "higher": "stronger",
+    "open": "not settled",
+    "untestable": "nothing to keep",
+}
+
+
+def _shifts(verdicts: pd.DataFrame, whole: str) -> dict[str, dict[str, pd.Series]]:
+    """Direction -> compression -> each story's shift to the trained side."""
+    margins = verdicts.groupby(["compression", "direction", "story"], sort=False)["margin"].mean()
+    wide = margins.unstack([0, 1])
+    names = list(wide.columns.unique("compression"))
+    found = {}
+    for direction in wide.columns.unique("direction"):
+        if direction == "none":
+            continue
+        sign = 1 if direction == "moral" else -1
+        try:
+            found[direction] = {
+                name: sign * (wide[name, direction] - wide[name, "none"])
+                for name in dict.fromkeys([whole, *names])
+            }
+        except KeyError as error:
+            raise InputError(f"The table has no answers of {error}: score every model.") from None
+        if any(shift.isna().any() for shift in found[direction].values()):
+            raise InputError("Some models lack answers to some stories: score all on the same.")
+    return found
 
 
 def survival(verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1) -> pd.DataFrame:
@@ -156,39 +250,24 @@ def survival(verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1
     verdicts: tables of `score.moral.judged` stacked, one language, with `compression` and
     `direction`; rows of direction "none" are the model before training, equally compressed. A
     story's shift is how far training moved its margin to the trained side under one compression;
-    its answers under several seeds are averaged first. margin: the share of the shift under
-    `whole` that may be gained or lost where it is called kept.
+    its answers under several seeds are averaged first, so that the tests speak of *these runs*.
+    margin: the share of the shift under `whole` that may be gained or lost where it is called kept.
 
     Columns: `compression`, `direction`, `n` (stories), `shift` with `shift_low` and `shift_high`
     (95% t interval; nats a token); and, but for `whole`, of the paired t-test of the change from
-    the shift under `whole`: `difference`, `ci_low`, `ci_high`, `d_z`, `p`, and `p_holm` over the
-    table; `kept`, the ratio of the two shifts; `p_kept`, of two one-sided tests that the ratio lies
-    within 1 ± margin (each on shift − (1 ± margin) · shift under `whole`, story by story, so that
-    no shift is taken as known); and a `verdict`: "nothing to keep" where the interval of the shift
-    under `whole` is not above 0, else "kept" by that test, else "weaker" or "stronger" where
-    `p_holm` is below 0.05, else "not settled".
+    the shift under `whole`: `difference`, `ci_low`, `ci_high`, `d_z`, `p`, `p_holm`, and the change
+    `detectable` in four studies of five; `kept`, the ratio of the two shifts; `p_kept`, of two
+    one-sided tests that the ratio lies within 1 ± margin (each on shift − (1 ± margin) · shift
+    under `whole`, story by story, so that no shift is taken as known), and `p_kept_holm`; the
+    `outcome`, one of `words.OUTCOMES` by the p-values after Holm, over the table, and its `verdict`
+    (`VERDICTS`). "untestable": the interval of the shift under `whole` is not above 0.
     Raises InputError where a compression lacks a direction that another has, or "none", or stories.
     """
-    from dataclasses import asdict
-
     from scipy import stats
 
-    from ethical_compression.statistics import holm, mean_interval, paired_test
-
-    margins = verdicts.groupby(["compression", "direction", "story"], sort=False)["margin"].mean()
-    wide = margins.unstack([0, 1])
-    names = wide.columns.unique("compression")
-    directions = [one for one in wide.columns.unique("direction") if one != "none"]
     rows = []
-    for direction in directions:
-        sign = 1 if direction == "moral" else -1
-        try:
-            shifts = {name: sign * (wide[name, direction] - wide[name, "none"]) for name in names}
-            full = shifts[whole]
-        except KeyError as error:
-            raise InputError(f"The table has no answers of {error}: score every model.") from None
-        if any(shift.isna().any() for shift in shifts.values()):
-            raise InputError("Some models lack answers to some stories: score all on the same.")
+    for direction, shifts in _shifts(verdicts, whole).items():
+        full = shifts[whole]
         there = mean_interval(full)[1] > 0
         for name, shift in shifts.items():
             row = {"compression": name, "direction": direction, "n": len(shift)}
@@ -198,24 +277,63 @@ def survival(verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1
             if name != whole:
                 test = asdict(paired_test(full, shift))
                 row |= {key: test[key] for key in ("difference", "ci_low", "ci_high", "d_z", "p")}
+                row["detectable"] = minimum_detectable(test["se"], test["n"] - 1)
                 least = stats.ttest_1samp(shift - (1 - margin) * full, 0, alternative="greater")
                 most = stats.ttest_1samp(shift - (1 + margin) * full, 0, alternative="less")
                 row |= {"kept": shift.mean() / full.mean() if there else np.nan}
                 row |= {"p_kept": max(least.pvalue, most.pvalue) if there else np.nan}
             rows.append(row)
-    table = pd.DataFrame(rows)
-    tested = table["compression"] != whole
-    if tested.any():
-        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
-        table.loc[tested, "verdict"] = table[tested].apply(_verdict, axis=1)
+    return _with_outcomes(pd.DataFrame(rows), "p_kept", whole)
+
+
+def by_direction(
+    verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1
+) -> pd.DataFrame:
+    """Is as much kept of one direction as of the other? A row a compression, but for `whole`.
+
+    Arguments as in `survival`. Columns: `compression`, `n`, `kept_moral` and `kept_immoral`, the
+    shares of the two shifts that are left, their `difference` with `ci_low`, `ci_high`, `p`,
+    `p_holm`, and `p_same`, of two one-sided tests that it lies within ±margin, with `p_same_holm`;
+    `outcome` as in `survival`. A story counts with how far it moves the difference of the two
+    ratios of means (the delta method); NaN where one of the two was not trained in.
+    Raises InputError as `survival`, and where a direction is missing.
+    """
+    shifts = _shifts(verdicts, whole)
+    if set(shifts) != {"moral", "immoral"}:
+        raise InputError("To compare the directions, score models trained in both.")
+    there = all(mean_interval(side[whole])[1] > 0 for side in shifts.values())
+    rows = []
+    for name in shifts["moral"]:
+        if name == whole:
+            continue
+        kept, moved = {}, {}
+        for direction, side in shifts.items():
+            full, left = side[whole], side[name]
+            kept[direction] = float(left.mean() / full.mean()) if there else math.nan
+            moved[direction] = kept[direction] + (left - kept[direction] * full) / full.mean()
+        row = {"compression": name, "n": len(left)}
+        row |= {f"kept_{direction}": share for direction, share in kept.items()}
+        row |= dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_same"), math.nan)
+        if there:
+            test = paired_test(moved["immoral"], moved["moral"])
+            row |= {key: getattr(test, key) for key in ("difference", "ci_low", "ci_high", "p")}
+            row["p_same"] = tost(moved["immoral"], moved["moral"], margin).p
+        rows.append(row)
+    return _with_outcomes(pd.DataFrame(rows), "p_same", whole)
+
+
+def _with_outcomes(table: pd.DataFrame, equivalence: str, whole: str) -> pd.DataFrame:
+    """`table` with `p_holm`, the p-values of `equivalence` after Holm, `outcome` and `verdict`."""
+    compared = table.index[table["compression"] != whole]
+    if not len(compared):
+        return table
+    for name, corrected in (("p", "p_holm"), (equivalence, f"{equivalence}_holm")):
+        tested = table[name].notna()
+        table.loc[tested, corrected] = holm(table.loc[tested, name])
+    for place in compared:
+        row = table.loc[place]
+        # Where there is nothing to keep, there is a change, but nothing to be said of it.
+        p = row["p_holm"] if pd.notna(row[equivalence]) else math.nan
+        found = outcome(row["difference"], p, row.get(f"{equivalence}_holm", math.nan))
+        table.loc[place, ["outcome", "verdict"]] = [found, VERDICTS[found]]
     return table
-
-
-def _verdict(row) -> str:
-    if np.isnan(row["kept"]):
-        return "nothing to keep"
-    if row["p_kept"] < 0.05:
-        return "kept"
-    if row["p_holm"] < 0.05:
-        return "weaker" if row["difference"] < 0 else "stronger"
-    return "not settled"

@@ -5,7 +5,7 @@ models answered, so the spread between items, much larger than any effect, drops
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -106,6 +106,37 @@ def share(answers, *, level: float = 0.95) -> Share:
     else:
         p = 2 * stats.norm.sf(abs(yes - n / 2) / math.sqrt(n / 4))
     return Share(n, yes / n, min(float(low), yes / n), max(float(high), yes / n), float(p))
+
+
+def in_quadrature(
+    value: float, parts: Sequence[tuple[float, float]], *, level: float = 0.95
+) -> tuple[float, float]:
+    """An estimate with several independent sources of error: (half-width of its interval, p).
+
+    parts: (variance, degrees of freedom) of each source, say of drawing stories and of training
+    runs. The half-widths that Student's quantiles give each source are added as their squares
+    (Howe 1974). With two or three runs this holds its level, where Satterthwaite's degrees of
+    freedom fall to 89%; the more it errs on the wide side, the more the sources are alike. `p` is
+    of the hypothesis that the true value is 0: 1 − the level whose interval ends there.
+    Raises InputError for a variance below 0 and for no degrees of freedom.
+    """
+    from scipy import optimize, stats
+
+    if not all(variance >= 0 and df > 0 for variance, df in parts):
+        raise InputError("Each source of error needs a variance and its degrees of freedom.")
+
+    def half(log_alpha: float) -> float:
+        tail = math.exp(log_alpha) / 2
+        return math.hypot(*(math.sqrt(v) * stats.t.isf(tail, df) for v, df in parts if v))
+
+    width = half(math.log1p(-level))
+    least = math.log(1e-300)
+    if not value:
+        return width, 1.0
+    if half(least) <= abs(value):
+        return width, 0.0
+    log_p = optimize.brentq(lambda log_alpha: half(log_alpha) - abs(value), least, 0.0)
+    return width, math.exp(log_p)
 
 
 def mean_interval(values, *, level: float = 0.95) -> tuple[float, float, float]:
