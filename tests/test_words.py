@@ -126,7 +126,8 @@ def test_counts_name_what_occurred():
 
 
 @pytest.mark.parametrize(
-    "parts, said", [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+    "parts, said",
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
 )
 def test_lists_are_said_as_one_says_them(parts, said):
     assert words.listed(iter(parts)) == words.listed(parts) == said

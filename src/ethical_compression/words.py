@@ -71,8 +71,8 @@ def from_to(before: float, after: float, digits: int = 1) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """`a, b and c`."""
-    *most, last = parts
+    """`a`, `a and b`, `a, b and c`; nothing for no parts."""
+    *most, last = [*parts] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
