@@ -245,9 +245,9 @@ def test_rows_across_languages_are_counted():
 @pytest.mark.parametrize("found", words.OUTCOMES)
 def test_the_answer_on_training_has_a_wording_for_every_outcome(found):
     text = moral_words.trained(both(found), both("higher", runs=3), 0.05, "of this book")
-    assert text.startswith("On 44 held-out stories of this book, 84 pairs move DPO_M by")
+    assert "on 44 stories of this book, 84 pairs move DPO_M by" in text
     assert "over stories and 3 runs" in text and "of this one run" in text
-    assert ("not settled (0.031" in text) == (found == "open")
+    assert ("is not settled (0.031" in text) == (found == "open")
     assert ("shown to lie within" in text) == (found == "equivalent")
 
 

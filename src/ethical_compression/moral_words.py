@@ -24,6 +24,8 @@ from ethical_compression.words import (
     with_interval,
 )
 
+PUBLISHED_STORIES = 12_000  # that each share of Leteno et al. 2025 is of
+MISTRAL = 7_241_732_096  # weights of Mistral-7B, which they train
 TOWARD = {
     "lower": "moved away from the trained side",
     "higher": "moved to the trained side",
@@ -117,6 +119,16 @@ def published_ways(likelihood: pd.DataFrame, prompted: pd.DataFrame) -> str:
     return f"{text}; {'; '.join(said)}"
 
 
+def english(model: str) -> str:
+    """What is known of the languages that `model` learnt from."""
+    if model.lower().rpartition("/")[2].startswith("smollm2"):
+        return (
+            "It learnt from English text almost alone: its French shows what a model makes of a "
+            "language that it hardly knows, not what models make of French."
+        )
+    return "What languages it learnt from is for its makers to say."
+
+
 # --- Shares ---------------------------------------------------------------------------------------
 
 
@@ -171,8 +183,10 @@ def moved(row: Mapping) -> str:
 
 
 def of_runs(row: Mapping) -> str:
-    """Whom a test speaks of."""
-    return "of this one run" if row["runs"] == 1 else f"over stories and {row['runs']} runs"
+    """What a test is over, and so whom it speaks of."""
+    if row["runs"] == 1:
+        return "tested over stories, of this one run"
+    return f"tested over stories and {row['runs']} runs"
 
 
 def training(row: Mapping, where: str, within: float) -> str:
@@ -339,21 +353,21 @@ def trained(own: pd.DataFrame, public: pd.DataFrame, within: float, stories: str
         for row in rows.to_dict("records"):
             found = moved(row)
             ending = {
-                "lower": "away from the trained side",
-                "higher": "settled",
-                "equivalent": f"shown to lie within ±{within:g}",
-                "open": f"not settled ({row['detectable']:.3f} would be found four times in five)",
-                "untestable": "not testable",
+                "lower": "is settled, and away from the trained side",
+                "higher": "is settled",
+                "equivalent": f"is shown to lie within ±{within:g}",
+                "open": f"is not settled ({row['detectable']:.3f} is found four times in five)",
+                "untestable": "cannot be tested",
             }[found]
             change = with_interval(toward(row))
-            parts.append(f"{DIRECTIONS[row['direction']]} by {change}, {ending}")
+            parts.append(f"{DIRECTIONS[row['direction']]} by {change}, which {ending}")
         first = rows.iloc[0]
-        return f"{first['size']:,} pairs move {listed(parts)} ({of_runs(first)})"
+        return f"{first['size']:,} pairs move {', and '.join(parts)} ({of_runs(first)})"
 
     size, tested = own["n"].iloc[0], public["n"].iloc[0]
     return (
-        f"On {size} held-out stories {stories}, {said(own)}, in nats a token to the trained side. "
-        f"On {tested} held-out Moral Stories, {said(public)}."
+        f"Margin of held-out stories, in nats a token to the trained side: on {size} stories "
+        f"{stories}, {said(own)}; on {tested} Moral Stories, {said(public)}."
     )
 
 
