@@ -298,11 +298,11 @@ def test_whether_a_habit_was_formed(low, high, said):
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ("lower", "1 of 1 keep less of DPO_M than of DPO_I"),
-        ("higher", "1 of 1 keep more of DPO_M than of DPO_I"),
-        ("equivalent", "1 of 1 keep the same of both within ±0.1"),
-        ("open", "1 of 1 are not settled"),
-        ("untestable", "nothing to keep"),
+        ("lower", "1 of 1 with less kept of DPO_M than of DPO_I"),
+        ("higher", "1 of 1 with more kept of DPO_M than of DPO_I"),
+        ("equivalent", "1 of 1 with as much kept of both, within ±0.1"),
+        ("open", "1 of 1 not settled"),
+        ("untestable", "without a shift to keep"),
     ],
 )
 def test_whether_both_directions_fare_alike(found, said):

@@ -427,14 +427,14 @@ def became_habit(found: pd.DataFrame) -> str:
 def directions_alike(found: pd.DataFrame, margin: float) -> str:
     """Is as much kept of DPO_M as of DPO_I? From `dose_response.by_direction`."""
     names = {
-        "lower": "keep less of DPO_M than of DPO_I",
-        "higher": "keep more of DPO_M",
-        "equivalent": f"keep the same of both within ±{margin:g} for certain",
-        "open": "are not settled",
-        "untestable": "have nothing to keep in one of the directions",
+        "lower": "with less kept of DPO_M than of DPO_I",
+        "higher": "with more kept of DPO_M",
+        "equivalent": f"with as much kept of both, within ±{margin:g} for certain",
+        "open": "not settled",
+        "untestable": "without a shift to keep in one of the directions",
     }
     if "lower" not in set(found["outcome"]):
-        names["higher"] = "keep more of DPO_M than of DPO_I"
+        names["higher"] = "with more kept of DPO_M than of DPO_I"
     text = f"Of the compressions, {counted(found['outcome'], names=names)}"
     told = found[found["difference"].notna()]
     if told.empty:
@@ -442,8 +442,8 @@ def directions_alike(found: pd.DataFrame, margin: float) -> str:
     row = told.loc[told["p"].idxmin()].to_dict()
     return (
         f"{text}. The surest difference in the share kept, DPO_M minus DPO_I, is that of "
-        f"{row['compression']}: {with_interval(row)} ({row['kept_moral']:.2f} against "
-        f"{row['kept_immoral']:.2f}), {p_text(row['p_holm'])} after Holm."
+        f"{row['compression']}, {row['kept_moral']:.2f} against {row['kept_immoral']:.2f}: "
+        f"{with_interval(row)}, {p_text(row['p_holm'])} after Holm."
     )
 
 
@@ -467,15 +467,14 @@ def could_have_found(found: pd.DataFrame) -> str:
 def calibrated(found: pd.DataFrame) -> str:
     """Does it help to calibrate on the stories trained on? found: `outcome`, and a `difference`."""
     names = {
-        "lower": "keep less of the shift than with other text",
-        "higher": "keep more of it",
-        "open": "are not settled",
-        "untestable": "have no shift to keep",
+        "lower": "keep less of the shift",
+        "higher": "keep more of the shift",
         "equivalent": "keep as much, within the margin",
+        "open": "not settled",
+        "untestable": "without a shift to keep",
     }
-    if "lower" not in set(found["outcome"]):
-        names["higher"] = "keep more of the shift than with other text"
-    return f"Calibrated on the stories, {counted(found['outcome'], names=names)}."
+    counts = counted(found["outcome"], names=names)
+    return f"Calibrated on the stories instead of other text: {counts}."
 
 
 def turned(found: pd.DataFrame) -> str:
