@@ -390,6 +390,9 @@ def test_scores_of_runs_are_drawn_and_said_without_broken_words():
     (axes,) = fig.get_axes()
     assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "3"]
     assert axes.get_ylabel() == "Comprehen-\nsiveness"
+    # A line parts the levels, so that series beside a tick belong to it.
+    parted = [line.get_xdata()[0] for line in axes.get_lines() if line.get_color() == "0.85"]
+    assert parted == [0.5] and axes.get_xlim() == (-0.5, 1.5)
     assert "Comprehensiveness lies between 0.100 (upper, 3) and 0.500 (upper, 5)" in alt
 
 
