@@ -1131,9 +1131,7 @@ def scores_against(
                 axes.plot(x_of, values, ".", color=look[name][0], alpha=0.4, ms=4)
                 ends = mean_interval(values) if values.nunique() > 1 else [values.mean()] * 3
                 _series(axes, x_of[:1], np.array([ends]).T, look[name], label=name)
-        for edge in range(1, len(levels)):  # series stand beside each other: whose level is whose
-            axes.axvline(edge - 0.5, color="0.85", lw=0.8)
-        axes.set_xlim(-0.5, len(levels) - 0.5)
+        _bands(axes, len(levels))
         axes.set_ylabel(measures[measure])
         axes.grid(False, axis="x")
         axes.locator_params(axis="y", nbins=4)
@@ -1147,8 +1145,6 @@ def scores_against(
             f"{means.idxmax()[1]})"
         )
     panels[-1][0].set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
-    for axes in panels[:, 0]:
-        _bands(axes, len(levels))
     panels[-1][0].set_xlabel(label or x)
     _legend(fig)
     alt = (
