@@ -39,17 +39,16 @@ ARC = [
 ]
 
 
-def run_lm_eval(folder: Path, model, tokenizer, name: str) -> Path:
-    """What `lm_eval --log_samples --output_path` writes for PIQA and ARC-Easy over our rows."""
+def run_lm_eval(folder: Path, model, name: str, rows_of: dict[str, list[dict]]) -> Path:
+    """What `lm_eval --log_samples --output_path` writes for tasks, {path: rows}, over our rows."""
     import lm_eval
     import lm_eval.tasks
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.loggers import EvaluationTracker
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks._yaml_loader import load_yaml
 
     tasks = []
-    for path, docs in (("piqa/piqa.yaml", PIQA), ("arc/arc_easy.yaml", ARC)):
+    for path, docs in rows_of.items():
         rows = datasets.Dataset.from_list(docs)
 
         class Offline(ConfigurableTask):
@@ -59,12 +58,7 @@ def run_lm_eval(folder: Path, model, tokenizer, name: str) -> Path:
         place = Path(inspect.getfile(lm_eval.tasks)).parent / path
         tasks.append(Offline(config=load_yaml(place)))
     tracker = EvaluationTracker(output_path=str(folder))
-    found = lm_eval.simple_evaluate(
-        HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", device="cpu"),
-        tasks=tasks,
-        log_samples=True,
-        bootstrap_iters=0,
-    )
+    found = lm_eval.simple_evaluate(model, tasks=tasks, log_samples=True, bootstrap_iters=0)
     tracker.general_config_tracker.model_name_sanitized = name
     samples = found.pop("samples")
     tracker.save_results_aggregated(results=found, samples=samples)
@@ -76,16 +70,19 @@ def run_lm_eval(folder: Path, model, tokenizer, name: str) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Folders of a full and a compressed run, and the two models with their tokenizer."""
+    from lm_eval.models.huggingface import HFLM
+
     from ethical_compression import models
 
     folder = tmp_path_factory.mktemp("runs")
     full, other = models.load("tiny-random-llama"), models.load("tiny-random-llama")
     for parameter in other.model.parameters():
         parameter.data *= 1.5
-    places = [
-        run_lm_eval(folder / name, loaded.model, loaded.tokenizer, f"org__{name}")
-        for name, loaded in (("full", full), ("small", other))
-    ]
+    rows_of = {"piqa/piqa.yaml": PIQA, "arc/arc_easy.yaml": ARC}
+    places = []
+    for name, (model, tokenizer, *_) in (("full", full), ("small", other)):
+        theirs = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", device="cpu")
+        places.append(run_lm_eval(folder / name, theirs, f"org__{name}", rows_of))
     return places, full, other
 
 
@@ -158,6 +155,75 @@ def test_one_file_or_the_folder_above_will_do_and_the_newest_run_counts(runs, tm
     write(copy / "samples_piqa_2024-01-02T03-04-05.678.jsonl", old)
     write(copy / "samples_piqa_2026-01-02T03-04-05.678.jsonl", read(file))
     pd.testing.assert_frame_equal(lm_eval_runs.scores(copy), one)
+
+
+# Tasks of other kinds, each with rows as its data set has them, and what lm-eval calls it.
+WINOGRAD = {"text": "The cup is full because it is big.", "pronoun": "it", "pronoun_loc": 24}
+PAIR = {"sentence1": "It rains.", "sentence2": "Rain falls."}
+MC1 = {"choices": ["a", "b", "c"], "labels": [1, 0, 0]}
+MC2 = {"choices": ["a", "b", "c"], "labels": [1, 1, 0]}
+OTHERS = {
+    "winogrande/default.yaml": [
+        {"sentence": "The cup holds the pot, so _ is big.", "option1": "it", "option2": "he"}
+        | {"answer": answer}
+        for answer in "1221"
+    ],
+    "wsc273/default.yaml": [
+        WINOGRAD | {"options": ["the cup", "the pot"], "label": n, "quote": "", "pronoun_loc": 24}
+        for n in (0, 1, 1)
+    ],
+    "glue/cola/default.yaml": [{"sentence": f"He go {n}.", "label": n % 2} for n in range(4)],
+    "glue/mrpc/default.yaml": [PAIR | {"label": n} for n in (0, 1, 1)],
+    "super_glue/boolq/default.yaml": [
+        {"passage": "p", "question": f"q{n}", "label": n} for n in (0, 1, 1)
+    ],
+    "sciq/sciq.yaml": [
+        {"support": "s", "question": f"q{n}", "distractor1": "10", "distractor2": "2"}
+        | {"distractor3": "1", "correct_answer": "3"}
+        for n in range(3)
+    ],
+    "mutual/mutual.yaml": [
+        {"article": f"a{n}", "answers": "ABCD"[n], "options": ["f : x", "m : y", "f : z", "m : w"]}
+        for n in range(4)
+    ],
+    "hendrycks_ethics/commonsense.yaml": [{"input": f"I {n}.", "label": n} for n in (0, 1, 1)],
+    "truthfulqa/truthfulqa_mc1.yaml": [
+        {"question": f"q{n}", "mc1_targets": MC1, "mc2_targets": MC2} for n in range(3)
+    ],
+    "truthfulqa/truthfulqa_mc2.yaml": [
+        {"question": f"q{n}", "mc1_targets": MC1, "mc2_targets": MC2} for n in range(3)
+    ],
+    "crows_pairs/crows_pairs_english.yaml": [
+        {"sent_more": f"They {n}.", "sent_less": f"We {n}."} for n in range(3)
+    ],
+}
+
+
+def test_real_runs_of_many_kinds_of_task_are_read_or_named(tmp_path, capsys):
+    from lm_eval.api.model import LM
+
+    class Chance(LM):
+        generator = np.random.default_rng(0)
+
+        def loglikelihood(self, requests):
+            return [(-float(self.generator.exponential()), False) for _ in requests]
+
+        loglikelihood_rolling = generate_until = None
+
+    places = [run_lm_eval(tmp_path / side, Chance(), f"org__{side}", OTHERS) for side in "ab"]
+    output = tmp_path / "table.csv"
+    assert main(["compare", *map(str, places), "--output", str(output)]) == 0
+    named = set(re.findall(r"(?m)^Left out, ([^:]+):", capsys.readouterr().err))
+    assert named == {"truthfulqa_mc2", "crows_pairs_english", "mutual"}
+    compared = set(pd.read_csv(output)["benchmark"])
+    assert len(compared) == len(OTHERS) - len(named)
+    for place in places:
+        written = json.loads(next(place.glob("results_*.json")).read_text())["results"]
+        table = lm_eval_runs.scores(place)
+        assert set(table["benchmark"]) == compared
+        found = confidence.summary(confidence.per_item(table)).set_index("benchmark")["accuracy"]
+        for task in compared - {"cola"}:  # whose only metric is a correlation
+            assert found[task] / 100 == pytest.approx(written[task]["acc,none"]), task
 
 
 # --- Literal samples ------------------------------------------------------------------------------

@@ -307,12 +307,12 @@ def _options(item: Item, task: str, gold: int) -> list[dict[str, Any]]:
 
 
 def _check_metrics(task: str, items: Sequence[Item]) -> None:
-    """Raise InputError for a task that lm-eval scores by something other than a right answer."""
+    """Raise InputError for a task whose metrics, as far as we know them, name no right answer."""
     metrics = sorted({name for item in items for name in item.row if name not in FIELDS})
     if metrics and not {*metrics} & {*RIGHT, *PAIRS, "bypass"}:
         raise InputError(
-            f"lm-eval scores {task} by {', '.join(metrics)}, which ask for no right answer (and "
-            "for which lower may be better): compare lm-eval's own results of them."
+            f"lm-eval scores {task} by {', '.join(metrics)}, and by no accuracy that tells which "
+            "option is right: compare its own results, where lower may be better."
         )
 
 
