@@ -326,6 +326,13 @@ def test_ticks_are_thinned_until_their_labels_fit(scale):
     assert faults(fig) == []
 
 
+def test_bins_that_are_left_out_leave_no_gap():
+    few = items(MODELS[:2], count=7)
+    fig, _ = figures.change_against_confidence(few, names=NAMES, bins=5)
+    assert faults(fig) == []
+    assert fig.get_axes()[0].get_xlim() == (-0.5, len(fig.get_axes()[0].get_xticks()) - 0.5)
+
+
 def test_intervals_beyond_the_range_of_a_measure_are_drawn_whole():
     few = by_length().groupby(["normalisation", "benchmark"]).head(8)
     few["confidence"] = few["confidence"].round()

@@ -302,6 +302,7 @@ def change_against_confidence(
             continue
         axes.axhline(0, color=look[full][0], lw=1)
         here = points[points["benchmark"] == benchmarks[place]]
+        here = here.assign(bin=here["bin"].rank(method="dense") - 1)  # without those left out
         for model, aside in _asides(compressed, here["model"]).items():
             line = here[here["model"] == model]
             _series(
