@@ -8,6 +8,11 @@ TORCH_INDEX ?=
 export ETHICAL_COMPRESSION_CACHE ?= $(CURDIR)/_build/cache
 # Threads that spin while they wait take the processor from whoever else computes on it.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Where this folder lies is written down by pip and read by Python in the terminal's encoding, which
+# must know the letters of its name.
+ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
+export LC_ALL := C.UTF-8
+endif
 
 # The first interpreter new enough; those that the pins were seen working with come first.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \

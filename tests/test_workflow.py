@@ -144,6 +144,13 @@ def test_make_tells_threads_not_to_spin_unless_the_user_says_otherwise(elsewhere
     assert started(probe, elsewhere, OMP_WAIT_POLICY="ACTIVE").stdout.strip() == "ACTIVE"
 
 
+def test_make_knows_the_letters_of_its_folders_name_in_an_ascii_terminal(elsewhere):
+    code = "import os, sys; print(os.fsencode(sys.argv[1]) == sys.argv[1].encode())"
+    probe = f'probe: ; @"{sys.executable}" -X utf8=0 -c "{code}" "$$PWD"'
+    said = started(["make", "-s", "--eval", probe, "probe"], elsewhere, LC_ALL="C")
+    assert said.stdout == "True\n", said.stderr
+
+
 def test_measurements_and_tests_tell_threads_not_to_spin():
     assert os.environ["OMP_WAIT_POLICY"]
     code = (
