@@ -201,7 +201,9 @@ def site(root: Path, executed: Path, html: Path) -> Path:
         assemble(root, executed.resolve(), work / "source")
         command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
         command += [work / "source", "--path-output", work, "--quiet", "-W", "--keep-going"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        # It prints where it builds, whatever letters the terminal knows.
+        speech = os.environ | {"PYTHONIOENCODING": "utf-8"}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=speech)
         built = work / "_build" / "html"
         if done.returncode != 0 or not (built / "index.html").is_file():
             sys.stderr.write(done.stdout + done.stderr)

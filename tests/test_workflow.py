@@ -71,16 +71,19 @@ def elsewhere(tmp_path):
     """The workflow with one tiny chapter, in a folder whose name must be quoted."""
     place = tmp_path / "à l'essai"
     (place / "notebooks" / "profiles").mkdir(parents=True)
-    (place / "book").mkdir()
+    shutil.copytree(ROOT / "book", place / "book", ignore=shutil.ignore_patterns("*.md"))
+    (place / "book" / "index.md").write_text("# A book\n")
     for file in ("Snakefile", "_config.yml", "Makefile", "constraints.txt"):
         shutil.copy(ROOT / file, place)
     for folder in ("results", "src"):
         (place / folder).symlink_to(ROOT / folder)
-    contents = {"parts": [{"chapters": [{"file": "notebooks/demo"}]}]}
+    parts = [{"caption": "One", "chapters": [{"file": "notebooks/demo"}]}]
+    contents = {"format": "jb-book", "root": "index", "parts": parts}
     (place / "book" / "_toc.yml").write_text(yaml.safe_dump(contents))
     (place / "notebooks" / "profiles" / "laptop.yaml").write_text("demo:\n  bits: [3]\n")
     kept = "import os, pathlib; pathlib.Path('ran').write_text(os.environ['OMP_WAIT_POLICY'])"
     cells = [
+        nbformat.v4.new_markdown_cell("# A chapter"),
         nbformat.v4.new_code_cell("bits: list[int] = [4]", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(f"{kept}; assert bits == [3]"),
     ]
@@ -108,19 +111,24 @@ def make(place, *arguments, **environment):
     return started(["make", *old, *arguments], place, **environment)
 
 
-def test_a_chapter_runs_in_a_folder_whose_name_must_be_quoted(elsewhere):
-    # This interpreter by a path that must be quoted as well, as that of an environment there is.
+def test_a_book_is_made_in_a_folder_whose_name_must_be_quoted(elsewhere):
+    # In a terminal, too, that knows nothing but ASCII.
+    done = make(elsewhere, "book", LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The book is at" in done.stdout
+    assert "A chapter" in (elsewhere / "_build/html/notebooks/demo.html").read_text("utf-8")
+    assert (elsewhere / "ran").read_text() == "PASSIVE"
+
+
+def test_the_path_of_the_interpreter_is_quoted_as_well(elsewhere):
     python = elsewhere / "python"
     python.symlink_to(sys.executable)
     libraries = os.pathsep.join(path for path in sys.path if path)
-    made = "_build/executed/laptop/demo.ipynb"
-    command = [python, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--", made]
-    done = started(command, elsewhere, PYTHONPATH=libraries)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (elsewhere / made).is_file()
-    assert (elsewhere / "ran").read_text() == "PASSIVE"
-    planned = started([*command[:5], "-n", "-p"], elsewhere, PYTHONPATH=libraries)
-    assert f"{shlex.quote(str(python))} book/build.py site" in planned.stdout + planned.stderr
+    plan = [python, "-m", "snakemake", "--cores", "2", "-n", "-p"]
+    done = started(plan, elsewhere, PYTHONPATH=libraries)
+    said = done.stdout + done.stderr
+    for command in ("book/build.py site", "-m ethical_compression run notebooks/demo.ipynb"):
+        assert f"{shlex.quote(str(python))} {command}" in said
 
 
 @pytest.mark.parametrize("profile", ["laptob", "2024"])
