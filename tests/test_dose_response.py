@@ -56,7 +56,18 @@ def test_the_line_and_its_two_errors_are_those_of_statsmodels():
     line = found.preference(shares["pairs"])
     variance = line * (1 - line) / 44
     scale = ((shares["turned"] - line) ** 2 / variance).sum() / 4
-    runs = scale * np.linalg.inv((design.T * (44**2 * variance)) @ design)
+    bread = np.linalg.inv((design.T * (44**2 * variance)) @ design)
+    # Less what a story does in one run alone: the interaction of a table of stories and runs.
+    wide = table.pivot(index=["pairs", "seed"], columns="story", values="turned").astype(float)
+    wide = wide.sub(line, axis=0)
+    alone = wide.sub(wide.mean(axis=0), axis=1).sub(wide.mean(axis=1), axis=0)
+    alone = (alone + wide.to_numpy().mean()) ** 2
+    cell = sum(
+        np.outer(row, row) * one * 6 / 5 * 44 / 43
+        for row, one in zip(design, alone.sum(axis=1), strict=True)
+    )
+    values, axes = np.linalg.eigh(scale * bread - bread @ cell @ bread)
+    runs = axes @ np.diag(values.clip(0)) @ axes.T
     half = math.hypot(
         stats.t.ppf(0.975, 43) * stories.bse.iloc[1] * math.sqrt(44 / 43),
         stats.t.ppf(0.975, 4) * math.sqrt(runs[1, 1]),
@@ -74,7 +85,7 @@ def test_the_line_and_its_two_errors_are_those_of_statsmodels():
 )
 def test_intervals_hold_what_they_promise(runs, stories, slope, between):
     truth = dose_response.ed50(-0.2, slope)
-    times, slopes, ed50s = 50, 0, 0
+    times, slopes, ed50s = 40, 0, 0
     for seed in range(times):
         world = simulated(seed, runs, slope=slope, between=between, stories=stories)
         found = dose_response.fit(world)
@@ -82,8 +93,8 @@ def test_intervals_hold_what_they_promise(runs, stories, slope, between):
         assert (found.p < 0.05) == (found.slope_low > 0 or found.slope_high < 0)
         slopes += found.slope_low <= slope <= found.slope_high
         ed50s += found.ed50_low <= truth <= found.ed50_high
-    # 95% of 50 is 47.5; fewer than 43 would happen once in a hundred, were it 95%.
-    assert slopes >= 43 and ed50s >= 43
+    # 95% of 40 is 38; fewer than 34 would happen once in a hundred, were it 95%.
+    assert slopes >= 34 and ed50s >= 34
 
 
 def test_where_nothing_turns_there_is_no_dose():
@@ -232,7 +243,7 @@ def test_what_is_kept_of_both_directions_is_compared():
 
 
 def test_the_interval_between_directions_holds_what_it_promises():
-    within, times = 0, 100
+    within, times = 0, 30
     for seed in range(times):
         shifts = {("full", "moral"): 0.4, ("full", "immoral"): 0.3}
         shifts |= {("nf4", "moral"): 0.32, ("nf4", "immoral"): 0.21}  # 0.8 and 0.7 are left
@@ -269,14 +280,14 @@ def test_of_one_run_the_test_is_over_stories():
 def test_of_several_runs_the_test_is_over_runs_too():
     # Nothing is trained in on average, but runs differ: the stories of these runs cannot tell.
     false = stories = 0
-    for seed in range(100):
-        table = scored(2, between=0.05, seed=seed)
+    for seed in range(20):
+        table = scored(2, between=0.15, seed=seed)
         row = dose_response.against_base(table, ["direction", "size", "language"], within=0.2)
         false += row["p"].iloc[0] < 0.05
         wide = table.pivot_table(index="story", columns="direction", values="margin")
         stories += stats.ttest_rel(wide["moral"], wide["none"]).pvalue < 0.05
         assert row["detectable"].iloc[0] > 0 and row["runs"].iloc[0] == 2
-    assert false <= 12 and stories > 25  # 5% of 100; over stories alone it was a half
+    assert false <= 4 and stories > 10  # 5% of 20; over stories alone it is most
 
 
 def test_no_change_is_claimed_against_a_margin_only():
