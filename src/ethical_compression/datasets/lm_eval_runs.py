@@ -264,9 +264,10 @@ def _item(row: Mapping[str, Any], where: str) -> Item:
         )
     options = _requests(row)
     try:
-        answers = [one[0] if len(one) == 1 else one for one in row["resps"]]
+        # With --repeats an option is answered several times: the same each time.
+        answers = [one[0] if isinstance(one[0], list) else one for one in row["resps"]]
         found = [(float(logprob), str(greedy) == "True") for logprob, greedy in answers]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError):
         found = []
     if len(options) < 2 or len(found) != len(options):
         raise InputError(
@@ -351,7 +352,7 @@ def _golds(items: Sequence[Item]) -> list[int]:
 
 def _gold_of_context(item: Item) -> int:
     """The right context of one continuation: lm-eval writes it nowhere but in its accuracy."""
-    chosen, right = _chosen(item), item.row.get("acc")
+    chosen, right = _chosen(item), _value(item.row.get("acc"))
     if right == 1:
         return chosen
     if right == 0 and len(item.options) == 2:
@@ -405,15 +406,15 @@ def _fault(item: Item, gold: int | None) -> str | None:
             f"{len(item.options)} options: only tasks with one right answer can be read."
         )
     for name in PAIRS & row.keys():  # [what is right, …]
-        if isinstance(row[name], list) and row[name] and row[name][0] not in (gold, str(gold)):
+        if isinstance(row[name], list) and row[name] and _value(row[name][0]) not in (gold, None):
             return (
                 f"{item.where} says in {name} that the right answer is {row[name][0]}, but its "
                 f"target is {gold}: only tasks with one right answer can be read."
             )
     for name, ways in _accuracies(item):
-        if isinstance(row.get(name), int | float):
+        if (value := _value(row.get(name))) is not None:
             chosen = [_chosen(item, lengths) for lengths in ways]
-            if row[name] in [one == gold for one in chosen]:
+            if value in [one == gold for one in chosen]:
                 return None
             return (
                 f"{item.where} says {name} = {row[name]}, but its likelihoods choose option "
@@ -421,6 +422,14 @@ def _fault(item: Item, gold: int | None) -> str | None:
                 "scored by a rule of its own, cannot be read."
             )
     return None
+
+
+def _value(metric: Any) -> float | None:
+    """A metric as a number: what lm-eval could not write as one (NumPy's True) it wrote as text."""
+    try:
+        return float({"True": 1, "False": 0}.get(str(metric), metric))
+    except (TypeError, ValueError):
+        return None
 
 
 def _accuracies(item: Item) -> list[tuple[str, list[list[int] | None]]]:
