@@ -1533,6 +1533,7 @@ def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | Non
     fig, grid = pyplot.subplots(
         2, len(languages), figsize=(WIDTH, 5.2), squeeze=False, sharex=True, sharey="row"
     )
+    fig.get_layout_engine().set(wspace=0.06)  # the last tick's label and the next first one apart
     words = []
     for column, language in enumerate(languages):
         here = verdicts[verdicts["language"] == language]
