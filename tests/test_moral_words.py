@@ -1,6 +1,8 @@
 """Each sentence over the whole table of outcomes."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -328,3 +330,30 @@ def test_what_could_have_been_found_is_said_of_the_spread():
     assert text == "0.020 to 0.020 nats a token for DPO_M (4% to 4% of its shift)"
     still = survival("equivalent").assign(detectable=math.nan)
     assert moral_words.could_have_found(still) == "none, as nothing changes"
+
+
+# --- Chapters -------------------------------------------------------------------------------------
+
+# What pages said without asking their numbers.
+STATIC = ("are alike", "alike. Whatever", "as they were. Which", "Here it does carry over")
+STATIC += ("a habit does form", "near one half; asked outright", "straighter than the points")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("moral_likelihood", "moral"),
+        ("moral_dpo", "moral_dpo"),
+        ("moral_compression", "moral_compression"),
+    ],
+)
+def test_a_chapter_begins_with_what_was_found_and_claims_nothing_by_itself(name, prefix):
+    file = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    texts = {kind: [] for kind in ("markdown", "code")}
+    for cell in cells:
+        texts[cell["cell_type"]].append("".join(cell["source"]))
+    assert f"**What was found.** {{glue:text}}`{prefix}-answer`" in texts["markdown"][0]
+    assert f'"{prefix}-answer"' in "".join(texts["code"])
+    pages = " ".join(" ".join(texts["markdown"]).split())
+    assert not [words for words in STATIC if words in pages]
