@@ -130,7 +130,7 @@ def silence():
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def asked_of(address, home):
+def asked_of(address, home, seconds=10):
     """What `hub_folder` says, with the real client, of a hub at another address."""
     code = (
         "from ethical_compression.datasets import files\n"
@@ -141,7 +141,8 @@ def asked_of(address, home):
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "1"},
+        env=os.environ
+        | {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": str(seconds)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -170,7 +171,7 @@ def test_a_hub_that_answers_with_something_else_is_one_sentence(tmp_path, answer
 
 def test_a_hub_that_never_answers_is_given_up_and_what_is_cached_is_used(tmp_path):
     with silence() as address:
-        assert "could not be reached for owner/name" in asked_of(address, tmp_path)
+        assert "could not be reached for owner/name" in asked_of(address, tmp_path, 1)
 
     def answer(path):
         found = HUB.get(path)
@@ -181,7 +182,7 @@ def test_a_hub_that_never_answers_is_given_up_and_what_is_cached_is_used(tmp_pat
         folder = asked_of(address, tmp_path)
     assert Path(folder).name == SHA and (Path(folder) / "config.json").read_text() == "{}"
     with silence() as address:
-        assert asked_of(address, tmp_path) == folder
+        assert asked_of(address, tmp_path, 1) == folder
 
 
 def test_a_data_set_is_asked_for_once_of_a_hub_that_never_answers(tmp_path):
