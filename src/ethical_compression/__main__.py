@@ -13,11 +13,13 @@ not at all. Exit codes: 0 done, 1 a chapter's cell failed, 2 bad input, 130 and 
 import argparse
 import codecs
 import os
+import re
 import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 # Threads that spin while they wait take the processor from whoever else computes: two programs on
 # two cores cost each other ten times. It is read once, when torch's threads start.
@@ -29,7 +31,7 @@ from .errors import InputError
 
 # What a terminal that knows no more than ASCII shows instead: a minus sign must not get lost.
 PLAIN = {"−": "-", "–": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "≤": "<=", "≥": ">="}
-PLAIN |= {"’": "'", "‘": "'", "“": '"', "”": '"', "·": "*", "²": "^2"}
+PLAIN |= {"’": "'", "‘": "'", "“": '"', "”": '"', "·": "*", "÷": "/"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -130,16 +132,21 @@ def _add_changes(command: argparse.ArgumentParser, name: str) -> None:
 
 def _write_on_any_terminal() -> None:
     """Whatever cannot be shown in the terminal's encoding is shown in plain letters, not raised."""
-    codecs.register_error(
-        "plain",
-        lambda error: (
-            "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]),
-            error.end,
-        ),
-    )
+
+    def instead(error: UnicodeEncodeError) -> tuple[str, int]:
+        return plain(error.object[error.start : error.end]), error.end
+
+    codecs.register_error("plain", instead)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="plain")
+
+
+def plain(text: str) -> str:
+    """Text in ASCII, as near as can be: −2·10⁻⁵ is -2*10^-5, and é is e."""
+    text = re.sub("[⁰¹²³⁴-⁹⁻ⁿ]+", lambda raised: f"^{normalize('NFKC', raised[0])}", text)
+    bare = (PLAIN.get(sign, normalize("NFKD", sign)) for sign in text)
+    return "".join(sign.encode("ascii", "ignore").decode() or "?" for sign in bare)
 
 
 def _run(given: argparse.Namespace) -> None:
