@@ -89,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_changes(compress_command, "SETTING")
     compress_command.add_argument("--output", type=Path, required=True, help="a new folder")
     compress_command.add_argument("--report", action="store_true", help="measure it afterwards")
+    compress_command.add_argument(
+        "--partial",
+        action="store_true",
+        help="go on where the method can touch less than nine tenths of the blocks' weights",
+    )
     compress_command.add_argument("--dtype", default="float32")
     compress_command.add_argument("--device", default="cpu")
     compress_command.set_defaults(
@@ -175,6 +180,7 @@ def _compress(given: argparse.Namespace) -> None:
         recipe_settings(given.recipe, dict(given.changes)),
         given.output,
         measure=given.report,
+        partial=given.partial,
         dtype=given.dtype,
         device=given.device,
     )
@@ -307,14 +313,16 @@ def recipe_settings(path: Path | None, changes: dict[str, str]) -> dict[str, Any
 
 
 def compress(
-    model: str, settings: dict[str, Any], output: Path, *, measure: bool, **options: str
+    model: str, settings: dict[str, Any], output: Path, *, measure: bool, **options: Any
 ) -> None:
     """Compress a model into a folder; with `measure`, print what that saves and what it costs."""
     from .compress import recipe, report
 
     chosen = recipe.Recipe.from_dict(settings)
-    recipe.compress(chosen, model, output, progress=sys.stderr.isatty(), **options)
+    record = recipe.compress(chosen, model, output, progress=sys.stderr.isatty(), **options)
     print(f"{model}, {chosen.label}: {output}", file=sys.stderr)
+    if said := recipe.coverage(record):
+        print(said, file=sys.stderr)
     if measure:
         record, layers = report.report(chosen, model, folder=output, **options)
         print(report.sentences(record, layers))

@@ -277,10 +277,16 @@ def _causal_config(folder: Path, name: str):
     return config
 
 
+def of_folder(folder: Path, *, dtype: str = "float32"):
+    """The model in a folder alone, as `load` reads it."""
+    with _quiet():
+        return _model(folder, folder.name, dtype).eval()
+
+
 def _model(folder: Path, name: str, dtype: str):
     import transformers
 
-    from ethical_compression.compress import checkpoint
+    from ethical_compression.compress import bits_and_bytes, checkpoint
 
     if not any(folder.glob("*.safetensors")):
         raise InputError(
@@ -298,6 +304,7 @@ def _model(folder: Path, name: str, dtype: str):
             model, found = _dequantised(folder, options)
         else:
             model, found = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)
+    bits_and_bytes.keep_unpacked(model)
     if found["missing_keys"]:
         raise InputError(
             f"{name} lacks {len(found['missing_keys'])} weights that a causal language model has, "

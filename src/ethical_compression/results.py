@@ -11,6 +11,7 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shutil
@@ -123,9 +124,19 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all."""
+    """Write `value` as JSON, whole or not at all; what is no number (NaN, infinity) as null."""
+    text = json.dumps(strict(value), indent=1, sort_keys=True, default=str, allow_nan=False)
     with whole_or_nothing(path) as place:
-        place.write_text(json.dumps(value, indent=1, sort_keys=True, default=str), encoding="utf-8")
+        place.write_text(text, encoding="utf-8")
+
+
+def strict(value: Any) -> Any:
+    """`value` with None where a float is no number, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: strict(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache

@@ -4,12 +4,15 @@ import importlib.util
 import logging
 import sys
 
+import families
 import pytest
 import torch
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression.compress import bits_and_bytes
+from ethical_compression import models
+from ethical_compression.compress import bits_and_bytes, checkpoint, recipe
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
+from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 
 needed = pytest.mark.skipif(
@@ -115,9 +118,71 @@ def test_four_bit_layers_compute_with_the_weights_they_stand_for(kind):
 
 @needed
 @pytest.mark.parametrize("kind", ["nf4", "fp4"])
-def test_a_width_that_blocks_do_not_divide_is_refused_on_a_cpu(kind):
-    with pytest.raises(InputError, match="32 inputs on some CPUs"):
-        bits_and_bytes.quantize_model(tiny_model("llama"), kind)
+def test_a_width_that_blocks_do_not_divide_stays_as_it_is_on_a_cpu(kind, tmp_path):
+    model, full = tiny_model("llama"), tiny_model("llama")
+    # Of 32 inputs all, but for those after the widening.
+    names = [f"model.layers.{i}.mlp.down_proj" for i in range(2)]
+    assert bits_and_bytes.replaced(model, kind) == names
+    with pytest.raises(InputError, match=r"would touch 2\d\..% .* multiples of 64"):
+        recipe.apply(Recipe(kind), model)
+    bits_and_bytes.quantize_model(model, kind)
+    changed = [name for name, m in model.named_modules() if bits_and_bytes.is_quantized(m)]
+    assert changed == names
+    same = model.model.layers[0].self_attn.q_proj.weight
+    assert torch.equal(same, full.model.layers[0].self_attn.q_proj.weight)
+    model.save_pretrained(tmp_path)
+    checkpoint.check(tmp_path, checkpoint.said_by(model))
+
+
+@needed
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_folder_of_bitsandbytes_layers_is_dequantised_before_it_is_compressed(
+    kind, family, tmp_path
+):
+    model = tiny_model(family, width=64)
+    bits_and_bytes.quantize_model(model, kind)
+    model.save_pretrained(tmp_path / "quantized")
+    loaded = models.of_folder(tmp_path / "quantized")
+    ids = torch.randint(3, 200, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, again = model(ids).logits, loaded(ids).logits
+        assert torch.equal(again, before)
+        again = loaded(ids).logits  # the first pass is where the library would repack them
+        assert torch.equal(again, before)
+    recipe.full_weights(loaded, "it")
+    assert not any(map(bits_and_bytes.is_quantized, loaded.modules()))
+    with torch.no_grad():
+        plain = loaded(ids).logits
+    # The same weights; int8 also rounds what they are fed with.
+    assert (plain - before).norm() / before.norm() < (1e-5 if kind == "nf4" else 0.05)
+    weights, _ = recipe.apply(Recipe("rtn", bits=8, group_size=16), loaded)
+    with torch.no_grad():
+        assert (loaded(ids).logits - plain).norm() / plain.norm() < 0.05
+    expected = recipe.save(Recipe("rtn", bits=8), loaded, None, weights, tmp_path / "again")
+    checkpoint.check(tmp_path / "again", expected)
+
+
+def test_a_model_quantized_by_other_means_is_refused():
+    model = tiny_model("llama")
+    model.config.quantization_config = {"quant_method": "fp8"}
+    with pytest.raises(InputError, match="it is quantized already, by fp8"):
+        recipe.full_weights(model, "it")
+
+
+@needed
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+@pytest.mark.parametrize("family", ["opt_projected", "biogpt", "modernbert_decoder", "rwkv"])
+def test_linear_layers_outside_the_blocks_stay_where_transformers_would_take_them(
+    kind, family, tmp_path
+):
+    model = families.make(family)
+    try:
+        bits_and_bytes.quantize_model(model, kind)
+        model.save_pretrained(tmp_path)
+        checkpoint.check(tmp_path, checkpoint.said_by(model))
+    except InputError as error:
+        assert "another model" in str(error) and kind == "nf4" and family == "rwkv"
 
 
 def test_a_missing_library_and_an_unknown_kind_are_one_sentence(monkeypatch):

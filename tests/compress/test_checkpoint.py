@@ -4,6 +4,7 @@ import errno
 import json
 from pathlib import Path
 
+import families
 import pytest
 import tiny_models
 import torch
@@ -13,6 +14,7 @@ from tiny_models import FAMILIES
 
 from ethical_compression import models
 from ethical_compression.compress import checkpoint, gptq, store
+from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.integer import BITS, pack, round_to_nearest, unpack
 from ethical_compression.errors import InputError
 
@@ -164,11 +166,6 @@ def test_what_the_format_cannot_hold_is_refused_and_leaves_nothing(tmp_path):
     model, weights = quantized(scale_dtype="float32")
     with pytest.raises(InputError, match="more digits than float16 stores"):
         checkpoint.save_gptq(target, model, None, weights)
-    narrow = tiny_model("llama", intermediate_size=40)
-    with pytest.raises(InputError, match="multiples of 32"):
-        checkpoint.save_gptq(
-            target, narrow, None, gptq.quantize_model(narrow, INPUTS, bits=4, group_size=8)
-        )
     model, weights = quantized()
     name = next(iter(weights))
     mixed = weights | {name: round_to_nearest(weights[name].dequantize(), bits=3, group_size=16)}
@@ -240,3 +237,53 @@ def test_a_checkpoint_that_is_damaged_or_foreign_is_refused_in_words(tmp_path):
     assert checkpoint.gptq_settings(plain) is None
     with pytest.raises(InputError, match="has no GPTQ checkpoint"):
         checkpoint.load_gptq(plain)
+
+
+# --- Folders as others expect them ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "mixtral", "qwen3_moe", "gpt_oss", "gpt2", "opt"])
+def test_tensors_have_the_names_that_save_pretrained_gives_them(family, tmp_path):
+    from safetensors import safe_open
+
+    model = families.make(family)
+    model.save_pretrained(tmp_path / "full")
+    recipe = recipes.Recipe("rtn", bits=4, group_size=32)
+    weights, _ = recipes.apply(recipe, model)
+    expected = recipes.save(recipe, model, None, weights, tmp_path / "packed")
+    checkpoint.check(tmp_path / "packed", expected)
+    names = []
+    for folder in ("full", "packed"):
+        with safe_open(tmp_path / folder / "model.safetensors", "pt") as file:
+            names.append(set(file.keys()))
+    parts = {f"{n.removesuffix('.qweight')}.weight" for n in names[1] if n.endswith(".qweight")}
+    plain = {n for n in names[1] if n.rpartition(".")[2] not in checkpoint.PACKED}
+    # Weights that two names share are there under both.
+    assert names[0] <= parts | plain <= names[0] | {"lm_head.weight"}
+    # An expert has a layer of its own where the family is saved so.
+    assert any("experts.3." in name for name in parts) == (family in ("mixtral", "qwen3_moe"))
+
+
+def test_a_folder_that_holds_another_model_is_not_left(tmp_path):
+    model = tiny_model("llama")
+    expected = checkpoint.said_by(model)
+    model.model.layers[1].mlp.down_proj.weight.data[0] += 1.0
+    model.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match=r"another model \(its logits are \d+% off\)"):
+        checkpoint.check(tmp_path / "other", expected)
+    tiny_model("llama", num_hidden_layers=1).save_pretrained(tmp_path / "short")
+    with pytest.raises(InputError, match="is None in place of"):
+        checkpoint.check(tmp_path / "short", expected)
+
+
+def test_zero_points_that_contradict_the_configuration_are_noticed(tmp_path):
+    model, weights = quantized(symmetric=False)
+    lowest = min(int(weight.zero.min()) for weight in weights.values())
+    chosen = "gptq" if lowest else "gptq_v2"
+    checkpoint.save_gptq(tmp_path / "model", model, None, weights, checkpoint_format=chosen)
+    for file in ("config.json", "quantize_config.json"):
+        content = json.loads((tmp_path / "model" / file).read_text())
+        (content.get("quantization_config") or content)["sym"] = True
+        (tmp_path / "model" / file).write_text(json.dumps(content))
+    with pytest.raises(InputError, match="calls its grids symmetric, but zero points of model"):
+        checkpoint.load_gptq(tmp_path / "model")

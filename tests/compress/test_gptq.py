@@ -12,12 +12,10 @@ from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq
 from ethical_compression.compress.blocks import (
-    first_calls,
+    in_step,
     linear_layers,
-    run_block,
-    run_in_step,
-    shared_inputs,
     stream_blocks,
+    survey,
     transformer_blocks,
     weight_of,
 )
@@ -302,7 +300,11 @@ def test_every_family_is_walked_and_quantized_in_place(family):
     linears = sum(len(linear_layers(block)) for block in transformer_blocks(model))
     errors = {}
     weights = gptq.quantize_model(
-        model, inputs, bits=8, group_size=16, note=lambda name, error: errors.update({name: error})
+        model,
+        inputs,
+        bits=8,
+        group_size=16,
+        note=lambda name, row: errors.update({name: row["output_error"]}),
     )
     modules = dict(model.named_modules())
     assert len(weights) == len(errors) == linears > 0
@@ -338,36 +340,55 @@ def test_each_layer_is_fed_by_quantized_ones_as_if_the_block_ran_anew_for_it(fam
     found = gptq.quantize_model(tiny_model(family), calibration(), bits=3, group_size=16)
     model = tiny_model(family)
     names = {module: name for name, module in model.named_modules()}
+    steps = [block.steps for block in survey(model).blocks]
     solved = 0
-    for _, block, calls in stream_blocks(model, calibration()):
-        layers = linear_layers(block)
-        for group in shared_inputs(block, calls[0]):
-            hessian = gptq.hessians(block, calls)[group[0]].matrix
+    for index, block, calls in stream_blocks(model, calibration()):
+        layers = {names[layer]: layer for layer in linear_layers(block).values()}
+        for group in (group for step in steps[index] for group in step):
+            found_now = gptq.hessians(block, calls)
+            hessian = found_now[group[0].removeprefix(f"{names[block]}.")].matrix
             for name in group:
                 own, _ = gptq.solve(weight_of(layers[name]), hessian, bits=3, group_size=16)
                 weight_of(layers[name]).copy_(own.dequantize())
-                assert torch.equal(found[names[layers[name]]].codes, own.codes)
+                assert torch.equal(found[name].codes, own.codes)
                 solved += 1
     assert solved == len(found)
 
 
-def test_calls_in_step_give_what_the_block_gives_and_end_with_the_first_error():
-    block = transformer_blocks(tiny_model("llama"))[0]
-    calls = first_calls(tiny_model("llama"), calibration())
-    seen, threads = [], threading.active_count()
-    settle = {block.mlp.down_proj: seen.append, torch.nn.Linear(1, 1): seen.append}
-    outputs = run_in_step(block, calls, settle)
-    assert [sorted(inputs) for inputs in seen] == [[0, 1, 2]]
-    assert all(torch.equal(run_block(block, c), o) for c, o in zip(calls, outputs, strict=True))
+def test_runs_in_step_wait_for_each_other_and_end_with_the_first_error():
+    threads, seen = threading.active_count(), []
 
-    def refuse(inputs):
-        raise InputError("not this one")
+    def run(index, halt):
+        for station in "abc" if index else "ac":
+            seen.append((index, station))
+            halt(station, index * 10)
 
+    stations = []
+    for station, said in in_step(run, 3, "abcd"):
+        stations.append((station, said))
+        # All have come as far, and none farther.
+        expected = {"a": "a", "b": "abc", "c": "abc"}[station]
+        assert {one for _, one in seen} == set(expected)
+    assert stations == [
+        ("a", {0: 0, 1: 10, 2: 20}),
+        ("b", {1: 10, 2: 20}),
+        ("c", {0: 0, 1: 10, 2: 20}),
+    ]
+
+    def broken(index, halt):
+        halt("a", index)
+        if index == 1:
+            raise RuntimeError("a size")
+        halt("b", index)
+
+    with pytest.raises(RuntimeError, match="a size"):
+        list(in_step(broken, 3, "ab"))
     with pytest.raises(InputError, match="not this one"):
-        run_in_step(block, calls, {block.self_attn.o_proj: refuse, block.mlp.down_proj: print})
-    broken = [calls[0], (calls[1][0][..., :-1], calls[1][1]), calls[2]]
-    with pytest.raises(RuntimeError, match="size"):
-        run_in_step(block, broken, {block.self_attn.o_proj: refuse})
+        for _ in in_step(run, 3, "abc"):
+            raise InputError("not this one")
+    walk = in_step(run, 3, "abc")
+    next(walk)
+    walk.close()
     assert threading.active_count() == threads
 
 

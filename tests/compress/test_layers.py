@@ -1,12 +1,14 @@
 """A model with blocks removed is the model that has only the others."""
 
+import families
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression.compress import layers
+from ethical_compression import models
+from ethical_compression.compress import checkpoint, layers
 from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.errors import InputError
 
@@ -91,6 +93,49 @@ def test_the_shorter_model_generates_with_its_cache_as_without(family):
     assert torch.allclose(rest, plain[:, 4:], atol=1e-4)
 
 
+# What families say layer by layer: kinds under several names, kinds that come again, numbers of
+# layers, how many are first, in a configuration within another, and numbers kept by the modules.
+@pytest.mark.parametrize(
+    ("family", "gone", "said"),
+    [
+        ("gpt_neo", [1], {"attention_layers": ["global", "global", "local"]}),
+        ("gemma3", [2], {"layer_types": ["sliding_attention"] * 3}),
+        ("deepseek_v3", [0], {"first_k_dense_replace": 0}),
+        ("llama4", [1], {"moe_layers": [0, 1, 2], "no_rope_layers": [1, 1, 0]}),
+        ("recurrent_gemma", [1], {"block_types": ["recurrent", "recurrent", "attention"]}),
+        ("bart_decoder", [1], {"decoder_layers": 3}),
+        ("gemma3_nested", [1], {}),
+        ("fuyu", [1], {}),
+    ],
+)
+def test_all_that_is_said_layer_by_layer_follows(family, gone, said, tmp_path):
+    model = families.make(family)
+    layers.remove(model, gone)
+    config = model.config.get_text_config()
+    assert len(transformer_blocks(model)) == 3
+    for name, value in said.items():
+        assert getattr(config, name) == value
+    model.save_pretrained(tmp_path)
+    checkpoint.check(tmp_path, checkpoint.said_by(model))
+    if family == "bart_decoder":  # does not generate with a cache, whole or not
+        return
+    again = models.of_folder(tmp_path)
+    ids = torch.randint(3, 200, (1, 12), generator=torch.Generator().manual_seed(1))
+    tokens = [
+        again.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=4,
+            do_sample=False,
+            use_cache=use_cache,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        for use_cache in (True, False)
+    ]
+    assert torch.equal(*tokens)
+
+
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))))
 def test_positions_are_runs_at_their_ends(counts):
     total, remove = counts
@@ -128,6 +173,23 @@ def test_a_block_that_does_nothing_contributes_least():
         (lambda: layers.remove(deep("llama"), [4]), "There is no layer 4: this model has 4"),
         (lambda: layers.remove(deep("llama"), [0, 1, 2, 3]), "at least one must stay"),
         (lambda: layers.remove(torch.nn.Linear(2, 2), [0]), "no stack of blocks"),
+        # Where the depth of a layer is part of what it computes.
+        *[
+            (lambda f=family, g=gone: layers.remove(families.make(f), [g]), words)
+            for family, gone, words in (
+                ("gpt2_scaled", 0, "attn.scaling would be"),
+                ("diffllama", 1, "lambda_init would be"),
+                ("minicpm3", 1, "residual_scale would be"),
+                (
+                    "modernbert_decoder",
+                    0,
+                    "its configuration asks for another model.layers.0.attn_norm",
+                ),
+                ("rwkv", 0, "pre_ln"),
+                ("jamba", 1, "its configuration asks for another model.layers.1"),
+                ("gemma4", 1, "embed_tokens_per_layer"),
+            )
+        ],
     ],
 )
 def test_what_cannot_be_removed_is_one_sentence(call, words):

@@ -17,8 +17,8 @@ from ethical_compression import models, results
 from ethical_compression.compress import checkpoint, gptq, peers, recipe
 from ethical_compression.compress.blocks import (
     linear_layers,
-    shared_inputs,
     stream_blocks,
+    survey,
     weight_of,
 )
 from ethical_compression.compress.recipe import Recipe
@@ -185,16 +185,18 @@ def test_a_recipe_by_gptqmodel_is_read_back_and_solved_in_our_order(tmp_path, mo
     full = models.load("tiny-random-llama")
     names = {module: name for name, module in full.model.named_modules()}
     inputs = recipe.calibration_inputs(theirs, full.model, full.tokenizer)
+    steps = [block.steps for block in survey(full.model).blocks]
     solved = 0
-    for _, block, calls in stream_blocks(full.model, inputs):
-        layers = linear_layers(block)
-        for group in shared_inputs(block, calls[0]):
-            hessian = gptq.hessians(block, calls)[group[0]].matrix
-            for layer in (layers[name] for name in group):
-                ours, _ = gptq.solve(weight_of(layer), hessian, **grid)
-                codes = found[names[layer]].codes
+    for index, block, calls in stream_blocks(full.model, inputs):
+        layers = {names[layer]: layer for layer in linear_layers(block).values()}
+        for group in (group for step in steps[index] for group in step):
+            here = gptq.hessians(block, calls)
+            hessian = here[group[0].removeprefix(f"{names[block]}.")].matrix
+            for name in group:
+                ours, _ = gptq.solve(weight_of(layers[name]), hessian, **grid)
+                codes = found[name].codes
                 assert (ours.codes == codes).float().mean() > 0.93
-                weight_of(layer).copy_(found[names[layer]].dequantize())
+                weight_of(layers[name]).copy_(found[name].dequantize())
                 solved += 1
     assert solved == len(found)
     # What was made is kept: the environment is not asked again.

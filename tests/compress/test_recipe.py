@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import tiny_models
 import torch
 import yaml
-from tiny_models import FAMILIES, tiny_model
+from tiny_models import FAMILIES
 
 from ethical_compression import figures, results
 from ethical_compression.compress import recipe as recipes
@@ -30,6 +31,11 @@ RECIPES = [
     Recipe("layers", remove=1, position="contribution", **TEXT),
 ]
 BITSANDBYTES = [Recipe("int8"), Recipe("nf4"), Recipe("fp4")]
+
+
+def tiny_model(family, **changes):
+    # As many key heads as query heads: packed layers have sides that are multiples of 32.
+    return tiny_models.tiny_model(family, **{"num_key_value_heads": 4} | changes)
 
 
 def name_of(recipe):
@@ -274,3 +280,22 @@ def test_a_peer_that_is_missing_or_fails_leaves_nothing(tmp_path, monkeypatch, w
     with pytest.raises(InputError, match=expected):
         recipes.load(recipe, "tiny-random-llama")
     assert [path.name for path in store_here.iterdir()] == ["models"]
+
+
+def test_a_layer_of_zeros_leaves_no_nan(tmp_path):
+    model = tiny_model("llama")
+    model.model.layers[1].self_attn.o_proj.weight.data.zero_()
+    inputs = [torch.randint(3, 200, (2, 24))]
+    _, report = recipes.apply(Recipe("wanda", **TEXT), model, inputs)
+    rows = report.to_dict("records")
+    results.write_json(tmp_path / "rows.json", {"layers": rows, "open": [float("nan"), 1.0]})
+    said = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)
+    assert said["open"] == [None, 1.0]
+    zero = next(row for row in said["layers"] if row["layer"].endswith("1.self_attn.o_proj"))
+    assert zero["weight_error"] == zero["output_error"] == 0
+
+
+def test_windows_longer_than_the_positions_are_one_sentence():
+    model = tiny_model("gpt2")
+    with pytest.raises(InputError, match="of 512 tokens exceed the 64 positions"):
+        recipes.calibration_inputs(Recipe("wanda"), model, None)

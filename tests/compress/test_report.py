@@ -2,6 +2,7 @@
 
 import json
 
+import families
 import pytest
 import torch
 from tiny_models import tiny_model
@@ -60,6 +61,32 @@ def test_latency_tells_a_deep_model_from_a_shallow_one():
     assert all(one["low"] <= one["median"] <= one["high"] for one in found.values())
 
 
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "recurrent_gemma", "xlstm", "llama"])
+def test_latency_of_models_with_and_without_attention(family):
+    model = families.make(family)
+    prompt = torch.randint(3, 200, (1, 8), generator=torch.Generator().manual_seed(0))
+    found = report.latency({"full": model, "compressed": model}, prompt, tokens=3)
+    assert all(0 < one["low"] <= one["median"] <= one["high"] for one in found.values())
+    assert report._goes_on(model, prompt) or family in ("recurrent_gemma", "xlstm")
+    # What is timed goes on as the model does when it reads the text anew.
+    if report._goes_on(model, prompt):
+        cache, token = report._step(model, prompt, {})
+        _, following = report._step(model, token, cache)
+        with torch.no_grad():
+            text = torch.cat([prompt, token], 1)
+            plain = model(input_ids=text, use_cache=False).logits[:, -1:].argmax(-1)
+        assert torch.equal(following, plain)
+
+
+def test_errors_of_experts_are_measured_too():
+    full, model = families.make("gpt_oss"), families.make("gpt_oss")
+    apply(Recipe("magnitude", sparsity=0.5), model)
+    inputs = list(torch.randint(3, 200, (4, 16)).split(2))
+    table = report.layer_errors(full, model, inputs)
+    assert table["layer"].str.contains("experts").sum() == 4 * 8
+    assert (table["sparsity"] == 0.5).all() and table["output_error"].between(0, 1).all()
+
+
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
@@ -76,7 +103,8 @@ def test_command_line_compresses_into_a_folder_that_others_load(own_cache, tmp_p
     command = ["compress", "tiny-random-llama", "--recipe", str(recipe), "--output", str(out)]
     assert main([*command, "-p", "sparsity", "2:4", "--report"]) == 0
     said = capsys.readouterr().out
-    assert "zeros: 50.0% of the linear layers' weights" in said and "a token:" in said
+    assert "zeros: 50.0% of the weights in the model's blocks" in said and "a token:" in said
+    assert "touched: 100.0% of the weights in the model's blocks" in said
     record = json.loads((out / "compression.json").read_text())
     assert record["recipe"]["sparsity"] == "2:4" and record["model"]["name"] == "tiny-random-llama"
     assert len(record["layers"]) == 14

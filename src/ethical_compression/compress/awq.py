@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ethical_compression.compress.blocks import linear_layers, run_block
+from ethical_compression.compress.blocks import watch
 from ethical_compression.compress.integer import QuantizedWeight, energy, round_to_nearest
 
 RATIOS = tuple(step / 20 for step in range(20))
@@ -80,24 +80,15 @@ def search(
 
 
 def input_magnitudes(block: torch.nn.Module, calls: Sequence[tuple]) -> dict[str, torch.Tensor]:
-    """Mean |x| of each input of each linear layer of a block, over recorded calls."""
-    totals: dict[str, list] = {}
+    """Mean |x| of each input of each weight that recorded calls of a block reach, by its name
+    within the block."""
+    totals: dict[str, tuple[torch.Tensor, int]] = {}
 
-    def watch(name):
-        def hook(_, args):
-            rows = args[0].reshape(-1, args[0].shape[-1]).float().abs()
-            total, count = totals.get(name, (0.0, 0))
-            totals[name] = [total + rows.sum(0), count + len(rows)]
+    def see(name, fed):
+        rows = fed.reshape(-1, fed.shape[-1]).float().abs()
+        total, count = totals.get(name, (0.0, 0))
+        totals[name] = total + rows.sum(0), count + len(rows)
 
-        return hook
-
-    handles = [
-        layer.register_forward_pre_hook(watch(name)) for name, layer in linear_layers(block).items()
-    ]
-    try:
-        for call in calls:
-            run_block(block, call)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: total / count for name, (total, count) in totals.items()}
+    for call in calls:
+        watch(block, call, see)
+    return {name: total / count for name, (total, count) in totals.items() if count}

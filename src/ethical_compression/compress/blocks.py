@@ -1,31 +1,83 @@
-"""Walking a transformer block by block, so that only one block's activations are ever held.
+"""What a transformer is made of, and walking it block by block, so that only one block's
+activations are ever held.
 
-Works for any Hugging Face decoder or encoder whose blocks stand in one `ModuleList`; nothing here
-knows a model family by name.
+Works for any Hugging Face decoder or encoder; nothing here knows a model family by name. What is a
+block, and which weights its products use, is seen in a pass over a few tokens (`survey`); blocks
+are then called by the model itself, each with the masks, positions and states that are its own.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ethical_compression.errors import InputError
+
+# Where a product has what it is fed with, and its weight; a linear layer's is (out, in), the
+# others multiply by (in, out).
+PRODUCTS = {
+    nn.functional.linear: (0, 1),
+    torch.addmm: (1, 2),
+    **dict.fromkeys((torch.matmul, torch.mm, torch.bmm), (0, 1)),
+    **dict.fromkeys((torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.bmm), (0, 1)),
+    torch.Tensor.__matmul__: (0, 1),
+}
 
 
 class Reached(Exception):
     """Raised inside a model by a hook that has seen what it was there to see."""
 
 
+class Block(NamedTuple):
+    """A block that a text passes through.
+
+    weights: its matrices by full name, as views (out, in): linear layers, and the experts of a
+    parameter that holds many, called `PARAMETER.NUMBER`. steps: in what order products use them;
+    each step is a list of groups, a group being weights that are fed with one tensor (queries, keys
+    and values, say), and a step more than one group where a single product uses several experts.
+    """
+
+    name: str
+    module: nn.Module
+    weights: dict[str, torch.Tensor]
+    steps: list[list[list[str]]]
+
+
+class Survey(NamedTuple):
+    """The blocks of a model in the order in which a text passes them, and how many weights there
+    are in all matrices of their stacks, whether or not a method can touch them."""
+
+    blocks: list[Block]
+    total: int
+
+
 def transformer_blocks(model: nn.Module) -> nn.ModuleList:
-    """The model's stack of blocks: its longest `ModuleList`. InputError where it has none."""
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    if not stacks:
-        raise InputError(
-            f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
-        )
-    return max(stacks, key=len)
+    """The model's stack of blocks: its longest `ModuleList`. InputError where it has none.
+
+    Of a model that also sees or hears, the stack of its text decoder; never a list within a block.
+    """
+    body = model
+    with suppress(AttributeError, NotImplementedError):  # as far as it has a decoder
+        body = model.get_decoder()
+    for part in (body, model):
+        if isinstance(part, nn.Module) and (stacks := _outermost(part)):
+            return max(stacks, key=len)
+    raise InputError(
+        f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
+    )
+
+
+def _outermost(model: nn.Module) -> list[nn.ModuleList]:
+    """The lists of modules that stand within no other, of modules that have parts themselves."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    inner = {one for stack in lists for part in stack for one in part.modules()}
+    return [
+        stack for stack in lists if stack not in inner and any(list(p.children()) for p in stack)
+    ]
 
 
 def linear_layers(block: nn.Module) -> dict[str, nn.Module]:
@@ -40,129 +92,294 @@ def weight_of(layer: nn.Module) -> torch.Tensor:
     return layer.weight.data if isinstance(layer, nn.Linear) else layer.weight.data.T
 
 
-def first_calls(
-    model: nn.Module, inputs: Sequence[torch.Tensor]
-) -> list[tuple[torch.Tensor, dict]]:
-    """How the model calls its first block for each of `inputs`, token ids (batch, length).
+# --- What products use ----------------------------------------------------------------------------
 
-    Of each call the hidden states (batch, length, width), and whatever else the block is given.
+
+class Products(TorchFunctionMode):
+    """While it is entered: tells of every product with a known weight, before it is computed.
+
+    known: name of a weight by its `place`. see(product, weight, found): `found` are pairs of a
+    weight's name and what is fed to it, rows (…, in).
     """
-    calls: list[tuple[torch.Tensor, dict]] = []
 
-    def catch(_, args, kwargs):
-        hidden = args[0] if args else kwargs.pop("hidden_states")
-        # A second argument given by position (BLOOM's ALiBi) is passed on by position.
-        calls.append((hidden, {"args": args[1:], "kwargs": kwargs}))
-        raise Reached
+    def __init__(self, known: Mapping[tuple[int, int], Hashable], see: Callable):
+        super().__init__()
+        self.known, self.see = known, see
 
-    hook = transformer_blocks(model)[0].register_forward_pre_hook(catch, with_kwargs=True)
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        where = PRODUCTS.get(func)
+        if where and len(args) > where[1]:
+            fed, weight = args[where[0]], args[where[1]]
+            if found := self._found(fed, weight):
+                self.see(func, weight, found)
+            del found
+        return func(*args, **(kwargs or {}))
+
+    def _found(self, fed, weight):
+        if weight.dim() == 2:
+            name = self.known.get(place(weight))
+            return [(name, fed)] if name else []
+        if weight.dim() != 3 or place(weight[0]) not in self.known:
+            return []
+        # One product for all experts; rows of zeros are tokens that an expert was not given.
+        rows = [fed[i if len(fed) == len(weight) else 0] for i in range(len(weight))]
+        return [
+            (self.known[place(one)], own[own.any(-1)])
+            for one, own in zip(weight, rows, strict=True)
+        ]
+
+
+def place(weight: torch.Tensor) -> tuple[int, int]:
+    """Where a weight lies in memory and how many numbers it has: alike for its transpose."""
+    return weight.data_ptr(), weight.numel()
+
+
+@contextmanager
+def one_expert_at_a_time(model: nn.Module):
+    """Have mixtures of experts multiply by one expert after another, as their papers write it."""
+    name = "_experts_implementation_internal"
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
+    configs = [config for config in configs.values() if hasattr(config, name)]
+    before = [getattr(config, name) for config in configs]
     try:
-        with torch.no_grad():
-            for ids in inputs:
-                with suppress(Reached):
-                    model(input_ids=ids, use_cache=False)
+        for config in configs:
+            setattr(config, name, "eager")
+        yield
     finally:
-        hook.remove()
-    return calls
+        for config, value in zip(configs, before, strict=True):
+            setattr(config, name, value)
 
 
-def next_calls(
-    calls: Sequence[tuple[torch.Tensor, dict]], outputs: Sequence[torch.Tensor]
-) -> list[tuple[torch.Tensor, dict]]:
-    """The calls of the next block, given this one's and what it made of them."""
-    return [(hidden, rest) for hidden, (_, rest) in zip(outputs, calls, strict=True)]
+def places(block: nn.Module) -> dict[tuple[int, int], str]:
+    """Name of each weight in a block that a product may use, by its place (`Products`)."""
+    known = {place(weight_of(layer)): name for name, layer in linear_layers(block).items()}
+    for name, parameter in block.named_parameters():
+        if parameter.dim() == 3:
+            known |= {place(one): f"{name}.{i}" for i, one in enumerate(parameter.data)}
+    return known
 
 
-def stream_blocks(
-    model: nn.Module, inputs: Sequence[torch.Tensor]
-) -> Iterator[tuple[int, nn.Module, list[tuple[torch.Tensor, dict]]]]:
-    """Yield (index, block, calls) from the first block to the last; calls: `first_calls`'s.
+def survey(model: nn.Module) -> Survey:
+    """What a text of a few tokens passes on its way through `model`.
 
-    inputs: token ids, each (batch, length). What the consumer does to a block is seen by the
-    blocks after it: later layers get *compressed* inputs, as in GPTQ §4.
+    Blocks are the outermost modules of a `ModuleList` that have parts of their own; vision and
+    audio towers are not reached. Raises InputError where there are none, or the text cannot pass.
     """
-    blocks = transformer_blocks(model)
-    calls = first_calls(model, inputs)
-    for index, block in enumerate(blocks):
-        yield index, block, calls
-        if index + 1 < len(blocks):
-            calls = next_calls(calls, [run_block(block, call) for call in calls])
+    active: list[nn.Module] = []
+    events: dict[nn.Module, list] = {}  # in the order of the calls
 
+    def enter(block, *_):
+        if not active:
+            events.setdefault(block, [])
+        active.append(block)
 
-def run_block(block: nn.Module, call: tuple[torch.Tensor, dict]) -> torch.Tensor:
-    """The block's output hidden states for one recorded call."""
-    hidden, rest = call
-    with torch.no_grad():
-        output = block(hidden, *rest["args"], **rest["kwargs"])
-    return output[0] if isinstance(output, tuple) else output
+    def leave(*_):
+        active.pop()
 
+    def see(product, weight, found):
+        if active:
+            events[active[0]].append((product, weight, found))
 
-def shared_inputs(block: nn.Module, call: tuple[torch.Tensor, dict]) -> list[list[str]]:
-    """Names of the block's linear layers, those fed with one tensor (q, k and v, say) together.
-
-    In the order in which the call reaches them; a layer that it does not reach comes last, alone.
-    """
-    layers, seen = linear_layers(block), []
-
-    def watch(name):
-        def hook(_, args):
-            if not any(name in names for _, names in seen):
-                its = next((names for tensor, names in seen if tensor is args[0]), None)
-                if its is None:
-                    seen.append((args[0], its := []))
-                its.append(name)
-
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    parts = {part for stack in lists for part in stack if list(part.children())}
+    known = {one: one for part in parts for one in places(part)}
+    hooks = [part.register_forward_pre_hook(enter) for part in parts]
+    hooks += [part.register_forward_hook(leave) for part in parts]
+    training = [module for module in model.modules() if module.training]
     try:
-        run_block(block, call)
+        model.eval()
+        with one_expert_at_a_time(model), Products(known, see), torch.no_grad():
+            read(model, short_text(model))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{type(model).__name__} cannot read a text of a few tokens "
+            f"({' '.join(str(error).split())[:120]}): give a model that reads text alone."
+        ) from error
     finally:
+        for module in training:
+            module.training = True
         for hook in hooks:
             hook.remove()
-    groups = [names for _, names in seen]
-    reached = {name for names in groups for name in names}
-    return groups + [[name] for name in layers if name not in reached]
+    if not events:
+        raise InputError(
+            f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
+        )
+    full_name = {module: name for name, module in model.named_modules()}
+    blocks: list[Block] = []
+    taken: set[tuple[int, int]] = set()
+    for block, seen in events.items():
+        prefix, called = full_name[block], places(block)
+        its = [
+            (product, weight, [(called.get(at), fed) for at, fed in found])
+            for product, weight, found in seen
+        ]
+        weights = {name: weight_of(layer) for name, layer in linear_layers(block).items()}
+        experts = _experts(block, its)
+        for views in experts.values():
+            weights |= views
+        # What blocks share belongs to the first of them.
+        weights = {name: one for name, one in weights.items() if place(one) not in taken}
+        taken |= {place(one) for one in weights.values()}
+        experts = {name: views for name, views in experts.items() if f"{name}.0" in weights}
+        steps = _steps(its, weights, experts)
+        blocks.append(
+            Block(
+                prefix,
+                block,
+                {f"{prefix}.{name}": one for name, one in weights.items()},
+                [[[f"{prefix}.{n}" for n in group] for group in step] for step in steps],
+            )
+        )
+    matrices = {
+        place(parameter): parameter.numel()
+        for stack in lists
+        if any(part in events for part in stack)
+        for parameter in stack.parameters()
+        if parameter.dim() > 1
+    }
+    return Survey(blocks, sum(matrices.values()))
 
 
-def run_in_step(
-    block: nn.Module,
-    calls: Sequence[tuple[torch.Tensor, dict]],
-    settle: Mapping[nn.Module, Callable[[dict[int, torch.Tensor]], None]],
-) -> list[torch.Tensor]:
-    """The block's output for every call, all of them halting where a layer is to be settled.
+def short_text(model: nn.Module, length: int = 8) -> torch.Tensor:
+    """A few tokens that any model has, int64 (1, length)."""
+    tokens = 5 + torch.arange(length)
+    with suppress(AttributeError, NotImplementedError):
+        tokens = tokens % model.get_input_embeddings().weight.shape[0]
+    return tokens[None].to(next(model.parameters()).device)
 
-    settle: layers by which a call passes only once all calls have come as far, and what is then
-    done: it is told the layer's input in each call, by the call's index, and what it does to the
-    layer is what the calls go on with. Earlier layers first, should calls differ in their order.
-    One pass through the block thus sees every change made on the way; what each call has computed
-    so far is held meanwhile. Calls run in threads of their own, one at a time.
+
+def read(model: nn.Module, ids: torch.Tensor):
+    """The model's output for token ids (batch, length), without a cache."""
+    return model(input_ids=ids, use_cache=False)
+
+
+def _experts(block: nn.Module, events: Sequence) -> dict[str, dict[str, torch.Tensor]]:
+    """Views (out, in) of the experts in parameters that products were seen to use, by the
+    parameter's name; events: `Products`', of one pass through the block."""
+    parameters = {n: p.data for n, p in block.named_parameters() if p.dim() == 3}
+    places_of = {place(p[i]): (n, p[i]) for n, p in parameters.items() for i in range(len(p))}
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for product, used, _ in events:
+        one = used if used.dim() == 2 else used[0]
+        if place(one) not in places_of:
+            continue
+        name, stored = places_of[place(one)]
+        as_stored = (one.shape, one.stride()) == (stored.shape, stored.stride())
+        # (out, in) as stored, where a linear product takes it so or another its transpose.
+        upright = as_stored == (product is nn.functional.linear)
+        views = [p if upright else p.T for p in parameters[name]]
+        found[name] = {f"{name}.{i}": view for i, view in enumerate(views)}
+    return found
+
+
+def _steps(events, weights, experts) -> list[list[list[str]]]:
+    """`Block.steps` from the products of one pass, all experts included, whom it reached or not."""
+    parameter_of = {name: parameter for parameter, its in experts.items() for name in its}
+    owner = {parameter: parameter.rpartition(".")[0] for parameter in experts}
+    used = [
+        (name, fed, len(found) > 1)
+        for _, _, found in events
+        for name, fed in found
+        if name in weights
+    ]
+    # Weights, or parameters full of them, by what they are fed with.
+    slots: list[list] = []
+    for name, fed, together in used:
+        label = parameter_of.get(name, name)
+        if any(label in labels for _, _, labels, _ in slots):
+            continue
+        same = (
+            its for its in slots if not together and its[1] == where(fed) and its[3] == together
+        )
+        if its := next(same, None):
+            its[2].append(label)
+        else:
+            slots.append([fed, where(fed), [label], together])
+    steps, done = [], set()
+    for _, _, labels, together in slots:
+        if labels[0] in done:
+            continue
+        if labels[0] not in experts:
+            steps.append([labels])
+        elif together:
+            steps.append([[name] for name in experts[labels[0]]])
+        else:
+            # An owner's parameters in turns, expert by expert, unless they were seen one by one.
+            its = owner[labels[0]]
+            mine = [s[2] for s in slots if s[2][0] in experts and owner[s[2][0]] == its]
+            turns = [
+                next(i for i, its in enumerate(mine) if parameter_of[name] in its)
+                for name, _, _ in used
+                if owner.get(parameter_of.get(name)) == its
+            ]
+            count = len(experts[labels[0]])
+            pairs = [(i, group) for i in range(count) for group in mine]
+            if turns == sorted(turns) and len(set(turns)) > 1 and turns.count(0) > 1:
+                pairs = [(i, group) for group in mine for i in range(count)]
+            steps += [[[f"{label}.{i}" for label in group]] for i, group in pairs]
+            done |= {label for group in mine for label in group}
+    reached = {name for step in steps for group in step for name in group}
+    return steps + [[[name]] for name in weights if name not in reached]
+
+
+def where(fed: torch.Tensor) -> tuple:
+    """What two tensors have in common that are one, or views of the same."""
+    return fed.data_ptr(), fed.shape, fed.stride()
+
+
+def weights_named(model: nn.Module, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Views (out, in) of the weights called so (`Block.weights`); those it lacks are left out."""
+    modules = dict(model.named_modules())
+    found = {name: weight_of(modules[name]) for name in names if name in modules}
+    if len(found) < len(names) and any(p.dim() == 3 for p in model.parameters()):
+        for block in survey(model).blocks:
+            found |= {name: one for name, one in block.weights.items() if name in names}
+    return found
+
+
+# --- Walking --------------------------------------------------------------------------------------
+
+
+def in_step(
+    run: Callable[[int, Callable[[Hashable, Any], None]], None],
+    count: int,
+    order: Sequence[Hashable],
+) -> Iterator[tuple[Hashable, dict[int, Any]]]:
+    """Yield (station, what each run said there) once all of `count` runs have come as far.
+
+    run(index, halt) computes, in a thread of its own, and calls halt(station, said) at every
+    station it comes to: it goes on from there when the consumer asks for the next station, and ends
+    (`Reached`) when none is left. One run computes at a time. order: the stations, earlier ones
+    first, should runs differ in theirs; a station that no run comes to is not yielded.
+    What a station's consumer changes is thus seen by all runs from there on, in one pass.
     """
-    outputs: list = [None] * len(calls)
-    go = [threading.Semaphore(0) for _ in calls]
+    go = [threading.Semaphore(0) for _ in range(count)]
     halted, here = threading.Semaphore(0), threading.local()
-    waiting: dict[int, tuple[nn.Module, torch.Tensor]] = {}
-    left, failed = dict(settle), []
+    waiting: dict[int, tuple[Hashable, Any]] = {}
+    left, failed = dict.fromkeys(order), []
 
-    def halt(layer, args):
-        # A settled layer lets pass; so do calls that are not ours.
-        if layer in left and (index := getattr(here, "index", None)) is not None:
-            waiting[index] = layer, args[0]
+    def halt(station, said):
+        # A station left behind lets pass; so do calls that are not ours.
+        if station in left and (index := getattr(here, "index", None)) is not None:
+            waiting[index] = station, said
+            del said
             halted.release()
             go[index].acquire()
-            if failed:
+            if failed or not left:
                 raise Reached
 
     def walk(index):
         here.index = index
         try:
-            outputs[index] = run_block(block, calls[index])
+            with suppress(Reached):
+                run(index, halt)
         except BaseException as error:
             failed.append(error)
         halted.release()
 
-    hooks = [layer.register_forward_pre_hook(halt) for layer in settle]
-    threads = [threading.Thread(target=walk, args=(i,), daemon=True) for i in range(len(calls))]
+    threads = [threading.Thread(target=walk, args=(i,), daemon=True) for i in range(count)]
     try:
         for thread in threads:
             thread.start()
@@ -170,24 +387,82 @@ def run_in_step(
             if failed:
                 break
         while waiting and not failed:
-            first = next(layer for layer in left if layer in {at for at, _ in waiting.values()})
-            inputs = {i: tensor for i, (layer, tensor) in waiting.items() if layer is first}
-            left.pop(first)(inputs)
-            for index in inputs:
+            first = next(one for one in left if one in {at for at, _ in waiting.values()})
+            its = sorted(i for i, (at, _) in waiting.items() if at == first)
+            yield first, {i: waiting[i][1] for i in its}
+            del left[first]
+            for index in its:
                 del waiting[index]
                 go[index].release()
                 halted.acquire()
+                if failed:
+                    break
     except BaseException as error:
         failed.append(error)
+        raise
+    finally:
+        if not failed:
+            failed.append(Reached())
+        for one in go:
+            one.release()
+        for thread in threads:
+            if thread.ident:
+                thread.join()
+    if not isinstance(failed[0], Reached):
+        raise failed[0]
+
+
+def stream_blocks(
+    model: nn.Module, inputs: Sequence[torch.Tensor]
+) -> Iterator[tuple[int, nn.Module, list[tuple[torch.Tensor, dict]]]]:
+    """Yield (index, block, calls) from the first block to the last.
+
+    inputs: token ids, each (batch, length). calls: how the model calls the block for each of them:
+    the hidden states (batch, length, width), and whatever else it is given. What the consumer does
+    to a block is seen by the blocks after it: later layers get *compressed* inputs, as in GPTQ §4.
+    """
+    blocks = [block.module for block in survey(model).blocks]
+    hooks = []
+
+    def run(index, halt):
+        def catch(block, args, kwargs):
+            # A second argument given by position (BLOOM's ALiBi) is passed on by position.
+            rest = {"args": args[1:], "kwargs": dict(kwargs)}
+            halt(block, (args[0] if args else rest["kwargs"].pop("hidden_states"), rest))
+
+        if not hooks:
+            hooks.extend(one.register_forward_pre_hook(catch, with_kwargs=True) for one in blocks)
+        with torch.no_grad():
+            read(model, inputs[index])
+
+    try:
+        with one_expert_at_a_time(model):
+            for index, (block, said) in enumerate(in_step(run, len(inputs), blocks)):
+                yield index, block, list(said.values())
     finally:
         for hook in hooks:
             hook.remove()
-    if failed:
-        for one in go:
-            one.release()
-    for thread in threads:
-        if thread.ident:
-            thread.join()
-    if failed:
-        raise failed[0]
-    return outputs
+
+
+def run_block(block: nn.Module, call: tuple[torch.Tensor, dict]) -> torch.Tensor:
+    """The block's output hidden states for one recorded call."""
+    hidden, rest = call
+    with torch.no_grad():
+        output = block(hidden, *rest["args"], **rest["kwargs"])
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def watch(
+    block: nn.Module,
+    call: tuple[torch.Tensor, dict],
+    see: Callable[[str, torch.Tensor], None],
+) -> None:
+    """Run a block on one recorded call: see(name, fed) is told of each weight, by its name within
+    the block, what is fed to it, rows (…, in). It may end the call by raising `Reached`."""
+
+    def tell(_, weight, found):
+        for name, fed in found:
+            see(name, fed)
+
+    with suppress(Reached), one_expert_at_a_time(block), Products(places(block), tell):
+        run_block(block, call)

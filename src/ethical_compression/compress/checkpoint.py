@@ -6,21 +6,29 @@ along the outputs; `scales` are float16 (groups, out); and `g_idx` is each input
 whole or not at all, read back bit for bit. What this package keeps for itself is in `store`.
 """
 
+import bisect
 import errno
 import json
+import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ethical_compression import results
-from ethical_compression.compress.blocks import weight_of
+from ethical_compression.compress.blocks import (
+    read,
+    short_text,
+    survey,
+    weights_named,
+)
 from ethical_compression.compress.integer import BITS, QuantizedWeight, column_groups, pack, unpack
 from ethical_compression.errors import InputError
 
 FORMATS = ("gptq", "gptq_v2")
+MARK = 2**40  # numbers of rows begin here, above what any tensor of a model counts
 PACKED = ("qweight", "qzeros", "scales", "g_idx")
 # One in each field of a word: what turns stored zero points into those that are meant.
 ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
@@ -54,14 +62,25 @@ def save_gptq(
         "checkpoint_format": checkpoint_format,
         "damp_percent": damping,
     }
+    if unknown := set(weights) - set(weights_named(model, list(weights))):
+        raise InputError(
+            f"{type(model).__name__} has no layer {min(unknown)!r}: give its own weights."
+        )
+    plain, rows = _as_saved(model, weights)
     # Weights that two names share are written under both: AutoGPTQ does not tie them itself.
-    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    for name, weight in weights.items():
-        if f"{name}.weight" not in state:
-            raise InputError(f"{type(model).__name__} has no layer {name!r}: give its own weights.")
-        del state[f"{name}.weight"]
+    state = {name: tensor.detach().cpu().clone() for name, tensor in plain.items()}
+    for name, weight in rows.items():
         for part, tensor in _packed(name, weight, checkpoint_format).items():
             state[f"{name}.{part}"] = tensor.cpu()
+    left = [
+        name.removesuffix(".weight")
+        for block in survey(model).blocks
+        for name in plain
+        if name.startswith(f"{block.name}.") and plain[name].dim() > 1
+    ]
+    if left:
+        # How GPTQModel is told of layers that are not quantized.
+        settings["dynamic"] = {f"-:^{re.escape(name)}$": {} for name in left}
     with results.whole_or_nothing(folder, folder=True) as place, full_disk_is_an_oserror():
         save_file(state, place / "model.safetensors", metadata={"format": "pt"})
         model.config.save_pretrained(place)
@@ -74,7 +93,13 @@ def save_gptq(
         config["architectures"] = [type(model).__name__]
         config = with_older_names(config, model.dtype)
         for file, content in (("config.json", config), ("quantize_config.json", settings)):
-            (place / file).write_text(json.dumps(content, indent=2), encoding="utf-8")
+            text = json.dumps(content, indent=2, allow_nan=False)
+            (place / file).write_text(text, encoding="utf-8")
+
+
+def packs(rows: int, columns: int) -> bool:
+    """Whether the format can hold a weight (rows, columns): packing takes multiples of 32."""
+    return rows % 32 == 0 and columns % 32 == 0
 
 
 def with_older_names(config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -124,10 +149,71 @@ def _settings(weights: Mapping[str, QuantizedWeight]) -> dict[str, Any]:
     }
 
 
+def _as_saved(
+    model: torch.nn.Module, weights: Mapping[str, QuantizedWeight]
+) -> tuple[dict[str, torch.Tensor], dict[str, QuantizedWeight]]:
+    """A model's tensors by the names that `save_pretrained` gives them, and its quantized weights
+    by their layers' names there.
+
+    Families are saved otherwise than they compute: GPT-NeoX's head has another name, and each of
+    Mixtral's experts has three matrices of its own. To see where rows end up, numbers of rows are
+    sent through transformers' conversion in their place. Rows that are no multiple of 32, and
+    experts that are saved as one tensor, come as the floats that they stand for.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    views = weights_named(model, list(weights))
+    wanted = dict(weights)
+    while True:
+        state = dict(model.state_dict())
+        starts, named = [], []
+        for name in wanted:
+            view, start = views[name], MARK + sum(len(views[one]) for one in named)
+            starts.append(start)
+            named.append(name)
+            numbers = start + torch.arange(len(view))[:, None]
+            key, _, expert = name.rpartition(".")
+            if f"{name}.weight" in state:
+                upright = state[f"{name}.weight"].shape == view.shape
+                upright &= state[f"{name}.weight"].stride() == view.stride()
+                state[f"{name}.weight"] = numbers if upright else numbers.T
+                continue
+            stored = model.get_parameter(key).data
+            upright = stored[0].stride() == view.stride()
+            if state[key].dtype != torch.int64:
+                shape = (len(stored), len(view), 1) if upright else (len(stored), 1, len(view))
+                state[key] = torch.full(shape, MARK - 1)
+            state[key][int(expert)] = numbers if upright else numbers.T
+        plain, rows, unfit = {}, {}, set()
+        for key, tensor in revert_weight_conversion(model, state).items():
+            if tensor.dtype != torch.int64 or not tensor.numel() or int(tensor.max()) < MARK:
+                plain[key] = tensor
+                continue
+            numbers = tensor.flatten()
+            its = {named[bisect.bisect(starts, int(number)) - 1] for number in numbers}
+            columns = {views[name].shape[1] for name in its}
+            if len(its) > 1 or tensor.dim() != 2 or not packs(len(numbers), *columns):
+                unfit |= its
+                continue
+            (name,) = its
+            whole, mine = wanted[name], numbers - starts[named.index(name)]
+            mine = mine.to(whole.codes.device)
+            rows[key.removesuffix(".weight")] = QuantizedWeight(
+                whole.codes[mine],
+                whole.scale[mine],
+                whole.zero[mine],
+                whole.group.clone(),
+                whole.bits,
+            )
+        if not unfit:
+            return plain, rows
+        wanted = {name: weight for name, weight in wanted.items() if name not in unfit}
+
+
 def _packed(name: str, weight: QuantizedWeight, checkpoint_format: str) -> dict[str, torch.Tensor]:
     """The four tensors of a layer."""
     rows, columns = weight.codes.shape
-    if rows % 32 or columns % 32:
+    if not packs(rows, columns):
         raise InputError(
             f"{name} is {rows} × {columns}, and packing takes multiples of 32: this format cannot "
             "hold it."
@@ -212,6 +298,12 @@ def load_gptq(folder: Path) -> tuple[dict[str, QuantizedWeight], dict[str, torch
             group.to(torch.int32),
             bits,
         )
+        if settings.get("sym") and not (weights[name].zero == 2 ** (bits - 1)).all():
+            raise InputError(
+                f"{folder} calls its grids symmetric, but zero points of {name} are not in the "
+                "middle, so readers would differ over its weights: fetch it again, or correct "
+                '"sym" or "checkpoint_format" in its configuration.'
+            )
     return weights, tensors
 
 
@@ -231,27 +323,70 @@ def dequantised_state(folder: Path, model: torch.nn.Module) -> dict[str, torch.T
 
     model may be on the meta device: only its modules' kinds and names are looked at.
     """
+    from transformers.core_model_loading import revert_weight_conversion
+
     weights, state = load_gptq(folder)
     modules = dict(model.named_modules())
+    saved = revert_weight_conversion(model, dict(model.state_dict()))
     prefix = f"{model.base_model_prefix}."
     for name, weight in weights.items():
         # A checkpoint of the body alone leaves out the name under which the whole model has it.
-        module = modules.get(name) or modules.get(prefix + name)
-        if module is None:
+        names = [name, prefix + name]
+        should = next((saved[f"{n}.weight"] for n in names if f"{n}.weight" in saved), None)
+        if should is None:
             raise InputError(
                 f"{folder} has a layer {name!r}, which {type(model).__name__} lacks: its "
                 "configuration belongs to another model."
             )
         values = weight.dequantize()
-        own = weight_of(module).shape
-        if own != values.shape:
+        module = next((modules[n] for n in names if n in modules), None)
+        # Only `Conv1D` keeps its weight as (in, out).
+        if module is not None and not isinstance(module, torch.nn.Linear):
+            values = values.T.contiguous()
+        if should.shape != values.shape:
             raise InputError(
                 f"{name} in {folder} is {tuple(values.shape)} where {type(model).__name__} has "
-                f"{tuple(own)}: its configuration belongs to another model."
+                f"{tuple(should.shape)}: its configuration belongs to another model."
             )
-        is_linear = isinstance(module, torch.nn.Linear)
-        state[f"{name}.weight"] = values if is_linear else values.T.contiguous()
+        state[f"{name}.weight"] = values
     return state
+
+
+class Said(NamedTuple):
+    """What identifies a model: its tensors' shapes by name, and its logits on a few tokens."""
+
+    shapes: dict[str, torch.Size]
+    logits: torch.Tensor
+
+
+@torch.no_grad()
+def said_by(model: torch.nn.Module) -> Said:
+    """What a folder is checked against (`check`)."""
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    return Said(shapes, read(model, short_text(model)).logits.float().cpu())
+
+
+def check(folder: Path, expected: Said, *, dtype: str = "float32", device: str = "cpu") -> None:
+    """Raise InputError unless a folder holds the model that was measured: built from the
+    configuration as it is written, it has the same tensors and says the same of a few tokens."""
+    from ethical_compression import models
+
+    found = said_by(models.of_folder(folder, dtype=dtype).to(device))
+    why = ""
+    if found.shapes != expected.shapes:
+        names = set(found.shapes) | set(expected.shapes)
+        other = min(n for n in names if found.shapes.get(n) != expected.shapes.get(n))
+        why = f"{other} is {found.shapes.get(other)} in place of {expected.shapes.get(other)}"
+    else:
+        lost = torch.linalg.vector_norm(found.logits - expected.logits)
+        share = float(lost / torch.linalg.vector_norm(expected.logits).clamp(min=1e-30))
+        if not share <= (1e-3 if dtype == "float32" else 2e-2):
+            why = f"its logits are {share:.0%} off"
+    if why:
+        raise InputError(
+            f"Saved and loaded again this is another model ({why}), so nothing was left: compress "
+            "it by another method, or use it as `recipe.load` gives it."
+        )
 
 
 @contextmanager

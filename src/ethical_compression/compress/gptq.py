@@ -5,25 +5,24 @@ inputs X, minimise ‖Ŵ X − W X‖² over Ŵ on an integer grid. Only the Hes
 objective is needed: `add_to_hessian` gathers it, `solve` uses it; both are pure of any model.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from ethical_compression.compress import store
 from ethical_compression.compress.blocks import (
+    Block,
+    Products,
     Reached,
-    first_calls,
-    linear_layers,
-    next_calls,
-    run_block,
-    run_in_step,
-    shared_inputs,
-    transformer_blocks,
-    weight_of,
+    in_step,
+    one_expert_at_a_time,
+    place,
+    read,
+    survey,
+    watch,
+    where,
 )
 from ethical_compression.compress.integer import (
     QuantizedWeight,
@@ -53,11 +52,17 @@ def add_to_hessian(
 ) -> Hessian:
     """Hessian after seeing `inputs` (…, in) as well; kept as a mean, so its size does not grow.
 
-    weights (…): how much each vector counts, one each where left out.
+    weights (…): how much each vector counts, one each where left out. Raises InputError where they
+    are not as many: an expert is fed with some of the tokens only.
     """
     rows = inputs.reshape(-1, inputs.shape[-1]).float()
     added = len(rows)
     if weights is not None:
+        if weights.numel() != added:
+            raise InputError(
+                f"{added} inputs cannot be weighed by {weights.numel()} tokens, as in a mixture of "
+                "experts, whose layers see some of the tokens only: choose the weighting none."
+            )
         weights = weights.to(rows).reshape(-1, 1)
         rows, added = rows * weights.sqrt(), float(weights.sum())
     width = rows.shape[1]
@@ -81,13 +86,19 @@ def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
     Damping is multiplied by ten, at most three times, while H is not positive definite.
     """
     mean = matrix.diagonal().mean()
+    failed = torch.empty((), dtype=torch.int32, device=matrix.device)
     for power in range(4):
-        damped = matrix.flip(0, 1)
+        # Laid out column by column, as LAPACK wants it, so that each step works in place: beside
+        # the Hessian there are never more than two matrices.
+        damped = torch.empty_like(matrix, memory_format=torch.contiguous_format).mT
+        damped.copy_(matrix.flip(0, 1))
         damped.diagonal().add_(damping * 10**power * mean)
-        factor, failed = torch.linalg.cholesky_ex(damped)
+        torch.linalg.cholesky_ex(damped, out=(damped, failed))
         if not failed:
-            eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-            upper = torch.linalg.solve_triangular(factor.flip(0, 1), eye, upper=True)
+            factor = damped.flip(0, 1)
+            del damped
+            upper = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device).mT
+            torch.linalg.solve_triangular(factor, upper, upper=True, out=upper)
             if upper.isfinite().all():
                 return upper
     raise InputError(
@@ -153,7 +164,8 @@ def solve(
     w, matrix = weight.float().T.clone(memory_format=torch.contiguous_format), hessian.float()
     # An input that is never active carries no information: its weight is set to zero.
     dead = matrix.diagonal() == 0
-    matrix = matrix + dead.diag()
+    if dead.any():
+        matrix = matrix + dead.diag()
     w[dead] = 0.0
 
     size = columns if group_size == -1 else group_size
@@ -174,6 +186,7 @@ def solve(
         w, matrix = w[order], matrix[order][:, order]
     back = order.argsort()
     upper = inverse_factor(matrix, damping)
+    del matrix
     metric = upper.diagonal() ** -2 if clipping else None
 
     def fit(index, its):
@@ -223,34 +236,34 @@ def hessians(
     calls: Sequence[tuple],
     token_weights: Sequence[torch.Tensor] | None = None,
 ) -> dict[str, Hessian]:
-    """Hessian of each linear layer of a block over recorded calls (`blocks.first_calls`).
+    """Hessian of each weight of a block over recorded calls (`blocks.stream_blocks`), by its name
+    within the block; an expert's is that of the tokens it was given. Weights that no call reaches
+    have none.
 
-    Layers fed with the same tensor (queries, keys and values, say) share one Hessian. A call ends
-    where the last of them begins: only inputs are wanted.
+    Weights fed with the same tensor (queries, keys and values, say) share one Hessian.
     token_weights: of each call, (batch, length); see `add_to_hessian`.
     """
-    layers, groups = linear_layers(block), shared_inputs(block, calls[0])
     found: dict[str, Hessian] = {}
-    weights = None
+    leader: dict[str, str] = {}
+    last = None  # of the weights that every call comes to: only inputs are wanted
+    for index, call in enumerate(calls):
+        weights = token_weights[index] if token_weights else None
+        here: dict[tuple, tuple[str, torch.Tensor]] = {}  # kept, so that none takes its place
 
-    def watch(name):
-        def hook(_, args):
-            found[name] = add_to_hessian(found.get(name), args[0], weights)
-            if name == groups[-1][0]:
-                raise Reached
+        def see(name, fed, here=here, weights=weights, last=last):
+            if not fed.numel():
+                return
+            if name not in leader:
+                leader[name] = here.setdefault(where(fed), (name, fed))[0]
+            if leader[name] == name:
+                found[name] = add_to_hessian(found.get(name), fed, weights)
+                if name == last:
+                    raise Reached
 
-        return hook
-
-    hooks = [layers[name].register_forward_pre_hook(watch(name)) for name, *_ in groups]
-    try:
-        for index, call in enumerate(calls):
-            weights = token_weights[index] if token_weights else None
-            with suppress(Reached):
-                run_block(block, call)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: found[names[0]] for names in groups if names[0] in found for name in names}
+        watch(block, call, see)
+        if index == 0 and not any(p.dim() == 3 for p in block.parameters()):
+            last = next(reversed(found), None)
+    return {name: found[first] for name, first in leader.items()}
 
 
 def quantize_model(
@@ -258,103 +271,171 @@ def quantize_model(
     inputs: Sequence[torch.Tensor],
     *,
     token_weights: Sequence[torch.Tensor] | None = None,
-    note: Callable[[str, float], None] | None = None,
+    only: Callable[[torch.Tensor], bool] | None = None,
+    note: Callable[[str, dict[str, Any]], None] | None = None,
     parts: Path | None = None,
     progress: str | None = None,
     **settings,
 ) -> dict[str, QuantizedWeight]:
-    """Quantize every linear layer of every block in place, in the order in which they compute.
+    """Quantize every weight of every block in place (`blocks.survey`), in the order in which they
+    compute.
 
     Each is fed by all those before it as they are then, quantized, also within its block: what
-    AutoGPTQ calls `true_sequential`, its default, and here one pass through each block.
+    AutoGPTQ calls `true_sequential`, its default, and here one pass through the model, which calls
+    its blocks itself. An expert sees the tokens that were routed to it; what no token reaches is
+    rounded to nearest.
     inputs: calibration token ids, each (batch, length). settings: those of `solve`.
     token_weights: how much each token counts, shaped as `inputs`; equally where left out.
-    note(name, error) is told each layer's relative output error ‖(Ŵ−W)X‖²/‖WX‖².
+    only(weight): whether a weight (out, in) is quantized; all are where left out.
+    note(name, row) is told of each weight: `output_error`, the relative output error
+    ‖(Ŵ−W)X‖²/‖WX‖², and `reached`, whether any token reached it.
     parts: a folder in which each block's codes are kept as soon as they are solved; blocks found
     there are taken over. It must belong to this model, these inputs and these settings alone.
-    Returns the quantized weights by full module name; the model then computes with their
-    dequantised values. Raises InputError, naming the layer, where one cannot be solved.
+    Returns the quantized weights by name; the model then computes with their dequantised values.
+    Raises InputError, naming the weight, where one cannot be solved.
     """
     from tqdm.auto import tqdm
 
     check_settings(settings["bits"], settings.get("group_size", 128))
     keep_freed_memory()
-    names = {module: name for name, module in model.named_modules()}
+    blocks = [_only(block, only) for block in survey(model).blocks]
+    kept = [store.read(_part(parts, i)) if parts else None for i in range(len(blocks))]
+    for block, its in zip(blocks, kept, strict=True):
+        for name, weight in (its[0] if its else {}).items():
+            block.weights[name].copy_(weight.dequantize())
+    to_do = [i for i, its in enumerate(kept) if its is None]
+    _check_room([blocks[i] for i in to_do], model, inputs)
+    order = [(i, step) for i in to_do for step in range(len(blocks[i].steps))]
+    step_of = {
+        name: (i, step) for i, step in order for group in blocks[i].steps[step] for name in group
+    }
+    known = {place(blocks[i].weights[name]): name for name, (i, _) in step_of.items()}
+
+    def run(index, halt):
+        def see(_, weight, found):
+            halt(step_of[found[0][0]], found)
+
+        with Products(known, see), torch.no_grad():
+            read(model, inputs[index])
+
     quantized: dict[str, QuantizedWeight] = {}
-    blocks, calls = transformer_blocks(model), first_calls(model, inputs)
+    rows: dict[str, dict[str, Any]] = {}
     bar = tqdm(total=len(blocks), unit="block", desc=progress, disable=progress is None)
-    for index, block in enumerate(blocks):
-        part = parts / f"block-{index:03}" if parts else None
-        kept = store.read(part) if part else None
-        if kept is None:
-            done, errors = {}, {}
-            settle = _settle_block(block, calls, token_weights, names, done, errors, settings)
-            outputs = run_in_step(block, calls, settle)
-            if part:
-                store.write(part, done, {"output_error": errors})
+
+    def finish(index):
+        block = blocks[index]
+        if kept[index]:
+            quantized.update(kept[index][0])
+            rows.update(kept[index][1]["rows"])
         else:
-            done, errors = kept[0], kept[1]["output_error"]
-            store.put(model, done)
-            outputs = [run_block(block, call) for call in calls]
-        calls = next_calls(calls, outputs)
-        quantized |= done
-        for name, error in errors.items():
+            for name, weight in block.weights.items():
+                if name not in rows:
+                    nothing = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
+                    _solve_together([name], block.weights, nothing, quantized, rows, settings)
+            if parts:
+                done = {name: one for name, one in quantized.items() if name in block.weights}
+                store.write(
+                    _part(parts, index), done, {"rows": {name: rows[name] for name in done}}
+                )
+        for name in block.weights:
             if note:
-                note(name, error)
+                note(name, rows[name])
         bar.update()
+
+    finished = 0
+    with one_expert_at_a_time(model):
+        for (index, step), said in in_step(run, len(inputs), order):
+            while finished < index:
+                finish(finished)
+                finished += 1
+            for group in blocks[index].steps[step]:
+                hessian = _hessian_of(group, said, token_weights)
+                if hessian is not None:
+                    _solve_together(
+                        group, blocks[index].weights, hessian, quantized, rows, settings
+                    )
+                del hessian
+            said.clear()
+    while finished < len(blocks):
+        finish(finished)
+        finished += 1
     bar.close()
     return quantized
 
 
-def _settle_block(block, calls, token_weights, names, done, errors, settings):
-    """What `run_in_step` does where each input of a block is known: solve the layers it feeds, as
-    one stack, since the factor of their Hessian and every step over columns are the same for all.
-    """
-    layers = linear_layers(block)
-    _check_room(layers, calls)
-
-    def solve_together(group, inputs):
-        hessian = None
-        for index, states in sorted(inputs.items()):
-            weights = token_weights[index] if token_weights else None
-            hessian = add_to_hessian(hessian, states, weights)
-        matrix, weights = hessian.matrix, [weight_of(layers[name]) for name in group]
-        try:
-            stack, _ = solve(torch.cat(weights), matrix, **settings)
-        except InputError as error:
-            raise InputError(f"{names[layers[group[0]]]}: {error}") from error
-        for name, weight, own in zip(
-            group, weights, split_rows(stack, [len(weight) for weight in weights]), strict=True
-        ):
-            restored, full_name = own.dequantize(), names[layers[name]]
-            errors[full_name] = output_error(weight, restored, matrix)
-            weight.copy_(restored)
-            done[full_name] = own
-
-    groups = shared_inputs(block, calls[0])
-    return {layers[group[0]]: partial(solve_together, group) for group in groups}
+def _part(parts: Path, index: int) -> Path:
+    return parts / f"block-{index:03}"
 
 
-def _check_room(layers: dict[str, torch.nn.Module], calls: Sequence[tuple]) -> None:
+def _only(block: Block, wanted: Callable[[torch.Tensor], bool] | None) -> Block:
+    """The block with only those of its weights that are wanted, all where None."""
+    if wanted is None:
+        return block
+    weights = {name: weight for name, weight in block.weights.items() if wanted(weight)}
+    steps = [[[n for n in group if n in weights] for group in step] for step in block.steps]
+    steps = [[group for group in step if group] for step in steps]
+    return block._replace(weights=weights, steps=[step for step in steps if step])
+
+
+def _hessian_of(group, said, token_weights) -> Hessian | None:
+    """Hessian of a group of weights from what each call fed to it; None where no call did."""
+    hessian = None
+    for index, found in said.items():
+        weights = token_weights[index] if token_weights else None
+        fed = next((fed for name, fed in found if name in group), None)
+        if fed is not None and len(fed):
+            hessian = add_to_hessian(hessian, fed, weights)
+    return hessian
+
+
+def _solve_together(
+    group: Sequence[str],
+    weights: Mapping[str, torch.Tensor],
+    hessian: Hessian,
+    quantized: dict[str, QuantizedWeight],
+    rows: dict[str, dict[str, Any]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Solve weights with one input as one stack, since the factor of their Hessian and every step
+    over columns are the same for all; give them their values, and note what that cost."""
+    own = [weights[name] for name in group]
+    try:
+        stack, _ = solve(torch.cat(own) if len(own) > 1 else own[0], hessian.matrix, **settings)
+    except InputError as error:
+        raise InputError(f"{group[0]}: {error}") from error
+    parts = split_rows(stack, [len(weight) for weight in own])
+    for name, weight, part in zip(group, own, parts, strict=True):
+        restored = part.dequantize()
+        rows[name] = {
+            "output_error": output_error(weight, restored, hessian.matrix),
+            "reached": hessian.count > 0,
+        }
+        weight.copy_(restored)
+        quantized[name] = part
+
+
+def _check_room(
+    blocks: Sequence[Block], model: torch.nn.Module, inputs: Sequence[torch.Tensor]
+) -> None:
     """Raise InputError where a solve and what the calls hold would not fit in free memory."""
-    shapes = {name: weight_of(layer).shape for name, layer in layers.items()}
-    device = next(iter(layers.values())).weight.device
-    name = max(shapes, key=lambda name: shapes[name][1])
-    widths = [columns for _, columns in shapes.values()]
-    # Four square matrices and four of the weight's size while the widest is solved; of every call
-    # its input, its output, what is added to it, and what the widest layer is fed with.
-    held = sum(
-        states.nbytes // states.shape[-1] * (3 * states.shape[-1] + max(widths))
-        for states, _ in calls
-    )
-    needed = 4 * (4 * max(widths) ** 2 + 4 * shapes[name].numel()) + held
-    free = free_memory(device)
-    if needed > free:
-        raise InputError(
-            f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
-            f"{free / 2**30:.1f} GiB are free on {device}: use fewer or shorter calibration "
-            "windows, or a machine or a GPU with more memory."
-        )
+    tokens = sum(ids.numel() for ids in inputs)
+    for block in blocks:
+        if not block.weights:
+            continue
+        name = max(block.weights, key=lambda name: block.weights[name].shape[1])
+        weight, width = block.weights[name], block.weights[name].shape[1]
+        hidden = min(weight.shape)
+        # Four square matrices and four of the weight's size while the widest is solved; of every
+        # token a block's input, its output, what is added to it, and what the widest is fed with.
+        held = tokens * weight.element_size() * (3 * hidden + width)
+        needed = 4 * (4 * width**2 + 4 * weight.numel()) + held
+        free = free_memory(weight.device)
+        if needed > free:
+            raise InputError(
+                f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
+                f"{free / 2**30:.1f} GiB are free on {weight.device}: use fewer or shorter "
+                "calibration windows, or a machine or a GPU with more memory."
+            )
 
 
 def free_memory(device: torch.device) -> float:

@@ -8,7 +8,7 @@ import contextlib
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from ethical_compression.compress import (
     weighting,
 )
 from ethical_compression.compress.blocks import (
-    linear_layers,
     stream_blocks,
+    survey,
     transformer_blocks,
-    weight_of,
+    weights_named,
 )
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
@@ -63,6 +63,9 @@ NAMES = {
 }
 # What weights compete with each other, where the recipe does not say: as in each method's paper.
 COMPARED = {"magnitude": "layer", "wanda": "row"}
+# Methods whose weights are exported packed; how much of the blocks' weights a method must touch.
+PACKED = ("rtn", "gptq")
+LEAST_TOUCHED = 0.9
 # Whether a grid may clip, where the recipe does not say: as each method was released.
 CLIPS = {"gptq": False, "awq": True}
 
@@ -282,7 +285,14 @@ def calibration_inputs(recipe: Recipe, model, tokenizer) -> list[torch.Tensor]:
     if not recipe.reads_text:
         return []
     from ethical_compression.datasets import text
+    from ethical_compression.score.loglikelihood import model_length
 
+    longest = model_length(model)
+    if longest is not None and recipe.length > longest:
+        raise InputError(
+            f"Calibration windows of {recipe.length} tokens exceed the {longest} positions "
+            f"that this {type(model).__name__} has: give a length of at most {longest}."
+        )
     windows = calibration_windows(
         tokenizer,
         text.load(recipe.calibration, "calibration", source=recipe.source),
@@ -296,37 +306,37 @@ def calibration_inputs(recipe: Recipe, model, tokenizer) -> list[torch.Tensor]:
 
 def each_layer(
     model: torch.nn.Module, inputs: Sequence[torch.Tensor] = (), *, progress: str | None = None
-) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
-    """Yield (full name, weight (out, in), Hessian (in, in)) of each linear layer, block by block.
+) -> Iterator[tuple[str, torch.Tensor, gptq.Hessian | None]]:
+    """Yield (name, weight (out, in), Hessian) of each weight (`blocks.survey`), block by block.
 
-    Without inputs (token ids, each (batch, length)) the Hessian is None. A weight changed in place
-    is what later blocks are fed by. Raises InputError for a weight or an activation that is NaN or
-    infinite, before the layer is handed out.
+    Without inputs (token ids, each (batch, length)) the Hessian is None; where no token reaches a
+    weight, it is the identity, of a count of 0. A weight changed in place is what later blocks are
+    fed by. Raises InputError for a weight or an activation that is NaN or infinite, before the
+    weight is handed out.
     """
     from tqdm.auto import tqdm
 
-    names = {module: name for name, module in model.named_modules()}
+    blocks = survey(model).blocks
+    walk: Iterator[tuple[int, dict[str, gptq.Hessian]]] = ((i, {}) for i in range(len(blocks)))
     if inputs:
-        walk = (
-            (block, gptq.hessians(block, calls)) for _, block, calls in stream_blocks(model, inputs)
+        walk = ((i, gptq.hessians(block, its)) for i, block, its in stream_blocks(model, inputs))
+    hidden = progress is None
+    for i, hessians in tqdm(walk, total=len(blocks), unit="block", desc=progress, disable=hidden):
+        block = blocks[i]
+        for name, weight in block.weights.items():
+            hessian = hessians.get(name.removeprefix(f"{block.name}.")) if inputs else None
+            if inputs and hessian is None:
+                hessian = gptq.Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
+            _check_finite(name, weight, *([hessian.matrix] if hessian else []))
+            yield name, weight, hessian
+
+
+def _check_finite(name: str, *tensors: torch.Tensor) -> None:
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise InputError(
+            f"The weight of {name}, or what is fed to it, is NaN or infinite: check the model in "
+            "float32 before it is compressed."
         )
-    else:
-        walk = ((block, {}) for block in transformer_blocks(model))
-    total = len(transformer_blocks(model))
-    for block, hessians in tqdm(
-        walk, total=total, unit="block", desc=progress, disable=progress is None
-    ):
-        for name, layer in linear_layers(block).items():
-            hessian = hessians[name].matrix if name in hessians else None
-            finite = weight_of(layer).isfinite().all() and (
-                hessian is None or hessian.isfinite().all()
-            )
-            if not finite:
-                raise InputError(
-                    f"The weight of {names[layer]}, or what is fed to it, is NaN or infinite: "
-                    "check the model in float32 before it is compressed."
-                )
-            yield names[layer], weight_of(layer), hessian
 
 
 def apply(
@@ -334,21 +344,26 @@ def apply(
     model,
     inputs: Sequence[torch.Tensor] = (),
     *,
+    partial: bool = False,
     progress: bool = False,
     parts: Path | None = None,
 ):
     """Compress `model` in place.
 
-    inputs: what a method that reads text calibrates on (`calibration_inputs`). parts: a folder for
-    what GPTQ has done so far, so that it can go on there (`gptq.quantize_model`).
+    inputs: what a method that reads text calibrates on (`calibration_inputs`). partial: whether to
+    go on where the method leaves much as it is (`check_touched`). parts: a folder for what GPTQ has
+    done so far, so that it can go on there (`gptq.quantize_model`).
 
     Returns (weights, report): the compressed weights by layer name (`store`), and a DataFrame with
-    one row a layer: `layer`; `weight_error`, ‖Ŵ−W‖²/‖W‖²; `output_error`, the relative squared
-    error ‖(Ŵ−W)X‖²/‖WX‖² on the calibration inputs, where the method reads text; and for pruning
-    the counts of `sparsity.mask_statistics`. bitsandbytes' layers are kept by the model itself and
-    "layers" returns no weights either, and a row a layer: `removed`, and its `contribution`.
-    Raises InputError where a pattern does not fit (nothing is changed yet), where calibration is
-    missing, or where the memory is too small; the model may then be half compressed.
+    one row a layer, each expert of a mixture being one: `layer`; `weight_error`, ‖Ŵ−W‖²/‖W‖²;
+    `output_error`, the relative squared error ‖(Ŵ−W)X‖²/‖WX‖² on the calibration inputs, and
+    `reached`, whether a token of them reached the layer, where the method reads text; and for
+    pruning the counts of `sparsity.mask_statistics`. bitsandbytes' layers are kept by the model
+    itself and "layers" returns no weights either, and a row a layer: `removed`, and its
+    `contribution`.
+    Raises InputError where a pattern does not fit, where calibration is missing, or where the
+    method touches too little (nothing is changed yet), and where the memory is too small; the model
+    may then be half compressed.
     """
     import pandas as pd
 
@@ -357,17 +372,18 @@ def apply(
         raise InputError(f"{recipe.quantizer} takes a model by name: use recipe.load.")
     if recipe.reads_text and not inputs:
         raise InputError(f"{recipe.label} needs calibration inputs: see calibration_inputs.")
+    if recipe.method not in ("none", "layers"):
+        check_touched(recipe, model, partial=partial)
     weights: dict[str, store.Weight] = {}
     rows: list[dict] = []
 
     def keep(layer, weight, kept, hessian=None, **more):
         """Note what `kept` does to a layer, and give the layer its values."""
         restored = kept.dequantize().float()
-        full = weight.float()
-        row = {"layer": layer}
-        row["weight_error"] = float((restored - full).square().sum() / full.square().sum())
+        row = {"layer": layer, "weight_error": weight_error(weight, restored)}
         if hessian is not None:
-            row["output_error"] = gptq.output_error(full, restored, hessian)
+            row["output_error"] = gptq.output_error(weight, restored, hessian.matrix)
+            row["reached"] = hessian.count > 0
         rows.append(row | more)
         weights[layer] = kept
         weight.copy_(restored)
@@ -387,25 +403,78 @@ def apply(
                 static_groups=recipe.static_groups,
                 clipping=recipe.clipping,
                 token_weights=weighting.token_weights(recipe.weighting, model, inputs),
+                only=touches(recipe),
                 parts=parts,
                 progress=title,
-                note=lambda layer, error: rows.append({"layer": layer, "output_error": error}),
+                note=lambda layer, row: rows.append({"layer": layer} | row),
                 **grid,
             )
         elif recipe.method == "awq":
             _apply_awq(model, inputs, keep, grid | {"clipping": recipe.clipping}, title)
         elif recipe.method == "rtn":
             for layer, weight, _ in each_layer(model, progress=title):
-                keep(layer, weight, integer.round_to_nearest(weight, **grid))
+                if touches(recipe)(weight):
+                    keep(layer, weight, integer.round_to_nearest(weight, **grid))
         elif recipe.method != "none":
-            for block in transformer_blocks(model):
-                for layer in linear_layers(block).values():
-                    sparsity.check_width(weight_of(layer).shape[1], recipe.sparsity)
+            for block in survey(model).blocks:
+                for weight in block.weights.values():
+                    sparsity.check_width(weight.shape[1], recipe.sparsity)
             for layer, weight, hessian in each_layer(model, inputs, progress=title):
-                pruned = _prune(recipe, weight, hessian).to(weight.dtype)
+                matrix = None if hessian is None else hessian.matrix
+                pruned = _prune(recipe, weight, matrix).to(weight.dtype)
                 kept = sparsity.SparseWeight.of(pruned)
                 keep(layer, weight, kept, hessian, **sparsity.mask_statistics(pruned))
     return weights, pd.DataFrame(rows)
+
+
+def weight_error(weight: torch.Tensor, other: torch.Tensor) -> float:
+    """‖Ŵ−W‖²/‖W‖²; 0 of a weight of zeros that stayed so."""
+    lost = float((other.float() - weight.float()).square().sum())
+    return lost / max(float(weight.float().square().sum()), 1e-30)
+
+
+def touches(recipe: Recipe) -> Callable[[torch.Tensor], bool]:
+    """Which weights (out, in) a recipe's method changes: all, but for those that a packed
+    checkpoint cannot hold, since what is measured is what can be saved."""
+    if recipe.method in PACKED:
+        return lambda weight: checkpoint.packs(*weight.shape)
+    return lambda weight: True
+
+
+def check_touched(recipe: Recipe, model, *, partial: bool = False) -> float:
+    """Share of the weights in the model's blocks that a recipe's method touches (`touched`).
+
+    Raises InputError where it would leave more than a tenth of them as they are, and so measure
+    little of what it is called, unless `partial` asks for it.
+    """
+    if recipe.method in bits_and_bytes.KINDS:
+        names = bits_and_bytes.replaced(model, recipe.method)
+        why = (
+            "bitsandbytes takes plain linear layers, on a CPU 4-bit ones of multiples of 64 inputs"
+        )
+    else:
+        blocks, wanted = survey(model).blocks, touches(recipe)
+        names = [n for block in blocks for n, one in block.weights.items() if wanted(one)]
+        why = "it takes linear layers and experts"
+        if recipe.method in PACKED:
+            why += " whose sides are multiples of 32, as they are packed"
+    share = touched(model, names)
+    if share < LEAST_TOUCHED and not partial:
+        raise InputError(
+            f"{recipe.label} would touch {share:.1%} of the weights in the blocks of this "
+            f"{type(model).__name__} ({why}): choose another method, or ask for it nevertheless "
+            "with partial=True (on the command line, --partial)."
+        )
+    return share
+
+
+def touched(model, names: Iterable[str]) -> float:
+    """Share of the weights in the blocks that those called so are (`blocks.survey`)."""
+    whole = survey(model)
+    sizes = {
+        name: weight.numel() for block in whole.blocks for name, weight in block.weights.items()
+    }
+    return sum(sizes.get(name, 0) for name in set(names)) / whole.total
 
 
 def _prune(recipe: Recipe, weight: torch.Tensor, hessian: torch.Tensor | None) -> torch.Tensor:
@@ -421,30 +490,34 @@ def _apply_awq(model, inputs, keep, grid: dict, title: str | None) -> None:
     """Search scales with the *full* model's activations, as the paper does, then round."""
     from tqdm.auto import tqdm
 
-    names = {module: name for name, module in model.named_modules()}
     found = []
+    blocks = survey(model).blocks
     walk = stream_blocks(model, inputs)
-    total = len(transformer_blocks(model))
-    for _, block, calls in tqdm(walk, total=total, unit="block", desc=title, disable=title is None):
-        linear, magnitudes = linear_layers(block), awq.input_magnitudes(block, calls)
+    hidden = title is None
+    for i, module, calls in tqdm(walk, total=len(blocks), unit="block", desc=title, disable=hidden):
+        magnitudes, hessians = awq.input_magnitudes(module, calls), gptq.hessians(module, calls)
         together: dict[int, list[str]] = {}
-        hessians = gptq.hessians(block, calls)
-        for name, hessian in hessians.items():
-            together.setdefault(id(hessian.matrix), []).append(name)
+        for full_name, weight in blocks[i].weights.items():
+            name = full_name.removeprefix(f"{blocks[i].name}.")
+            if name not in hessians:  # reached by no token: all inputs are alike
+                eye = torch.eye(weight.shape[1], device=weight.device)
+                hessians[name] = gptq.Hessian(eye, 0)
+                magnitudes[name] = torch.ones(weight.shape[1], device=weight.device)
+            together.setdefault(id(hessians[name].matrix), []).append(name)
         for group in together.values():
-            weights = {name: weight_of(linear[name]) for name in group}
-            hessian = hessians[group[0]].matrix
-            if not all(one.isfinite().all() for one in (hessian, *weights.values())):
-                raise InputError(
-                    f"The weight of {names[linear[group[0]]]}, or what is fed to it, is NaN or "
-                    "infinite: check the model in float32 before it is compressed."
-                )
+            weights = {name: blocks[i].weights[f"{blocks[i].name}.{name}"] for name in group}
+            hessian, count = hessians[group[0]]
+            _check_finite(f"{blocks[i].name}.{group[0]}", hessian, *weights.values())
             scaled, ratio = awq.search(weights, hessian, magnitudes[group[0]], **grid)
             for name, weight in weights.items():
-                error = gptq.output_error(weight, scaled[name].dequantize(), hessian)
-                found.append((names[linear[name]], weight, scaled[name], error, ratio))
-    for layer, weight, scaled, error, ratio in found:
-        keep(layer, weight, scaled, output_error=error, ratio=ratio)
+                more = {
+                    "output_error": gptq.output_error(weight, scaled[name].dequantize(), hessian),
+                    "reached": count > 0,
+                    "ratio": ratio,
+                }
+                found.append((f"{blocks[i].name}.{name}", weight, scaled[name], more))
+    for layer, weight, scaled, more in found:
+        keep(layer, weight, scaled, **more)
 
 
 def _remove_layers(recipe: Recipe, model, inputs: Sequence[torch.Tensor]) -> list[dict]:
@@ -478,25 +551,34 @@ def _memory_in_words():
         ) from error
 
 
-def load(recipe: Recipe, name: str, *, progress: bool = False, **options):
-    """Model `name` as `recipe` leaves it: `models.Loaded`, its source telling the recipe too.
+def load(recipe: Recipe, name: str, *, partial: bool = False, progress: bool = False, **options):
+    """Model `name` as `recipe` leaves it: `models.Loaded`, its source telling the recipe too, and
+    what share of its blocks' weights that touched (`touched`).
 
+    A model that bitsandbytes has quantized is dequantised first. partial: see `check_touched`.
     options: passed on to `models.load`. What a compression costs is paid once: weights, and which
     layers were removed, are kept in the store, and later calls give the same model, bit for bit.
     bitsandbytes takes seconds and is done anew.
     """
-    return load_with_report(recipe, name, progress=progress, **options)[0]
+    return load_with_report(recipe, name, partial=partial, progress=progress, **options)[0]
 
 
-def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **options):
+def load_with_report(
+    recipe: Recipe, name: str, *, partial: bool = False, progress: bool = False, **options
+):
     """(`load`'s model, the rows of `apply`'s report as dicts, the compressed weights)."""
     from ethical_compression import models
 
     loaded = models.load(name, **options)
     rows: list[dict] = []
     weights: dict[str, store.Weight] = {}
+    source = loaded.source | {"recipe": recipe.inputs()}
+    if recipe.method != "none":
+        full_weights(loaded.model, name)
+    if recipe.method not in ("none", "layers"):
+        source["touched"] = check_touched(recipe, loaded.model, partial=partial)
     if recipe.method in bits_and_bytes.KINDS:
-        apply(recipe, loaded.model)
+        apply(recipe, loaded.model, partial=partial)
     elif recipe.method != "none":
         kept = store.read(folder := stored(recipe, loaded.source["fingerprint"], **options))
         if kept is None:
@@ -509,7 +591,7 @@ def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **opt
                 weights, rows = _by_peer(recipe, loaded, windows)
             else:
                 weights, report = apply(
-                    recipe, loaded.model, windows, progress=progress, parts=parts
+                    recipe, loaded.model, windows, partial=partial, progress=progress, parts=parts
                 )
                 rows = report.to_dict("records")
             store.write(folder, weights, {"recipe": recipe.inputs(), "layers": rows})
@@ -519,8 +601,23 @@ def load_with_report(recipe: Recipe, name: str, *, progress: bool = False, **opt
             if recipe.method == "layers":
                 layers.remove(loaded.model, [row["layer"] for row in rows if row["removed"]])
             store.put(loaded.model, weights)
-    source = loaded.source | {"recipe": recipe.inputs()}
     return loaded._replace(source=source), rows, weights
+
+
+def full_weights(model, name: str) -> None:
+    """Give the layers of a model that came quantized their weights as floats, in place.
+
+    Raises InputError where it was quantized by other means than bitsandbytes' (GPTQ checkpoints are
+    dequantised as they are read).
+    """
+    bits_and_bytes.dequantize_model(model)
+    if getattr(model.config, "quantization_config", None) is not None:
+        said = model.config.quantization_config
+        method = said.get("quant_method") if isinstance(said, dict) else said.quant_method
+        raise InputError(
+            f"{name} is quantized already, by {getattr(method, 'value', method)}, which is not "
+            "undone here: give the full model."
+        )
 
 
 def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
@@ -529,16 +626,24 @@ def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
         name: getattr(recipe, name)
         for name in (*GRID, "damping", "activation_order", "static_groups")
     }
+    modules = dict(loaded.model.named_modules())
+    full = {name: w for block in survey(loaded.model).blocks for name, w in block.weights.items()}
+    if not set(full) <= set(modules):
+        raise InputError(
+            f"{recipe.quantizer} names the experts of a mixture in its own way: choose the "
+            "quantizer native."
+        )
     results.cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=results.cache_dir()) as place:
         weights = peers.quantize(
             recipe.quantizer, loaded.model, loaded.tokenizer, windows, Path(place), **settings
         )
-    modules, rows = dict(loaded.model.named_modules()), []
-    for layer, kept in weights.items():
-        full = weight_of(modules[layer]).float()
-        error = (kept.dequantize().to(full) - full).square().sum() / full.square().sum()
-        rows.append({"layer": layer, "weight_error": float(error)})
+    places = weights_named(loaded.model, list(weights))
+    rows = [
+        {"layer": layer, "weight_error": weight_error(places[layer], kept.dequantize())}
+        for layer, kept in weights.items()
+        if layer in places
+    ]
     store.put(loaded.model, weights)
     return weights, rows
 
@@ -557,33 +662,69 @@ def stored(recipe: Recipe, fingerprint: str, **options):
 
 
 def compress(
-    recipe: Recipe, name: str, folder: Path, *, progress: bool = False, **options
+    recipe: Recipe,
+    name: str,
+    folder: Path,
+    *,
+    partial: bool = False,
+    progress: bool = False,
+    **options,
 ) -> dict[str, Any]:
     """Compress model `name` and leave it in `folder`, whole or not at all. Returns the record.
 
     Rounded weights are packed as AutoGPTQ packs them; all others are stored as the model computes
-    with them, zeros included, so that any library loads the folder.
+    with them, zeros included, so that any library loads the folder. It is loaded again before it
+    takes its place, and must be the model that it was made from (`checkpoint.check`).
 
-    The record, kept as `compression.json`: `recipe`, `model` (its source), `layers` (the rows of
-    `apply`'s report) and `provenance`. options: those of `models.load`.
+    The record, kept as `compression.json`: `recipe`, `model` (its source), `touched` (the share of
+    the blocks' weights that the method changed, where it changes weights), `layers` (the rows of
+    `apply`'s report) and `provenance`. partial: see `check_touched`. options: those of
+    `models.load`.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not empty: name another folder, or remove this one.")
-    loaded, rows, weights = load_with_report(recipe, name, progress=progress, **options)
+    loaded, rows, weights = load_with_report(
+        recipe, name, partial=partial, progress=progress, **options
+    )
     record = {
         "recipe": recipe.inputs(),
         "model": loaded.source,
+        **{key: loaded.source[key] for key in ("touched",) if key in loaded.source},
         "layers": rows,
         "provenance": results.provenance(),
     }
+    how = {key: options[key] for key in ("dtype", "device") if key in options}
     with results.whole_or_nothing(folder, folder=True) as place:
-        if recipe.method in ("rtn", "gptq"):
-            checkpoint.save_gptq(
-                place, loaded.model, loaded.tokenizer, weights, damping=recipe.damping
-            )
-        else:
-            with checkpoint.full_disk_is_an_oserror():
-                loaded.model.save_pretrained(place)
-                loaded.tokenizer.save_pretrained(place)
+        expected = save(recipe, loaded.model, loaded.tokenizer, weights, place)
+        del loaded, weights  # there need not be room for two
+        checkpoint.check(place, expected, **how)
         results.write_json(place / "compression.json", record)
     return record
+
+
+def save(recipe: Recipe, model, tokenizer, weights: Mapping, folder: Path) -> checkpoint.Said:
+    """Write what `apply` made of a model into an empty folder, and return what it must say when it
+    is loaded from there (`checkpoint.check`)."""
+    if recipe.method in PACKED and weights:
+        checkpoint.save_gptq(folder, model, tokenizer, weights, damping=recipe.damping)
+    else:
+        with checkpoint.full_disk_is_an_oserror():
+            model.save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+    return checkpoint.said_by(model)
+
+
+def coverage(record: Mapping[str, Any]) -> str:
+    """What a record of `compress` says of how much was touched, a sentence or two; "" where the
+    method changes no weights."""
+    if "touched" not in record:
+        return ""
+    said = f"{record['touched']:.1%} of the weights in the model's blocks were touched."
+    missed = [row["layer"] for row in record["layers"] if row.get("reached") is False]
+    if missed:
+        said += (
+            f" No calibration token reached {len(missed)} of {len(record['layers'])} of them, such "
+            f"as {missed[0]}: they were compressed as if all inputs were alike."
+        )
+    return said

@@ -4,6 +4,7 @@ A model whose weights were rounded and are computed with as floats takes as much
 and zeros in a dense file take as much room as any other number: these reports say so.
 """
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,11 @@ import torch
 
 from ethical_compression import results
 from ethical_compression.compress import bits_and_bytes, gptq, recipe, sparsity
-from ethical_compression.compress.blocks import weight_of
+from ethical_compression.compress.blocks import survey, weights_named
 from ethical_compression.errors import InputError
+
+# What models call that which they keep of the tokens before.
+CACHES = ("past_key_values", "cache_params", "state", "mems")
 
 
 def memory(model: torch.nn.Module) -> int:
@@ -26,8 +30,13 @@ def memory(model: torch.nn.Module) -> int:
     for tensor in [*model.parameters(), *model.buffers()]:
         held.append(tensor.data)
         state = getattr(tensor, "quant_state", None)
-        extras = (getattr(tensor, "SCB", None), getattr(state, "absmax", None))
-        held += [extra for extra in (*extras, getattr(state, "code", None)) if extra is not None]
+        extras = (getattr(state, "absmax", None), getattr(state, "code", None))
+        held += [extra for extra in extras if extra is not None]
+    held += [
+        bits_and_bytes.row_scales(layer)
+        for layer in model.modules()
+        if type(layer).__name__ == "Linear8bitLt"
+    ]
     storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in held}
     return sum(storages.values())
 
@@ -51,24 +60,22 @@ def layer_errors(
     """
     import pandas as pd
 
-    others = dict(compressed.named_modules())
+    modules = dict(compressed.named_modules())
+    names = [name for block in survey(full).blocks for name in block.weights]
+    plain = [n for n in names if n not in modules or not bits_and_bytes.is_quantized(modules[n])]
+    others = weights_named(compressed, plain)
     rows = []
     for layer, weight, hessian in recipe.each_layer(full, inputs):
-        if layer not in others:
+        if layer not in modules and layer not in others:
             raise InputError(
                 f"The compressed model has no layer {layer}: errors are measured layer by layer, "
                 "so none may have been removed."
             )
-        module = others[layer]
-        if bits_and_bytes.is_quantized(module):
-            other = bits_and_bytes.dequantize(module)
-        else:
-            other = weight_of(module).float()
-        change = other - weight.float()
+        other = others[layer] if layer in others else bits_and_bytes.dequantize(modules[layer])
         row = {
             "layer": layer,
-            "weight_error": float(change.square().sum() / weight.float().square().sum()),
-            "output_error": gptq.output_error(weight, other, hessian),
+            "weight_error": recipe.weight_error(weight, other),
+            "output_error": gptq.output_error(weight, other, hessian.matrix),
         }
         rows.append(row | sparsity.mask_statistics(other))
     return pd.DataFrame(rows)
@@ -79,27 +86,27 @@ def latency(
 ) -> dict[str, dict[str, float]]:
     """Seconds a generated token takes, by model: `median`, `low` and `high` quartile.
 
-    prompt: token ids (1, length). Greedy, batch of one, with the cache; the models take turns token
-    by token, so that whatever else the machine does hits them alike. The first two are not counted.
+    prompt: token ids (1, length). Greedy, batch of one, with whatever the model keeps of the tokens
+    before (keys and values, or a recurrent state; where it hands out nothing that it goes on from,
+    all are read anew); the models take turns token by token, so that whatever else the machine does
+    hits them alike. The first two are not counted.
     """
     import numpy as np
 
     times: dict[str, list[float]] = {name: [] for name in models}
-    state = {}
     with torch.no_grad():
-        for name, model in models.items():
-            out = model(input_ids=prompt, use_cache=True)
-            state[name] = out.past_key_values, out.logits[:, -1:].argmax(-1)
+        text = dict.fromkeys(models, prompt)
+        start = {name: {} if _goes_on(model, prompt) else None for name, model in models.items()}
+        kept = {name: _step(model, prompt, start[name]) for name, model in models.items()}
         for _ in range(tokens + 2):
             for name, model in models.items():
-                cache, token = state[name]
+                cache, token = kept[name]
+                text[name] = torch.cat([text[name], token], 1)
                 _wait(model)
                 started = time.perf_counter()
-                out = model(input_ids=token, past_key_values=cache, use_cache=True)
-                token = out.logits[:, -1:].argmax(-1)
+                kept[name] = _step(model, token if cache else text[name], cache)
                 _wait(model)
                 times[name].append(time.perf_counter() - started)
-                state[name] = out.past_key_values, token
     return {
         name: dict(
             zip(
@@ -110,6 +117,27 @@ def latency(
         )
         for name, found in times.items()
     }
+
+
+def _step(model: torch.nn.Module, ids: torch.Tensor, cache: Mapping[str, Any] | None):
+    """What a model keeps after reading `ids`, by the name it wants it under, and the next token.
+
+    cache: what it kept of the tokens before, or None, with which it keeps nothing.
+    """
+    out = model(input_ids=ids, use_cache=cache is not None, **(cache or {}))
+    wanted = inspect.signature(model.forward).parameters
+    found = {name: out[name] for name in CACHES if out.get(name) is not None and name in wanted}
+    return None if cache is None else found, out.logits[:, -1:].argmax(-1)
+
+
+def _goes_on(model: torch.nn.Module, prompt: torch.Tensor) -> bool:
+    """Whether a model reads a token after what it kept of `prompt`."""
+    try:
+        cache, token = _step(model, prompt, {})
+        _step(model, token, cache)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return bool(cache)
 
 
 def _wait(model: torch.nn.Module) -> None:
@@ -127,22 +155,27 @@ def report(
     windows: int = 2,
     length: int = 256,
     tokens: int = 24,
+    partial: bool = False,
     **options,
 ) -> tuple[dict[str, Any], Any]:
     """Measure model `name` under recipe `what` against the full model. Returns (record, layers).
 
     record, JSON-ready: `model`, `recipe`, `memory` and `memory_full` (bytes), `seconds_per_token`
-    and `seconds_per_token_full` (`latency`), `zeros` (their share of the linear layers' weights),
-    `hardware`; and `disk` and `disk_full` (bytes) where `folder` holds the exported model.
+    and `seconds_per_token_full` (`latency`), `touched` (`recipe.touched`) and `zeros`, both shares
+    of the weights in the model's blocks, `hardware`; and `disk` and `disk_full` (bytes) where
+    `folder` holds the exported model.
     layers: the table of `layer_errors` on `windows` windows of `length` tokens of held-out `text`,
     or None where layers were removed. options: those of `models.load`.
     """
     from ethical_compression import models
     from ethical_compression.datasets import text as texts
+    from ethical_compression.score.loglikelihood import model_length
 
     full = models.load(name, **options)
-    compressed = recipe.load(what, name, **options)
+    recipe.full_weights(full.model, name)
+    compressed = recipe.load(what, name, partial=partial, **options)
     held_out = texts.load(text, "held_out", source=source)
+    length = min(length, model_length(full.model) or length)
     inputs = recipe.calibration_windows(full.tokenizer, held_out, samples=windows, length=length)
     inputs = [window.to(full.model.device) for window in inputs]
     record = {
@@ -156,7 +189,10 @@ def report(
     layers = None
     if what.method != "layers":
         layers = layer_errors(full.model, compressed.model, inputs)
-        record["zeros"] = float(layers["zeros"].sum() / layers["weights"].sum())
+        record["zeros"] = float(layers["zeros"].sum() / survey(full.model).total)
+    if "touched" in compressed.source:
+        record["touched"] = compressed.source["touched"]
+    tokens = min(tokens, (model_length(full.model) or tokens + 40) - 36)
     both = {"full": full.model, "compressed": compressed.model}
     speed = latency(both, inputs[0][:1, :32], tokens=tokens)
     record |= {
@@ -190,9 +226,11 @@ def sentences(record: Mapping[str, Any], layers) -> str:
         f"(quartiles {1000 * here['low']:.1f} to {1000 * here['high']:.1f}), batch of one, "
         f"{record['hardware']['GPU'] or record['hardware']['processor']}"
     )
+    if "touched" in record:
+        lines.append(f"touched: {record['touched']:.1%} of the weights in the model's blocks")
     if layers is not None:
         worst = layers.loc[layers["output_error"].idxmax()]
-        lines.append(f"zeros: {record['zeros']:.1%} of the linear layers' weights")
+        lines.append(f"zeros: {record['zeros']:.1%} of the weights in the model's blocks")
         lines.append(
             f"relative output error: median {layers['output_error'].median():.2e}, at most "
             f"{worst['output_error']:.2e} ({worst['layer']})"

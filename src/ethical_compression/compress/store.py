@@ -15,7 +15,7 @@ import torch
 
 from ethical_compression import results
 from ethical_compression.compress import checkpoint
-from ethical_compression.compress.blocks import weight_of
+from ethical_compression.compress.blocks import weights_named
 from ethical_compression.errors import InputError
 
 
@@ -57,7 +57,8 @@ def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any])
     ):
         save_file(tensors, place / "weights.safetensors")
         digest = results.sha256_of(place / "weights.safetensors")
-        text = json.dumps({"sha256": digest, "weights": plain, **notes}, indent=1)
+        said = results.strict({"sha256": digest, "weights": plain, **notes})
+        text = json.dumps(said, indent=1, allow_nan=False)
         (place / "notes.json").write_text(text, encoding="utf-8")
 
 
@@ -87,11 +88,11 @@ def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
 
 def put(model: torch.nn.Module, weights: Mapping[str, Weight]) -> None:
     """Give the model's layers the values that `weights` stand for, in place."""
-    modules = dict(model.named_modules())
+    places = weights_named(model, list(weights))
     for layer, weight in weights.items():
-        if layer not in modules:
+        if layer not in places:
             raise InputError(
                 f"The stored weights have a layer {layer!r}, which {type(model).__name__} lacks: "
                 "put them into the model they were made from."
             )
-        weight_of(modules[layer]).copy_(weight.dequantize())
+        places[layer].copy_(weight.dequantize())
