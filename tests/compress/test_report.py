@@ -124,7 +124,7 @@ def test_command_line_compresses_into_a_folder_that_others_load(own_cache, tmp_p
         (["-p", "method", "wnda"], "did you mean 'wanda'"),
         (["-p", "method", "wanda", "-p", "sparsty", "0.5"], "did you mean 'sparsity'"),
         (["-p", "method", "wanda", "-p", "sparsity", "60"], "A sparsity of 60"),
-        ([], "its method among them"),
+        ([], "A recipe needs a method"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["-p", "method", "layers", "-p", "remove", "2"], "at least one must stay"),
     ],
