@@ -63,7 +63,8 @@ def test_scores_equal_float64_passes_over_each_whole_text(model, tokenizer, styl
         texts = [story.moral_action, story.immoral_action][:: 1 if row.moral_first else -1]
         asked = declarative.question(story, moral_first=row.moral_first, norm=False)
         if style == "chat":
-            prompt, space = f"<s>[user] {asked} [assistant]", "\n"
+            # The newline that closes the template is the prompt's.
+            prompt, space = f"<s>[user] {asked} [assistant]\n", ""
         else:
             prompt, space = f"{asked}\nAnswer:", " "
         for place, answer in enumerate([*declarative.LABELS, *texts]):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
-from test_loglikelihood import tiny_tokenizer
+from test_loglikelihood import closing_tokenizer, tiny_tokenizer
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression import results
@@ -318,11 +318,19 @@ def test_what_makes_no_sense_is_refused(change, words, tokenizer):
         generation.generate(tiny_model("llama"), tokenizer, options.pop("prompts"), **options)
 
 
+def test_a_prompt_has_one_first_token_and_no_last_one():
+    tokenizer = closing_tokenizer("pieces")
+    turn = [{"role": "user", "content": "is it so?"}]
+    chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    for ids in generation.prompt_ids(tokenizer, [chat, "is it so?"]):
+        assert ids[0] == 1 and ids.count(1) == 1 and 2 not in ids
+
+
 def test_broken_weights_are_refused(tokenizer):
     model = tiny_model("llama")
     with torch.no_grad():
         model.lm_head.weight[3] = math.nan
-    with pytest.raises(InputError, match="not numbers"):
+    with pytest.raises(InputError, match="not finite numbers"):
         generation.generate(model, tokenizer, ["the cat"], length=2)
 
 

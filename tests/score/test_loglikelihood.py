@@ -127,8 +127,8 @@ def test_layouts_are_the_same_in_half_precision(model, dtype):
 def test_layouts_agree(model, tokenizer):
     encoded = ll.encode(tokenizer, REQUESTS, 64)
     plain = ll.score_encoded(model, encoded, layout="plain", token_budget=128)
-    longest = max(len(one.ids) for one in encoded)
-    for layout in ll.layouts(model) if longest <= (ll.sliding_window(model) or longest) else ():
+    longest = max(len(one.ids) for one in encoded) - 1
+    for layout in ll.layouts(model, longest, longest):
         shared = ll.score_encoded(model, encoded, layout=layout, token_budget=128)
         np.testing.assert_allclose(shared.logprob, plain.logprob, atol=1e-4)
         np.testing.assert_allclose(shared.entropy, plain.entropy, atol=1e-4)
@@ -369,22 +369,70 @@ def test_a_tokenizer_without_a_first_token():
         ll.encode(tokenizer, [Request("", "the cat")])
 
 
+CHAT = (
+    "{{ bos_token }}{% for turn in messages %}{{ turn['role'] }}:\n{{ turn['content'] }}\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+
+
+def closing_tokenizer(kind: str):
+    """As `tiny_tokenizer`, with <s> put before every text and </s> after it."""
+    tokenizer = tiny_tokenizer(kind)
+    tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_what_a_tokenizer_puts_after_a_text_is_not_scored(kind):
+    closing, plain = closing_tokenizer(kind), tiny_tokenizer("pieces")
+    if kind == "bytes":
+        plain = tiny_tokenizer("bytes")
+        plain.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
+    assert closing("the cat")["input_ids"][-1] == 2
+    for one, other in zip(
+        ll.encode(closing, REQUESTS, 64), ll.encode(plain, REQUESTS, 64), strict=True
+    ):
+        assert (list(one.ids), one.scored) == (list(other.ids), other.scored)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_the_newline_that_closes_a_template_is_not_the_answers(kind):
+    tokenizer = closing_tokenizer(kind)
+    turn = [{"role": "user", "content": "is it so?"}]
+    prompt = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    assert prompt.startswith("<s>") and prompt.endswith(":\n")
+    (one,) = ll.encode(tokenizer, [Request(prompt, "yes")])
+    assert list(one.ids).count(1) == 1 and 2 not in one.ids
+    assert tokenizer.decode(one.ids[-one.scored :]) == "yes"
+    assert tokenizer.decode(one.ids[1 : -one.scored]).endswith(":\n")
+    # Spaces are the continuation's, as in lm-evaluation-harness.
+    (one,) = ll.encode(tokenizer, [Request("is it so? \n ", "yes")])
+    assert tokenizer.decode(one.ids[-one.scored :]).lstrip() == "yes"
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_text_has_the_first_token_before_each_window_where_the_tokenizer_puts_one(kind):
+    model, tokenizer = tiny_model("gemma2"), tiny_tokenizer(kind)
+    table = ll.score_text(model, tokenizer, [TEXT], window=16)
+    ids, lead = tokenizer(TEXT, add_special_tokens=False)["input_ids"], [1] * (kind == "pieces")
+    total = 0.0
+    for begin in range(0, len(ids), 16 - len(lead)):
+        piece = ids[begin : begin + 16 - len(lead)]
+        if len(piece) > 1:
+            total += plain_pass(model, [*lead, *piece], len(piece) - 1)[0].sum()
+    assert table["logprob"].sum() == pytest.approx(total, abs=1e-3)
+
+
 def test_broken_models_are_refused():
     model = tiny_model("llama")
     model.model.norm.weight.data[0] = torch.nan
     with pytest.raises(InputError, match="not finite"):
         ll.score_encoded(model, [Encoded([3, 4, 5], 1)], layout="plain")
-
-    class Doubled(torch.nn.Linear):
-        def forward(self, states):
-            return 2 * super().forward(states)
-
-    model = tiny_model("llama")
-    head = model.lm_head
-    model.lm_head = Doubled(head.in_features, head.out_features, bias=False)
-    model.lm_head.weight = head.weight
-    with pytest.raises(InputError, match="not a plain matrix"):
-        ll.score_encoded(model, [Encoded([3, 4, 5], 1)])
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,14 @@ def linear_logprob(
     targets: torch.Tensor,
     *,
     bias: torch.Tensor | None = None,
+    scale: float = 1.0,
     softcap: float | None = None,
     argmax: bool = True,
     entropy: bool = True,
     impl: str = "auto",
 ) -> LinearLogprob:
-    """log softmax(hidden · weightᵀ + bias)[target], entropy in nats, and arg-max, per position.
+    """log softmax(scale · hidden · weightᵀ + bias)[target], entropy in nats, and arg-max, per
+    position.
 
     hidden (N, D), weight (V, D), targets (N,) int64, bias (V,) or None; softcap c replaces each
     logit z by c·tanh(z/c) (Gemma 2). float32, bfloat16 or float16; sums are kept in float32.
@@ -50,8 +52,14 @@ def linear_logprob(
         none = targets.new_zeros(0)
         return LinearLogprob(empty, empty if entropy else None, empty, none if argmax else None)
     wanted = (argmax, entropy)
+    hidden = scaled(hidden, scale)
     impl = pick(impl, hidden)
     return LinearLogprob(*_Function.apply(hidden, weight, bias, targets, softcap, wanted, impl))
+
+
+def scaled(hidden: torch.Tensor, scale: float) -> torch.Tensor:
+    """The hidden states whose logits are `scale` times as large, before bias and soft-cap."""
+    return hidden if scale == 1 else hidden * scale
 
 
 def pick(impl: str, tensor: torch.Tensor) -> str:
@@ -178,6 +186,8 @@ def paired_divergence(
     *,
     bias_p: torch.Tensor | None = None,
     bias_q: torch.Tensor | None = None,
+    scale_p: float = 1.0,
+    scale_q: float = 1.0,
     softcap_p: float | None = None,
     softcap_q: float | None = None,
     impl: str = "auto",
@@ -194,6 +204,7 @@ def paired_divergence(
     if len(hidden_p) == 0:
         return PairedDivergence(*hidden_p.new_zeros((3, 0), dtype=torch.float32))
     impl = pick(impl, hidden_p)
+    hidden_p, hidden_q = scaled(hidden_p, scale_p), scaled(hidden_q, scale_q)
     heads = [(hidden_p, weight_p, bias_p, softcap_p), (hidden_q, weight_q, bias_q, softcap_q)]
     with torch.no_grad():
         targets = torch.zeros(len(hidden_p), dtype=torch.int64, device=hidden_p.device)

@@ -22,6 +22,7 @@ from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.score import moral
 from ethical_compression.score.evaluate import fingerprint
+from ethical_compression.score.generation import prompt_ids
 from ethical_compression.score.loglikelihood import Request, loglikelihoods
 
 LABELS = ("Option 1", "Option 2")
@@ -203,11 +204,7 @@ def greedy(
     from tqdm.auto import tqdm
 
     table = prompts(tokenizer, stories, norm=norm, style=style)
-    begin = tokenizer.bos_token
-    ids = [
-        tokenizer(text, add_special_tokens=not (begin and text.startswith(begin)))["input_ids"]
-        for text in table["prompt"]
-    ]
+    ids = prompt_ids(tokenizer, table["prompt"].tolist())
     fill = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     written = [""] * len(ids)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))

@@ -22,14 +22,12 @@ from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.loglikelihood import (
     Encoded,
     Request,
-    choose_layout,
     encode,
     first_slots,
-    model_length,
-    output_head,
-    plan_rows,
+    plan,
     run_rows,
 )
+from ethical_compression.score.networks import model_length, output_head, unwrapped
 
 KEYS = ["benchmark", "item", "option"]
 
@@ -117,7 +115,8 @@ def vocabulary_distances(
     `position` (within the continuation), `token_id`, `js_distance`, `kl_pq`, `kl_qp` (nats).
     Raises InputError for models with different vocabularies and for what `encode` refuses.
     """
-    lengths = [length for length in map(model_length, (model_p, model_q)) if length]
+    both = [unwrapped(model) for model in (model_p, model_q)]
+    lengths = [length for length in map(model_length, both) if length]
     requests = [Request(*request) for request in requests]
     encoded = encode(tokenizer, requests, max_length or min(lengths, default=None))
     return encoded_distances(model_p, model_q, encoded, **options)
@@ -133,27 +132,33 @@ def encoded_distances(
     progress: str | None = None,
 ) -> pd.DataFrame:
     """As `vocabulary_distances`, of requests that are tokens already."""
-    models = [model_p, model_q]
+    models = [unwrapped(model) for model in (model_p, model_q)]
     heads = [output_head(model) for model in models]
-    if len(heads[0]["weight"]) != len(heads[1]["weight"]):
+    if None in heads:
+        raise InputError(
+            "One of the models makes its logits by more than a matrix, a bias, a scale and a "
+            "soft-cap, so that the two distributions cannot be compared token by token: leave its "
+            "output head uncompressed, or compare scores."
+        )
+    if len(heads[0].weight) != len(heads[1].weight):
         raise InputError(
             "The two models have vocabularies of different sizes: compare models that share one."
         )
-    layout = choose_layout(models, encoded, layout)
-    width = model_p.config.get_text_config().hidden_size
-    rows = plan_rows(encoded, layout=layout, width=width)
+    layout, rows = plan(models, encoded, layout)
     found = np.zeros((3, first_slots(encoded)[-1]), dtype=np.float32)
 
     def consume(states, targets, slots):
         sums = paired_divergence(
             states[0],
-            heads[0]["weight"],
+            heads[0].weight,
             states[1],
-            heads[1]["weight"],
-            bias_p=heads[0]["bias"],
-            bias_q=heads[1]["bias"],
-            softcap_p=heads[0]["softcap"],
-            softcap_q=heads[1]["softcap"],
+            heads[1].weight,
+            bias_p=heads[0].bias,
+            bias_q=heads[1].bias,
+            scale_p=heads[0].scale,
+            scale_q=heads[1].scale,
+            softcap_p=heads[0].softcap,
+            softcap_q=heads[1].softcap,
         )
         for line, values in zip(found, (js_distance(sums.js), sums.kl_pq, sums.kl_qp), strict=True):
             line[slots] = values.cpu()

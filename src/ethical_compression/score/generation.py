@@ -17,7 +17,7 @@ import hashlib
 import inspect
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,23 @@ from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.score.divergence import encoded_distances
 from ethical_compression.score.evaluate import fingerprint
-from ethical_compression.score.loglikelihood import Encoded, model_length, score_encoded
+from ethical_compression.score.loglikelihood import (
+    Encoded,
+    apart,
+    drawer,
+    padded,
+    probe,
+    score_encoded,
+    tokenise,
+)
+from ethical_compression.score.networks import (
+    attention_window,
+    failed,
+    model_length,
+    rounding,
+    unsupported,
+    unwrapped,
+)
 
 # --- Drawing --------------------------------------------------------------------------------------
 
@@ -63,9 +79,11 @@ def generate(
     `logprob` and `entropy` are those at temperature 1, whatever the text was drawn at.
     batch: prompts continued together, padded on the left; the text does not depend on it, but for
     two tokens that rounding cannot tell apart, and for LLM.int8, which keeps in full every input
-    column in which *any* row of the batch is large.
+    column in which *any* row of the batch is large. A model that is not seen to go on rightly from
+    a cache of what it has read (`remembers`) reads its text again for each token.
     Returns the table described above. Raises InputError for no prompts, an empty one, one that with
-    its continuation exceeds the model's input, and logits that are not numbers.
+    its continuation exceeds the model's input, logits that are not numbers, and a model that does
+    not go on with a text (`loglikelihood.probe`, `networks.unwrapped`).
     """
     from tqdm.auto import tqdm
 
@@ -74,6 +92,7 @@ def generate(
             "Generation needs a length and a batch of at least 1 and a temperature of 0 or more, "
             f"not {length}, {batch} and {temperature}."
         )
+    model = unwrapped(model)
     ids = prompt_ids(tokenizer, prompts, model_length(model), length)
     parts = []
     bar = tqdm(total=length * len(ids), unit="tok", desc=progress, disable=progress is None)
@@ -102,14 +121,14 @@ def generate(
 def prompt_ids(
     tokenizer, prompts: Sequence[str], max_length: int | None = None, length: int = 0
 ) -> list[list[int]]:
-    """Tokens of each prompt, special ones as the tokenizer adds them by itself.
+    """Tokens of each prompt, as `loglikelihood.tokenise` makes them.
 
     Raises InputError for no prompts, one without tokens, and one that leaves no room for `length`
     more within `max_length`.
     """
     if not prompts:
         raise InputError("There is no prompt to continue: give at least one.")
-    ids = tokenizer(list(prompts))["input_ids"]
+    ids = [one.tolist() for one in tokenise(tokenizer, list(prompts))]
     for prompt, one in zip(prompts, ids, strict=True):
         if not prompt.strip() or not one:
             raise InputError("A prompt is empty: give every prompt at least one word.")
@@ -123,36 +142,20 @@ def prompt_ids(
 
 def _continue(model, prompts, length: int, temperature: float, seed: int):
     """One batch: for each (prompt, ids) the tokens said, their log-probabilities and entropies."""
-    device, width = model.device, max(len(ids) for _, ids in prompts)
     last = _end_tokens(model)
-    takes = inspect.signature(model.forward).parameters
-    # A pad stands left of the prompt and is seen by nothing: any token will do.
-    step = torch.tensor([[0] * (width - len(ids)) + ids for _, ids in prompts], device=device)
-    seen = torch.tensor(
-        [[0] * (width - len(ids)) + [1] * len(ids) for _, ids in prompts], device=device
-    )
-    options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-    memory, said = None, []
-    open_ = torch.ones(len(prompts), dtype=torch.bool, device=device)
+    run = _from_memory if remembers(model) else _from_the_start
+    steps, said = run(model, [ids for _, ids in prompts]), []
+    open_ = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
     with torch.inference_mode(), _quiet_bitsandbytes():
+        token = None
         for position in range(length):
-            if "position_ids" in takes:
-                places = (seen.cumsum(1) - 1).clamp(min=0)
-                options["position_ids"] = places[:, -step.shape[1] :]
             try:
-                out = model(
-                    input_ids=step,
-                    attention_mask=seen,
-                    past_key_values=memory,
-                    use_cache=True,
-                    **options,
-                )
+                logits = steps.send(token)
             except torch.OutOfMemoryError:
                 raise InputError(
                     f"A batch of {len(prompts)} prompts does not fit in the device's memory: use a "
                     "smaller batch."
                 ) from None
-            memory, logits = out.past_key_values, out.logits[:, -1].float()
             log_p = logits.log_softmax(-1)
             if log_p.isnan().any():
                 raise InputError(
@@ -163,20 +166,92 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
             if temperature:
                 # argmin E ÷ p is argmax (logit − log E).
                 times = np.stack([race(p, position, logits.shape[1], seed) for p, _ in prompts])
-                pace = logits / temperature - torch.from_numpy(times).to(device).log()
+                pace = logits / temperature - torch.from_numpy(times).to(logits.device).log()
             token = pace.argmax(-1)
             logprob = log_p.gather(1, token[:, None])[:, 0]
             entropy = torch.special.entr(log_p.exp()).sum(-1)
             said.append(torch.stack([one.double() for one in (token, logprob, entropy)]))
-            step = token[:, None]
-            seen = torch.cat([seen, torch.ones_like(step)], dim=1)
-            open_ &= ~torch.isin(token, torch.tensor(sorted(last), dtype=int, device=device))
+            open_ &= ~torch.isin(token, torch.tensor(sorted(last), dtype=int, device=token.device))
             if not open_.any():
                 break
     table = torch.stack(said).cpu().numpy()  # (position, what, prompt)
     for tokens, logprob, entropy in table.transpose(2, 1, 0):
         end = next((k + 1 for k, token in enumerate(tokens) if token in last), len(tokens))
         yield tokens[:end].astype(int).tolist(), logprob[:end], entropy[:end]
+
+
+# Of a batch of texts (lists of tokens): yields next-token logits (n, V), is sent the tokens (n,)
+# that are said, and so on.
+Steps = Generator[torch.Tensor, torch.Tensor | None, None]
+
+
+def _from_memory(model, texts: Sequence[Sequence[int]]) -> Steps:
+    """What was read stays in the model's cache; texts are padded on the left."""
+    device, width = model.device, max(map(len, texts))
+    takes = inspect.signature(model.forward).parameters
+    # A pad stands left of the text and is seen by nothing: any token will do.
+    step = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in texts], device=device)
+    seen = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in texts], device=device)
+    options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+    memory = None
+    while True:
+        if "position_ids" in takes:
+            places = (seen.cumsum(1) - 1).clamp(min=0)
+            options["position_ids"] = places[:, -step.shape[1] :]
+        out = model(
+            input_ids=step, attention_mask=seen, past_key_values=memory, use_cache=True, **options
+        )
+        memory = getattr(out, "past_key_values", None)
+        if memory is None:
+            raise NotImplementedError("no cache of what was read")
+        token = yield out.logits[:, -1].float()
+        step = token[:, None]
+        seen = torch.cat([seen, torch.ones_like(step)], dim=1)
+
+
+def _from_the_start(model, texts: Sequence[Sequence[int]]) -> Steps:
+    """The whole text is read for each token, padded on the right, where no model looks."""
+    texts = [list(ids) for ids in texts]
+    while True:
+        width = max(map(len, texts))
+        out = model(
+            input_ids=padded(texts, width, model.device),
+            attention_mask=padded(([1] * len(ids) for ids in texts), width, model.device),
+            use_cache=False,
+        )
+        last = torch.tensor([len(ids) - 1 for ids in texts], device=model.device)
+        token = yield out.logits[range(len(texts)), last].float()
+        for ids, one in zip(texts, token.tolist(), strict=True):
+            ids.append(one)
+
+
+@torch.inference_mode()
+def remembers(model) -> bool:
+    """Whether the model goes on from its cache as it does from the whole text; tried once.
+
+    Two texts of different lengths, longer than a short attention window, and three tokens more.
+    Recurrent models keep no such cache, or let padding into it; others count positions by index.
+    """
+    if hasattr(model, "_ethical_compression_remembers"):
+        return model._ethical_compression_remembers
+    bound, right = probe(model).bound(rounding(model)), False
+    if "past_key_values" in inspect.signature(model.forward).parameters:
+        window, limit = attention_window(model) or 0, model_length(model) or 1024
+        draw = drawer(model)
+        size = max(2, min(window + 8 if window <= 512 else 24, limit - 3))
+        texts, more = [draw(size), draw(size // 2)], [torch.tensor(draw(2)) for _ in range(2)]
+        try:
+            found, truth = (
+                [steps.send(token) for token in (None, *(one.to(model.device) for one in more))]
+                for steps in (_from_memory(model, texts), _from_the_start(model, texts))
+            )
+            error = max(apart(a, b) for a, b in zip(found, truth, strict=True))
+            right = error <= bound
+        except Exception as problem:
+            if not unsupported(problem):
+                raise failed(problem) from problem
+    model._ethical_compression_remembers = right
+    return right
 
 
 def _end_tokens(model) -> set[int]:

@@ -5,7 +5,8 @@
 Tokens follow lm-evaluation-harness (Gao et al.), so that numbers compare: context and continuation
 are tokenised *together*, spaces at the end of the context belong to the continuation, an empty
 context stands for the model's first token, and what does not fit is cut from the left (counted,
-never silent).
+never silent). Where a newline ends the context, as in chat templates, and is a token of its own, it
+stays with the context; lm-evaluation-harness counts it as the continuation's.
 
 Nothing is computed twice. Requests that begin alike share a *row*: a trie of tokens, laid out in
 one of three ways, the first that the model is seen to run rightly (`layouts`):
@@ -16,7 +17,8 @@ one of three ways, the first that the model is seen to run rightly (`layouts`):
            that count positions by themselves (BLOOM's ALiBi);
 - "plain"  a padded row for each different input.
 
-The output head is applied only where a token is scored.
+The output head is applied only where a token is scored. What is known of a model beforehand, its
+bounds and its head, is in `networks`.
 """
 
 import inspect
@@ -31,7 +33,18 @@ import numpy as np
 import torch
 
 from ethical_compression.errors import InputError
-from ethical_compression.kernels.logprob import linear_logprob
+from ethical_compression.score.networks import (
+    NOT_FINITE,
+    attention_window,
+    backbone,
+    failed,
+    model_length,
+    next_token,
+    output_head,
+    rounding,
+    unsupported,
+    unwrapped,
+)
 
 SLAB = 1000  # texts tokenised at a time: the tokenizer's own records are many times their ids
 ROW = 512  # tokens that a row of many requests stays within: attention grows with its square
@@ -85,6 +98,42 @@ def first_token(tokenizer) -> int:
     )
 
 
+def tokenise(tokenizer, texts: Sequence[str], *, special: bool = True) -> list[array]:
+    """Tokens of each text, with those that the tokenizer puts before a text by itself, unless the
+    text brings its own first token, and without those that it puts after one.
+
+    special: False leaves out both.
+    """
+    begin = getattr(tokenizer, "bos_token", None)
+    after = _after(tokenizer) if special else ()
+    found: list[array | None] = [None] * len(texts)
+    for wanted in (True, False):
+        some = [
+            i
+            for i, text in enumerate(texts)
+            if wanted == (special and not (begin and text.startswith(begin)))
+        ]
+        for start in range(0, len(some), SLAB):
+            slab = some[start : start + SLAB]
+            ids = tokenizer(
+                [texts[i] for i in slab],
+                add_special_tokens=wanted,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
+            for i, one in zip(slab, ids, strict=True):
+                kept = len(one) - len(after) if wanted else len(one)
+                found[i] = array("i", one[:kept])
+    return found
+
+
+def _after(tokenizer) -> tuple[int, ...]:
+    """Tokens that the tokenizer puts after every text (`</s>` with `add_eos_token`)."""
+    bare, full = (tokenizer("a", add_special_tokens=one)["input_ids"] for one in (False, True))
+    ends = [i + len(bare) for i in range(len(full)) if full[i : i + len(bare)] == bare]
+    return tuple(full[ends[0] :]) if bare and ends else ()
+
+
 def encode(tokenizer, requests: Sequence[Request], max_length: int | None = None) -> list[Encoded]:
     """Tokens of each request, context and continuation tokenised together.
 
@@ -92,51 +141,33 @@ def encode(tokenizer, requests: Sequence[Request], max_length: int | None = None
     Raises InputError for a continuation that is empty, that adds no token to its context, or that
     alone is longer than the model's input.
     """
-    begin = getattr(tokenizer, "bos_token", None)
-
-    def ids_of(texts: list[str], special: bool) -> list[array]:
-        ids = []
-        for start in range(0, len(texts), SLAB):
-            slab = tokenizer(
-                texts[start : start + SLAB],
-                add_special_tokens=special,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )
-            ids += [array("i", one) for one in slab["input_ids"]]
-        return ids
-
-    pairs = []
-    for number, (context, continuation) in enumerate(requests):
+    for number, (_, continuation) in enumerate(requests):
         if not continuation:
             raise InputError(
                 f"Request {number} has an empty continuation: there is nothing to score."
             )
-        kept = context.rstrip()
-        pairs.append((kept, context[len(kept) :] + continuation))
 
-    # Special tokens are added as the tokenizer does by itself, unless the text brings its own;
-    # what follows an empty context is tokenised bare, and its first token put before it.
-    contexts: dict[int, array] = {}
-    wholes: dict[int, array] = {}
+    # What follows an empty context is tokenised bare, and its first token put before it. Options of
+    # one item repeat its context: each distinct text is tokenised once.
+    stripped = [context.rstrip() for context, _ in requests]
+    known = dict.fromkeys(one for one in stripped if one)
+    known |= dict.fromkeys(one for one, _ in requests if one.strip() and one[-1] in "\r\n")
+    contexts = dict(zip(known, tokenise(tokenizer, list(known)), strict=True))
+    wholes = [""] * len(requests)
     for special in (True, False):
-        members = [
-            i
-            for i, (context, _) in enumerate(pairs)
-            if special == (bool(context) and not (begin and context.startswith(begin)))
-        ]
-        # Options of one item repeat its context: tokenise each distinct text once.
-        distinct = sorted({pairs[i][0] for i in members})
-        known = dict(zip(distinct, ids_of(distinct, special), strict=True))
-        contexts |= {i: known[pairs[i][0]] for i in members}
-        whole = ids_of(["".join(pairs[i]) for i in members], special)
-        wholes |= dict(zip(members, whole, strict=True))
+        members = [i for i, context in enumerate(stripped) if special == bool(context)]
+        texts = ["".join(requests[i]) for i in members]
+        for i, ids in zip(members, tokenise(tokenizer, texts, special=special), strict=True):
+            wholes[i] = ids
 
     encoded = []
-    for i, (context, continuation) in enumerate(pairs):
-        ids, scored = wholes.pop(i), 0
-        if context:
-            scored = len(ids) - len(contexts[i])
+    for i, (context, continuation) in enumerate(requests):
+        ids, wholes[i] = wholes[i], None
+        if stripped[i]:
+            before = contexts.get(context, ()) if context[-1] in "\r\n" else ()
+            if not before or ids[: len(before)] != before:
+                before = contexts[stripped[i]]
+            scored = len(ids) - len(before)
         else:
             lead = first_token(tokenizer)
             # A continuation that brings the first token itself is not given a second one.
@@ -164,7 +195,12 @@ def first_slots(encoded: Sequence[Encoded]) -> np.ndarray:
 
 
 def plan_rows(
-    encoded: Sequence[Encoded], *, layout: str, width: int, limit: int = ROW
+    encoded: Sequence[Encoded],
+    *,
+    layout: str,
+    width: int,
+    limit: int = ROW,
+    window: int | None = None,
 ) -> list[Row]:
     """Lay the requests out in rows, longest row first.
 
@@ -175,7 +211,10 @@ def plan_rows(
     in sorted order while 2·width·(tokens shared) exceeds the pairs that it would add. Under a cache
     a row has one trunk: the first two requests fix it, if it makes up half of the second.
     limit: tokens that a row stays within, or within four times its longest sequence.
+    window: tokens that no row of several sequences exceeds, where the model's attention reaches no
+    farther back: some count them by place in the row.
     """
+    window = window or math.inf
     slots = first_slots(encoded)
     order = sorted(range(len(encoded)), key=lambda i: encoded[i].ids)
     rows: list[Row] = []
@@ -189,7 +228,7 @@ def plan_rows(
         while shared < min(len(last), len(feed)) and last[shared] == feed[shared]:
             shared += 1
         new = len(feed) - shared
-        full = bool(rows) and len(rows[-1]) + new > max(limit, 4 * len(feed))
+        full = bool(rows) and len(rows[-1]) + new > min(window, max(limit, 4 * len(feed)))
         if new == 0 or not rows:
             joins = bool(rows)
         elif layout == "tree":
@@ -279,12 +318,22 @@ def ancestor_mask(batch: Sequence[Row], dtype, device) -> torch.Tensor:
     return mask[:, None].to(device)
 
 
+def network(model):
+    """What is run for a row, and the name of what is wanted of it: the model without its output
+    head, or all of it, where only its own code makes logits of states (`networks.output_head`)."""
+    if output_head(model) is None:
+        return model, "logits"
+    return backbone(model), "last_hidden_state"
+
+
 def hidden_states(model, batch: Sequence[Row], layout: str) -> torch.Tensor:
-    """Last hidden states (rows, T, width) of the padded rows, final norm included."""
+    """Last hidden states (rows, T, width) of the padded rows, final norm included; or logits (rows,
+    T, V), see `network`."""
     device, length = model.device, max(map(len, batch))
+    run, wanted = network(model)
     ids = padded((row.token for row in batch), length, device)
     if layout == "tree":
-        out = model.base_model(
+        out = run(
             input_ids=ids,
             attention_mask=ancestor_mask(batch, model.dtype, device),
             position_ids=padded((row.depth for row in batch), length, device),
@@ -294,14 +343,15 @@ def hidden_states(model, batch: Sequence[Row], layout: str) -> torch.Tensor:
         return cached_states(model, batch)
     else:
         mask = padded(([1] * len(row) for row in batch), length, device)
-        out = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-    return out.last_hidden_state
+        out = run(input_ids=ids, attention_mask=mask, use_cache=False)
+    return getattr(out, wanted)
 
 
 def cached_states(model, batch: Sequence[Row]) -> torch.Tensor:
     """As `hidden_states`: each row's trunk first, then its branches over copies of its cache."""
     device = model.device
-    takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
+    run, wanted = network(model)
+    takes_positions = "position_ids" in inspect.signature(run.forward).parameters
 
     # A trunk ends where the row's second run of nodes branches off.
     branching = [runs(row)[1:] for row in batch]
@@ -312,12 +362,10 @@ def cached_states(model, batch: Sequence[Row]) -> torch.Tensor:
     reach = max(trunks)
     seen = padded(([1] * trunk for trunk in trunks), reach, device)
     heads = (row.token[:trunk] for row, trunk in zip(batch, trunks, strict=True))
-    out = model.base_model(
-        input_ids=padded(heads, reach, device), attention_mask=seen, use_cache=True
-    )
-    width = out.last_hidden_state.shape[-1]
-    states = out.last_hidden_state.new_zeros(len(batch), max(map(len, batch)), width)
-    states[:, :reach] = out.last_hidden_state
+    out = run(input_ids=padded(heads, reach, device), attention_mask=seen, use_cache=True)
+    first = getattr(out, wanted)
+    states = first.new_zeros(len(batch), max(map(len, batch)), first.shape[-1])
+    states[:, :reach] = first
 
     spans = [
         (r, start, end)
@@ -329,20 +377,27 @@ def cached_states(model, batch: Sequence[Row]) -> torch.Tensor:
         return states
     longest = max(end - start for _, start, end in spans)
     owner = torch.tensor([r for r, _, _ in spans], device=device)
-    cache = out.past_key_values
+    cache = getattr(out, "past_key_values", None)
+    layers = getattr(cache, "layers", ())
+    if not layers or any(
+        getattr(one, "is_sliding", False) or not hasattr(one, "batch_select_indices")
+        for one in layers
+    ):
+        # Recurrent states know nothing of padding, and what slides forgets.
+        raise NotImplementedError("a cache that cannot be copied for each branch")
     cache.batch_select_indices(owner)
     inputs = {}
     if takes_positions:
         inputs["position_ids"] = padded((batch[r].depth[s:e] for r, s, e in spans), longest, device)
     ahead = padded(([1] * (end - start) for _, start, end in spans), longest, device)
-    tails = model.base_model(
+    tails = run(
         input_ids=padded((batch[r].token[s:e] for r, s, e in spans), longest, device),
         attention_mask=torch.cat([seen[owner], ahead], dim=1),
         past_key_values=cache,
         use_cache=True,
         **inputs,
-    ).last_hidden_state
-    for (r, start, end), tail in zip(spans, tails, strict=True):
+    )
+    for (r, start, end), tail in zip(spans, getattr(tails, wanted), strict=True):
         states[r, start:end] = tail[: end - start]
     return states
 
@@ -359,105 +414,214 @@ def scored_states(model, batch: Sequence[Row], layout: str):
     return states, target.to(states.device), slot
 
 
-def layouts(model) -> tuple[str, ...]:
+class Probe(NamedTuple):
+    """What a model does on a few tokens. noise: the relative difference that another text beside
+    it in the batch makes, which is rounding (and LLM.int8's, which keeps in full what is large in
+    any row). context: the one that other words before a place make there."""
+
+    noise: float
+    context: float
+
+    def bound(self, rounding: float) -> float:
+        """Up to where a difference is rounding: see `runs_rightly`."""
+        return max(min(rounding, 0.1 * self.context), 4 * self.noise)
+
+
+@torch.inference_mode()
+def probe(model) -> Probe:
+    """See `Probe`; found once a model.
+
+    Raises InputError for a model that cannot be run at all, whose prediction of a token depends on
+    the tokens after it, or on padding.
+    """
+    if hasattr(model, "_ethical_compression_probe"):
+        return model._ethical_compression_probe
+    length = max(4, min(24, model_length(model) or 24))
+    half = length // 2
+    draw = drawer(model)
+    one = draw(length)
+    # The same beginning and end, and other words between: what comes before must not change.
+    other = [*one[: half // 2], *draw(half - half // 2), *one[half:]]
+    first, second, short = (
+        plan_rows([_fed(ids)], layout="plain", width=1)[0] for ids in (one, other, draw(half))
+    )
+    try:
+        alone, changed, brief = (
+            hidden_states(model, [row], "plain")[0] for row in (first, second, short)
+        )
+        beside = hidden_states(model, [first, second], "plain")[0]
+        filled = hidden_states(model, [first, short], "plain")[1][:half]
+    except InputError:
+        raise
+    except torch.OutOfMemoryError:
+        raise out_of_memory(2 * length) from None
+    except Exception as error:
+        raise failed(error) from error
+    if not alone.isfinite().all():
+        raise InputError(NOT_FINITE)
+    found = Probe(apart(beside, alone), apart(changed[half:], alone[half:]))
+    # Gross faults are looked for; "not at most" holds for NaN, too.
+    bound = max(rounding(model), 4 * found.noise, 0.1 * found.context)
+    if not apart(changed[: half // 2], alone[: half // 2]) <= bound:
+        raise InputError(
+            f"This {model.config.model_type} model reads the tokens after the one that it "
+            "predicts: choose a model that goes on with a text from left to right."
+        )
+    if not apart(filled, brief) <= bound:
+        raise InputError(
+            f"This {model.config.model_type} model gives other predictions when shorter texts are "
+            "padded to the length of longer ones: it cannot be scored in batches."
+        )
+    model._ethical_compression_probe = found
+    return found
+
+
+def drawer(model):
+    """`draw(n)`: n tokens at random, as a list; the same ones each time."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    return lambda n: torch.randint(0, vocabulary, (n,), generator=generator).tolist()
+
+
+def _fed(ids: list[int]) -> Encoded:
+    """A request that feeds `ids` and looks at every state."""
+    return Encoded([*ids, 0], len(ids))
+
+
+def apart(states: torch.Tensor, truth: torch.Tensor) -> float:
+    """‖states − truth‖ ÷ ‖truth‖, in float32."""
+    return float((states.float() - truth.float()).norm() / truth.float().norm())
+
+
+def layouts(model, depth: int = 24, length: int = 48) -> tuple[str, ...]:
     """Which of "tree", "cache" and "plain" give this model's hidden states rightly, best first.
 
-    Found by trying, not by a list of names: two small tries, against plain passes of their
-    sequences one by one; the error must be far below that of an ordinary causal mask.
+    depth: tokens of the longest sequence. length: tokens of the longest row that will be built.
+    Found by trying, not by a list of names (`runs_rightly`).
     """
-    if hasattr(model, "_ethical_compression_layouts"):
-        return model._ethical_compression_layouts
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    draw = torch.randint(0, vocabulary, (30,), generator=torch.Generator().manual_seed(0)).tolist()
-    branches = [(0, 4, 10, 13), (0, 4, 13, 17), (4, 6, 20, 25), (4, 6, 25, 27)]
-    probes = [Encoded([*draw[a:b], *draw[c:d], 0], b - a + d - c) for a, b, c, d in branches]
-
-    def plan(layout):  # to a model without bounds, even such short trunks are worth sharing
-        return plan_rows(probes, layout=layout, width=10**9)
-
-    def states(batches, layout):
-        parts = [scored_states(model, batch, layout) for batch in batches]
-        order = torch.cat([slot for _, _, slot in parts]).argsort()
-        return torch.cat([found for found, _, _ in parts])[order].float()
-
-    right = []
-    with torch.inference_mode():
-        truth = states([[row] for row in plan("plain")], "plain")
-        # A cache forgets what a sliding window has passed, padding counted: not worth the trouble.
-        for layout in ["tree"] if sliding_window(model) else ["tree", "cache"]:
-            try:
-                error = (states([plan(layout)], layout) - truth).norm()
-                control = (states([plan(layout)], "plain") - truth).norm()
-            except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-                continue
-            if error <= 0.1 * control:
-                right.append(layout)
-    model._ethical_compression_layouts = (*right, "plain")
-    return model._ethical_compression_layouts
+    probe(model)
+    right = [one for one in ("tree", "cache") if runs_rightly(model, one, depth, length)]
+    return (*right, "plain")
 
 
-def sliding_window(model) -> int | None:
-    """How many tokens back the model's attention reaches, where that is bounded."""
-    return getattr(model.config.get_text_config(), "sliding_window", None)
+def runs_rightly(model, layout: str, depth: int, length: int) -> bool:
+    """Whether the model gives the right hidden states for rows in a layout, "tree" or "cache".
 
-
-def choose_layout(models: Sequence, encoded: Sequence[Encoded], layout: str | None = None) -> str:
-    """The best layout that all the models run rightly with these requests, or the one asked for.
-
-    Raises InputError when that is not among them.
+    depth, length: as in `layouts`. Two tries are run as a row of that size and a shorter one beside
+    it, so that there is padding; the sequence that each lays out last is run by itself. The
+    difference must be that of rounding (`networks.ROUNDING`) and far below that of other words
+    before; four times what company in a batch makes is allowed, for models that magnify rounding.
+    What is right for large rows is right for small ones, so that few sizes are tried.
+    Raises InputError as `probe` does, and for a trial that fails for another reason than that the
+    model does not take masks, positions or caches of this form (`networks.unsupported`).
     """
-    longest = max((len(one.ids) for one in encoded), default=0)
-    allowed = [
-        # An explicit mask replaces a sliding window, so nothing may be longer than the window.
-        layouts(model) if longest <= (sliding_window(model) or longest) else ("plain",)
-        for model in models
-    ]
-    common = [one for one in allowed[0] if all(one in others for others in allowed)]
-    if layout not in (None, *common):
+    window = attention_window(model) or math.inf
+    # An explicit mask replaces a window, so nothing may be longer than it; and a cache forgets what
+    # a sliding window has passed, padding counted.
+    if length > window or (layout == "cache" and window < math.inf):
+        return False
+    inputs = inspect.signature(network(model)[0].forward).parameters
+    if {"tree": "position_ids", "cache": "past_key_values"}[layout] not in inputs:
+        return False
+    if not hasattr(model, "_ethical_compression_layouts"):
+        model._ethical_compression_layouts = {}
+    tried = model._ethical_compression_layouts.setdefault(layout, [])
+    # Round sizes are tried, within what the model is made for.
+    bound = min(window, model_length(model) or math.inf)
+    depth, length = (
+        max(size, int(min(bound, 2 ** math.ceil(math.log2(max(size, 1))))))
+        for size in (depth, length)
+    )
+    for d, n, right in tried:
+        if (right and d >= depth and n >= length) or (not right and d <= depth and n <= length):
+            return right
+    tried.append((depth, length, _comes_out_right(model, layout, depth, length)))
+    return tried[-1][-1]
+
+
+@torch.inference_mode()
+def _comes_out_right(model, layout: str, depth: int, length: int) -> bool:
+    draw = drawer(model)
+    length = max(length, 6)
+    depth = min(max(depth, 4), length - 1)
+    tip = max(1, min(depth // 3, length - depth))
+    trunk, short = draw(depth - tip), draw(max(1, (depth - tip) // 2))
+    tips = [draw(tip) for _ in range((length - len(trunk)) // tip)]
+    if len(tips) > 2:  # one branches off within another
+        tips[-1] = [*tips[0][: tip // 2], *draw(tip - tip // 2)]
+    rows = []
+    for stem, ends in ((trunk, tips), (short, [draw(max(1, tip // 2)) for _ in range(2)])):
+        # To a model without bounds, even short trunks are worth sharing.
+        some = [_fed([*stem, *end]) for end in ends]
+        rows += plan_rows(some, layout=layout, width=10**9, limit=length)
+    rows.sort(key=len, reverse=True)
+    error = 0.0
+    try:
+        found = hidden_states(model, rows, layout)
+        for row, states in zip(rows, found, strict=True):
+            path = [len(row) - 1]
+            while row.parent[path[-1]] >= 0:
+                path.append(row.parent[path[-1]])
+            path.reverse()
+            alone = plan_rows([_fed([row.token[i] for i in path])], layout="plain", width=1)
+            truth = hidden_states(model, alone, "plain")[0]
+            border = len(path) - tip if len(path) > tip else 0
+            for part in (slice(border), slice(border, None)):
+                if len(truth[part]):
+                    error = max(error, apart(states[path][part], truth[part]))
+    except InputError:
+        raise
+    except torch.OutOfMemoryError:
+        raise out_of_memory(len(rows[0])) from None
+    except Exception as problem:
+        if unsupported(problem):
+            return False
+        raise failed(problem) from problem
+    return error <= probe(model).bound(rounding(model))
+
+
+def plan(
+    models: Sequence, encoded: Sequence[Encoded], layout: str | None = None
+) -> tuple[str, list[Row]]:
+    """The best layout that all the models run rightly with these requests, and the requests in it.
+
+    layout: the one wanted; None takes the best. Raises InputError when it is not among the right
+    ones, for a request that is longer than a model's input, and as `probe` and `runs_rightly` do.
+    """
+    longest = max((len(one.ids) - 1 for one in encoded), default=0)
+    limit = min((one for model in models if (one := model_length(model))), default=longest)
+    if longest > limit:
+        raise InputError(
+            f"A request has {longest} tokens before its last one, more than the model's input of "
+            f"{limit}: shorten it, or score it as text in shorter windows."
+        )
+    window = min((one for model in models if (one := attention_window(model))), default=None)
+    width = models[0].get_input_embeddings().weight.shape[1]
+    lengths: dict[str, int] = {}
+    for one in ("tree", "cache"):
+        if layout not in (None, one):
+            continue
+        rows = plan_rows(encoded, layout=one, width=width, window=window)
+        lengths[one] = max(map(len, rows), default=0)
+        if all(runs_rightly(model, one, longest, lengths[one]) for model in models):
+            return one, rows
+    if layout not in (None, "plain"):
+        right = [layouts(model, longest, lengths.get(layout, longest)) for model in models]
+        common = [one for one in right[0] if all(one in others for others in right)]
         raise InputError(
             f"Layout {layout!r} does not give these requests' scores rightly with this model: "
             f"choose one of {', '.join(common)}."
         )
-    return layout or common[0]
+    for model in models:
+        probe(model)
+    return "plain", plan_rows(encoded, layout="plain", width=width)
 
 
-def output_head(model) -> dict:
-    """What turns hidden states into logits: `weight` (V, width), `bias` and `softcap`, or None.
-
-    Raises InputError for a model that does anything else to its logits: found by one short pass.
-    """
-    head = model.get_output_embeddings()
-    parts = {
-        "weight": getattr(head, "weight", None),
-        "bias": getattr(head, "bias", None),
-        "softcap": getattr(model.config.get_text_config(), "final_logit_softcapping", None),
-    }
-    if not hasattr(model, "_ethical_compression_head"):
-        right = False
-        if parts["weight"] is not None and parts["weight"].is_floating_point():
-            ids = torch.arange(4, device=model.device)[None]
-            with torch.inference_mode():
-                truth = model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
-                states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
-                best = truth.argmax(-1)
-                ours = linear_logprob(states, targets=best, **parts).logprob
-            right = torch.allclose(ours, truth.gather(1, best[:, None])[:, 0], 0.05, 0.05, True)
-        model._ethical_compression_head = right
-    if not model._ethical_compression_head:
-        raise InputError(
-            "This model's output head is not a plain matrix with bias and soft-cap, so its logits "
-            "cannot be taken apart: use another model, or leave its output head uncompressed."
-        )
-    return parts
-
-
-def model_length(model) -> int | None:
-    """Tokens the model can be fed, by its config; None where positions are unbounded (ALiBi)."""
-    text = model.config.get_text_config()
-    for name in ("max_position_embeddings", "n_positions", "n_ctx"):
-        if isinstance(getattr(text, name, None), int):
-            return getattr(text, name)
-    return None
+def out_of_memory(length: int) -> InputError:
+    return InputError(
+        f"One row of {length} tokens does not fit in the device's memory: use a smaller model, a "
+        "smaller dtype, or a device with more memory."
+    )
 
 
 def run_rows(
@@ -480,10 +644,7 @@ def run_rows(
                 consume([states for states, _, _ in found], *found[0][1:])
         except torch.OutOfMemoryError:
             if len(batch) == 1:
-                raise InputError(
-                    f"One row of {len(batch[0])} tokens does not fit in the device's memory: use a "
-                    "smaller model, a smaller dtype, or a device with more memory."
-                ) from None
+                raise out_of_memory(len(batch[0])) from None
             torch.cuda.empty_cache()
             half = len(batch) // 2
             waiting += [batch[half:], batch[:half]]
@@ -518,21 +679,17 @@ def score_encoded(
     Raises InputError when a row does not fit in memory, a score is not a finite number, or the
     model is not seen to run the layout asked for.
     """
-    layout = choose_layout([model], encoded, layout)
-    width = model.config.get_text_config().hidden_size
-    rows = plan_rows(encoded, layout=layout, width=width)
+    model = unwrapped(model)
+    layout, rows = plan([model], encoded, layout)
     head = output_head(model)
     starts = first_slots(encoded)
     logprob, spread = np.zeros((2, starts[-1]), dtype=np.float32)
     greedy = np.zeros(starts[-1], dtype=bool)
 
     def consume(states, targets, slots):
-        result = linear_logprob(states[0], targets=targets, argmax=False, entropy=entropy, **head)
+        result = next_token(head, states[0], targets, entropy=entropy)
         if not result.logprob.isfinite().all():
-            raise InputError(
-                "The model gives log-likelihoods that are not finite numbers: its weights or its "
-                "dtype are broken; load it in float32, or compress it again."
-            )
+            raise InputError(NOT_FINITE)
         logprob[slots] = result.logprob.cpu()
         spread[slots] = result.entropy.cpu() if entropy else np.nan
         greedy[slots] = (result.logprob == result.best).cpu()
@@ -578,7 +735,7 @@ def loglikelihoods(
     import pandas as pd
 
     requests = [Request(*request) for request in requests]
-    encoded = encode(tokenizer, requests, max_length or model_length(model))
+    encoded = encode(tokenizer, requests, max_length or model_length(unwrapped(model)))
     scores = score_encoded(model, encoded, entropy=details, **options)
     tokens = np.diff(scores.starts)
     columns = {
@@ -633,24 +790,37 @@ def score_text(
     window: tokens the model sees at once. stride: tokens between the starts of two windows
     (default: `window`, no overlap). Each token is scored at most once, with at least
     `window - stride` tokens before it; the first token of the text, and of each window where
-    windows do not overlap, has no context and is not scored.
+    windows do not overlap, has no context and is not scored. Where the tokenizer puts a first token
+    before a text by itself, it stands before every window and counts as one of its tokens: models
+    that were trained with it (Gemma) predict badly without.
     Returns a DataFrame, one row a window: `window`, `tokens` (scored), `logprob` (nats, their sum).
-    Raises InputError for a stride that skips tokens and for text of fewer than two tokens.
+    Raises InputError for a stride that skips tokens, a window longer than the model's input, and
+    text of fewer than two tokens.
     """
     import pandas as pd
 
-    stride = stride or window
-    if not 0 < stride <= window:
+    limit = model_length(unwrapped(model))
+    if limit and window > limit:
+        raise InputError(
+            f"A window of {window} tokens is longer than the model's input of {limit}: use a "
+            f"window of {limit} or less."
+        )
+    text = "\n\n".join(documents)
+    (ids,) = tokenise(tokenizer, [text], special=False)
+    (full,) = tokenise(tokenizer, [text[:100]])
+    lead = full[: len(full) - len(tokenise(tokenizer, [text[:100]], special=False)[0])]
+    span = window - len(lead)
+    stride = stride or span
+    if not 0 < stride <= span:
         raise InputError(
             f"A stride of {stride} tokens must lie between 1 and the window, {window}."
         )
-    ids = tokenizer("\n\n".join(documents), add_special_tokens=False)["input_ids"]
     if len(ids) < 2:
         raise InputError("This text has fewer than two tokens: give a longer one.")
     pieces, done = [], 1
     for begin in range(0, len(ids) - 1, stride):
-        end = min(begin + window, len(ids))
-        pieces.append(Encoded(ids[begin:end], end - max(done, begin + 1)))
+        end = min(begin + span, len(ids))
+        pieces.append(Encoded(lead + ids[begin:end], end - max(done, begin + 1)))
         done = end
         if end == len(ids) or len(pieces) == max_windows:
             break

@@ -30,7 +30,6 @@ from ethical_compression.compress.blocks import linear_layers, transformer_block
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.kernels.logprob import linear_logprob
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.score import loglikelihood as engine
 from ethical_compression.score import moral
@@ -185,9 +184,7 @@ def pair_logprobs(model, encoded: Sequence[engine.Encoded], layout: str) -> torc
             row.slot = row.slot.__class__("i", (slot + int(starts[i]) for slot in row.slot))
             rows.append(row)
     states, targets, slots = engine.scored_states(model, rows, layout)
-    found = linear_logprob(
-        states, targets=targets, argmax=False, entropy=False, **engine.output_head(model)
-    )
+    found = engine.next_token(engine.output_head(model), states, targets, entropy=False)
     owner = torch.from_numpy(np.searchsorted(starts, slots.numpy(), side="right") - 1)
     sums = found.logprob.new_zeros(len(encoded))
     return sums.index_add(0, owner.to(sums.device), found.logprob).view(-1, 2)
@@ -212,8 +209,11 @@ def parts(encoded: Sequence[engine.Encoded], token_budget: int) -> Iterator[list
 
 def choose_layout(model, encoded: Sequence[engine.Encoded]) -> str:
     """What training runs: "tree" where that is right, else "plain"; a cache takes no gradients."""
-    found = engine.choose_layout([model], encoded)
-    return found if found == "tree" else "plain"
+    pairs = zip(encoded[::2], encoded[1::2], strict=True)
+    length = max(len(a.ids) + len(b.ids) for a, b in pairs)  # of a pair in one row
+    depth = max(len(one.ids) for one in encoded)
+    engine.probe(model)
+    return "tree" if engine.runs_rightly(model, "tree", depth, length) else "plain"
 
 
 def reference_logprobs(
