@@ -205,7 +205,13 @@ def training(row: Mapping, where: str, within: float) -> str:
         "open": f" Not settled: {row['detectable']:.3f} would have been found four times in five.",
         "lower": " That is away from the side that was trained.",
     }
-    return text + endings.get(moved(row), "")
+    return text + endings.get(moved(row), "") + _small(row, moved(row), within)
+
+
+def _small(row: Mapping, found: str, within: float) -> str:
+    """What is to be said beside a difference that is settled, and lies within the margin."""
+    settled = found in ("lower", "higher") and row.get("p_within_holm", math.nan) < 0.05
+    return f" It is shown to lie within ±{within:g} all the same." if settled else ""
 
 
 def fewest(tests: pd.DataFrame, direction: str, language: str) -> str:
@@ -338,11 +344,13 @@ def cost(rows: pd.DataFrame, within: float) -> str:
         "open": f"neither settled nor shown to lie within ±{within:g}",
         "untestable": "not testable",
     }
-    return "; ".join(
-        f"{row['model']} changes it by {with_interval(row)} nats a token, "
-        f"{wording[outcome(row['difference'], row['p_holm'], row['p_within_holm'])]}"
-        for row in rows.to_dict("records")
-    )
+    parts = []
+    for row in rows.to_dict("records"):
+        found = outcome(row["difference"], row["p_holm"], row["p_within_holm"])
+        part = f"{row['model']} changes it by {with_interval(row)} nats a token, {wording[found]}"
+        small = _small(row, found, within)
+        parts.append(f"{part}, and shown to lie within ±{within:g} all the same" if small else part)
+    return "; ".join(parts)
 
 
 def trained(own: pd.DataFrame, public: pd.DataFrame, within: float, stories: str) -> str:
