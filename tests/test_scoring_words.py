@@ -15,10 +15,18 @@ from ethical_compression import statistics
         (
             [1e-5, 2e-5, 0.0],
             "None of 3 answers scored again in double precision differs",
-            "2.0e-05",
+            "2.0 × 10⁻⁵ nats",
         ),
-        ([1e-5, 2e-3, 0.0], "1 of 3 answers scored again in double precision differs", "2.0e-03"),
-        ([1.0, 2e-3, 0.0], "2 of 3 answers scored again in double precision differ by", "1.0e+00"),
+        (
+            [1e-5, 2e-3, 0.0],
+            "1 of 3 answers scored again in double precision differs",
+            "2.0 × 10⁻³ nats",
+        ),
+        (
+            [1.0, 2e-3, 0.0],
+            "2 of 3 answers scored again in double precision differ by",
+            "1.0 × 10⁰ nats",
+        ),
         (
             [math.nan, 0.0],
             "1 of 2 answers scored again in double precision differs",

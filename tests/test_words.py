@@ -70,6 +70,10 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert words.signed(-1.5, 1) == "−1.5"
     small = {"difference": 0.00042, "ci_low": 0.00012, "ci_high": 0.00072}
     assert words.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
+    assert words.scientific(0.0000271) == "2.7 × 10⁻⁵"
+    assert words.scientific(-31.4) == "−3.1 × 10¹"
+    assert words.scientific(0.0) == "0"
+    assert words.scientific(float("nan")) == "not a number"
     assert words.p_value(0.0312) == "0.031"
     assert words.p_value(0.0004) == "4.0 × 10⁻⁴"
     assert words.p_value(0.0) == "< 10⁻³⁰⁰"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from . import statistics
+from .words import scientific
 
 # Nats: a difference of two log-likelihoods that no result of the book, given to a thousandth of a
 # probability, could show. Named here, before anything is measured.
@@ -23,7 +24,7 @@ def agreement(gaps: Sequence[float], tolerance: float = TOLERANCE) -> str:
         return "No answer was scored a second time, so nothing is known of its precision."
     beyond = ~(gaps <= tolerance)  # what is not a number is no agreement
     found = statistics.share(beyond)
-    largest = "not a number" if np.isnan(gaps).any() else f"{gaps.max():.1e} nats"
+    largest = scientific(gaps.max()) + ("" if np.isnan(gaps).any() else " nats")
     said = "None" if not beyond.any() else f"{int(beyond.sum())}"
     return (
         f"{said} of {len(gaps):,} answers scored again in double precision "

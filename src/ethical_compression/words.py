@@ -134,9 +134,17 @@ def p_value(p: float) -> str:
         return "< 10⁻³⁰⁰"
     if p >= 0.001:
         return f"{p:.3f}" if p < 0.9995 else "1"
-    mantissa, exponent = f"{p:.1e}".split("e")
+    return scientific(p)
+
+
+def scientific(value: float) -> str:
+    """`2.7 × 10⁻⁵`."""
+    if not math.isfinite(value):
+        return "not a number"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    mantissa = mantissa.replace("-", "−")
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa} × 10{power}"
+    return f"{mantissa} × 10{power}" if value else "0"
 
 
 def p_text(p: float) -> str:
