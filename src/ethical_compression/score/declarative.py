@@ -22,7 +22,7 @@ from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.score import moral
 from ethical_compression.score.evaluate import fingerprint
-from ethical_compression.score.generation import prompt_ids
+from ethical_compression.score.generation import generate
 from ethical_compression.score.loglikelihood import Request, loglikelihoods
 
 LABELS = ("Option 1", "Option 2")
@@ -200,34 +200,20 @@ def greedy(
     Returns `prompts` with `answer` (the new text alone), `option`, read from it by `read` (0 where
     it names none), and `chose_moral`. batch: prompts that are continued together.
     """
-    import torch
-    from tqdm.auto import tqdm
-
     table = prompts(tokenizer, stories, norm=norm, style=style)
-    ids = prompt_ids(tokenizer, table["prompt"].tolist())
-    fill = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    written = [""] * len(ids)
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for start in tqdm(range(0, len(order), batch), desc=progress, disable=progress is None):
-        some = order[start : start + batch]
-        longest = max(len(ids[i]) for i in some)
-        padded = torch.tensor([[fill] * (longest - len(ids[i])) + list(ids[i]) for i in some])
-        mask = torch.tensor(
-            [[0] * (longest - len(ids[i])) + [1] * len(ids[i]) for i in some], device=model.device
-        )
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=padded.to(model.device),
-                attention_mask=mask,
-                do_sample=False,
-                max_new_tokens=tokens,
-                pad_token_id=fill,
-            )
-        for i, one in zip(some, out[:, longest:].tolist(), strict=True):
-            written[i] = tokenizer.decode(one, skip_special_tokens=True).strip()
+    said = generate(
+        model,
+        tokenizer,
+        table["prompt"].tolist(),
+        length=tokens,
+        temperature=0,
+        batch=batch,
+        progress=progress,
+    )
+    written = said.groupby("prompt", sort=True)["piece"].agg(lambda some: "".join(some).strip())
     option = np.array([read(one) for one in written])
     chose = (option != 0) & ((option == 1) == table["moral_first"].to_numpy())
-    return table.assign(answer=written, option=option, chose_moral=chose)
+    return table.assign(answer=written.to_numpy(), option=option, chose_moral=chose)
 
 
 def read(answer: str) -> int:
