@@ -149,6 +149,34 @@ def test_windows_of_text_longer_than_the_model_are_told():
         ll.score_text(tiny_model("gpt2"), tiny_tokenizer("bytes"), [TEXT])
 
 
+def test_long_texts_do_not_turn_the_positions_of_short_ones():
+    """LongRoPE: the longest text of a batch decides how the positions of all are turned."""
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 8,
+        "long_factor": [4.0] * 8,
+        "original_max_position_embeddings": 32,
+    }
+    model = families.make("phi3", rope_parameters=rope, original_max_position_embeddings=32)
+    assert networks.rotation_border(model) == 32
+    stem = draw(45)
+    asked = [Encoded([*stem[:n], *draw(5, n)], 5) for n in (20, 22, 24, 26, 27, 28, 29, 40, 44)]
+    asked += [Encoded(draw(50, 3), 5), Encoded(draw(20, 4), 19), Encoded([*stem, 7, 8, 9], 3)]
+    for layout in (None, "plain"):
+        close(model, asked, layout=layout)
+    model.generation_config.eos_token_id = model.config.eos_token_id = None
+    tokenizer = tiny_tokenizer("bytes")
+    prompts = [TEXT[:90], "the cat", TEXT[:160]]
+    said = generation.generate(model, tokenizer, prompts, length=12, temperature=0)
+    for number, ids in enumerate(generation.prompt_ids(tokenizer, prompts)):
+        mine = said[said["prompt"] == number]
+        whole = [*ids, *mine["token_id"]]
+        for position, value in enumerate(mine["logprob"]):
+            end = len(ids) + position + 1
+            assert value == pytest.approx(plain_pass(model, whole[:end], 1)[0][0], abs=1e-4)
+
+
 # --- Trials ---------------------------------------------------------------------------------------
 
 

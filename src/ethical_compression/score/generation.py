@@ -42,6 +42,7 @@ from ethical_compression.score.networks import (
     attention_window,
     failed,
     model_length,
+    rotation_border,
     rounding,
     unsupported,
     unwrapped,
@@ -94,6 +95,9 @@ def generate(
         )
     model = unwrapped(model)
     ids = prompt_ids(tokenizer, prompts, model_length(model), length)
+    border = rotation_border(model)
+    if border and max(map(len, ids)) + length > border:
+        batch = 1  # a text beyond it would change the others
     parts = []
     bar = tqdm(total=length * len(ids), unit="tok", desc=progress, disable=progress is None)
     for begin in range(0, len(ids), batch):
@@ -143,7 +147,9 @@ def prompt_ids(
 def _continue(model, prompts, length: int, temperature: float, seed: int):
     """One batch: for each (prompt, ids) the tokens said, their log-probabilities and entropies."""
     last = _end_tokens(model)
-    run = _from_memory if remembers(model) else _from_the_start
+    border = rotation_border(model) or math.inf
+    turns = any(len(ids) <= border < len(ids) + length for _, ids in prompts)
+    run = _from_memory if remembers(model) and not turns else _from_the_start
     steps, said = run(model, [ids for _, ids in prompts]), []
     open_ = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
     with torch.inference_mode(), _quiet_bitsandbytes():
@@ -237,6 +243,7 @@ def remembers(model) -> bool:
     bound, right = probe(model).bound(rounding(model)), False
     if "past_key_values" in inspect.signature(model.forward).parameters:
         window, limit = attention_window(model) or 0, model_length(model) or 1024
+        limit = min(limit, rotation_border(model) or limit)
         draw = drawer(model)
         size = max(2, min(window + 8 if window <= 512 else 24, limit - 3))
         texts, more = [draw(size), draw(size // 2)], [torch.tensor(draw(2)) for _ in range(2)]

@@ -41,6 +41,7 @@ from ethical_compression.score.networks import (
     model_length,
     next_token,
     output_head,
+    rotation_border,
     rounding,
     unsupported,
     unwrapped,
@@ -201,6 +202,7 @@ def plan_rows(
     width: int,
     limit: int = ROW,
     window: int | None = None,
+    border: int | None = None,
 ) -> list[Row]:
     """Lay the requests out in rows, longest row first.
 
@@ -213,10 +215,12 @@ def plan_rows(
     limit: tokens that a row stays within, or within four times its longest sequence.
     window: tokens that no row of several sequences exceeds, where the model's attention reaches no
     farther back: some count them by place in the row.
+    border: sequences longer than that share no row with others (`networks.rotation_border`).
     """
-    window = window or math.inf
+    window, border = window or math.inf, border or math.inf
     slots = first_slots(encoded)
-    order = sorted(range(len(encoded)), key=lambda i: encoded[i].ids)
+    beyond = [len(one.ids) - 1 > border for one in encoded]
+    order = sorted(range(len(encoded)), key=lambda i: (beyond[i], encoded[i].ids))
     rows: list[Row] = []
     path: list[int] = []  # nodes of the last sequence laid out
     last: Sequence[int] = ()  # its tokens
@@ -225,12 +229,16 @@ def plan_rows(
         # The last token is predicted, never fed.
         ids, feed = encoded[i].ids, encoded[i].ids[:-1]
         shared = 0
+        if rows and beyond[i] != (len(last) > border):
+            last = ()
         while shared < min(len(last), len(feed)) and last[shared] == feed[shared]:
             shared += 1
         new = len(feed) - shared
         full = bool(rows) and len(rows[-1]) + new > min(window, max(limit, 4 * len(feed)))
-        if new == 0 or not rows:
-            joins = bool(rows)
+        if not rows or not last:
+            joins = False
+        elif new == 0:
+            joins = True
         elif layout == "tree":
             joins = not full and 2 * width * shared > new * len(rows[-1])
         elif layout == "cache":
@@ -436,7 +444,7 @@ def probe(model) -> Probe:
     """
     if hasattr(model, "_ethical_compression_probe"):
         return model._ethical_compression_probe
-    length = max(4, min(24, model_length(model) or 24))
+    length = max(4, min(24, model_length(model) or 24, rotation_border(model) or 24))
     half = length // 2
     draw = drawer(model)
     one = draw(length)
@@ -518,7 +526,8 @@ def runs_rightly(model, layout: str, depth: int, length: int) -> bool:
     window = attention_window(model) or math.inf
     # An explicit mask replaces a window, so nothing may be longer than it; and a cache forgets what
     # a sliding window has passed, padding counted.
-    if length > window or (layout == "cache" and window < math.inf):
+    border = rotation_border(model) or math.inf
+    if length > window or (layout == "cache" and (window < math.inf or depth > border)):
         return False
     inputs = inspect.signature(network(model)[0].forward).parameters
     if {"tree": "position_ids", "cache": "past_key_values"}[layout] not in inputs:
@@ -527,7 +536,7 @@ def runs_rightly(model, layout: str, depth: int, length: int) -> bool:
         model._ethical_compression_layouts = {}
     tried = model._ethical_compression_layouts.setdefault(layout, [])
     # Round sizes are tried, within what the model is made for.
-    bound = min(window, model_length(model) or math.inf)
+    bound = min(window, model_length(model) or math.inf, border if depth <= border else math.inf)
     depth, length = (
         max(size, int(min(bound, 2 ** math.ceil(math.log2(max(size, 1))))))
         for size in (depth, length)
@@ -545,12 +554,13 @@ def _comes_out_right(model, layout: str, depth: int, length: int) -> bool:
     length = max(length, 6)
     depth = min(max(depth, 4), length - 1)
     tip = max(1, min(depth // 3, length - depth))
-    trunk, short = draw(depth - tip), draw(max(1, (depth - tip) // 2))
+    beyond = depth > (rotation_border(model) or depth)
+    trunk, short = draw(depth - tip), draw(max(1, (depth - tip) // (1 if beyond else 2)))
     tips = [draw(tip) for _ in range((length - len(trunk)) // tip)]
     if len(tips) > 2:  # one branches off within another
         tips[-1] = [*tips[0][: tip // 2], *draw(tip - tip // 2)]
     rows = []
-    for stem, ends in ((trunk, tips), (short, [draw(max(1, tip // 2)) for _ in range(2)])):
+    for stem, ends in ((trunk, tips), (short, [draw(tip) for _ in range(2)])):
         # To a model without bounds, even short trunks are worth sharing.
         some = [_fed([*stem, *end]) for end in ends]
         rows += plan_rows(some, layout=layout, width=10**9, limit=length)
@@ -596,12 +606,13 @@ def plan(
             f"{limit}: shorten it, or score it as text in shorter windows."
         )
     window = min((one for model in models if (one := attention_window(model))), default=None)
+    border = min((one for model in models if (one := rotation_border(model))), default=None)
     width = models[0].get_input_embeddings().weight.shape[1]
     lengths: dict[str, int] = {}
     for one in ("tree", "cache"):
         if layout not in (None, one):
             continue
-        rows = plan_rows(encoded, layout=one, width=width, window=window)
+        rows = plan_rows(encoded, layout=one, width=width, window=window, border=border)
         lengths[one] = max(map(len, rows), default=0)
         if all(runs_rightly(model, one, longest, lengths[one]) for model in models):
             return one, rows
@@ -614,7 +625,7 @@ def plan(
         )
     for model in models:
         probe(model)
-    return "plain", plan_rows(encoded, layout="plain", width=width)
+    return "plain", plan_rows(encoded, layout="plain", width=width, border=border)
 
 
 def out_of_memory(length: int) -> InputError:
@@ -635,7 +646,10 @@ def run_rows(
 
     bar = tqdm(total=sum(map(len, rows)), unit="tok", desc=progress, disable=progress is None)
     budget = token_budget or BUDGET.get(models[0].device.type, BUDGET["cuda"])
-    waiting = batches(rows, budget)[::-1]
+    border = min((one for model in models if (one := rotation_border(model))), default=math.inf)
+    beyond = [row for row in rows if max(row.depth) >= border]
+    within = [row for row in rows if max(row.depth) < border]
+    waiting = [*batches(within, budget)[::-1], *batches(beyond, budget)[::-1]]
     while waiting:
         batch = waiting.pop()
         try:

@@ -112,6 +112,20 @@ def attention_window(model) -> int | None:
     return min(found, default=None)
 
 
+def rotation_border(model) -> int | None:
+    """The longest text whose positions the model turns as it does short ones (LongRoPE); None where
+    all are turned alike. The longest text of a batch decides for all of it, so that none may stand
+    beside one from the other side.
+    """
+    settings = model.config.get_text_config().to_dict()
+    ropes = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
+    for one in (ropes, *(value for value in ropes.values() if isinstance(value, dict))):
+        if one.get("rope_type", one.get("type")) in ("longrope", "su"):
+            name = "original_max_position_embeddings"
+            return one.get(name) or settings.get(name)
+    return None
+
+
 def unsupported(error: Exception) -> bool:
     """Whether `error` says that a model does not take inputs of this form, and nothing else.
 
