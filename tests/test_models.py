@@ -121,7 +121,7 @@ def never(_path, _place):
 def test_what_is_converted_is_kept_and_a_damaged_copy_made_again(own_cache, capfd):
     whole = {file.name: file.read_bytes() for file in own_cache.iterdir()}
     assert converted(never) == own_cache and capfd.readouterr().err == ""
-    for damage in ("flip", "remove", "manifest"):
+    for damage in ("flip", "remove", "note"):
         if damage == "flip":
             (own_cache / "tokenizer.json").write_bytes(
                 whole["tokenizer.json"].replace(b"a", b"b", 1)
@@ -129,11 +129,11 @@ def test_what_is_converted_is_kept_and_a_damaged_copy_made_again(own_cache, capf
         elif damage == "remove":
             (own_cache / "tokenizer_config.json").unlink()
         else:
-            (own_cache / "manifest.json").write_text("{")
+            (own_cache / "notes.json").write_text("{")
 
         def convert(path, place):
             assert path == gguf_path()
-            for name in whole.keys() - {"manifest.json"}:
+            for name in whole.keys() - {"notes.json"}:
                 (place / name).write_bytes(whole[name])
 
         assert converted(convert) == own_cache

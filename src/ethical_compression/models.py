@@ -61,7 +61,8 @@ EMBEDDED: dict[str, dict[str, Any]] = {
 
 DTYPES = ("float32", "float16", "bfloat16")
 # Raised when what is made from an embedded file changes, so that no older conversion is read.
-CONVERSION = 1
+CONVERSION = 2
+NOTE = "notes.json"
 INSTEAD = "a model that a package or a folder holds, such as smollm2-135m"
 # What a hub repository is asked for. Never pickled weights (`.bin`, `.pt`), never code (`.py`).
 CARD = ("config.json", "quantize_config.json", "README.md")
@@ -363,31 +364,21 @@ def _converted(name: str, part: str, convert: Callable[[Path, Path], None]) -> P
     path = _embedded_path(name)
     digest = EMBEDDED[name]["sha256"][:12]
     folder = results.cache_dir() / "models" / f"{name}-{part}-{digest}-{CONVERSION}"
-    if folder.exists():
-        if _intact(folder):
-            return folder
-        print(f"The stored {part} {folder.name} is damaged; it is made again.", file=sys.stderr)
+    kept = functools.partial(
+        results.read_note, f"{part} {folder.name}", folder / NOTE, digest=_sha256
+    )
+    if kept():
+        return folder
     try:
         with results.whole_or_nothing(folder, folder=True) as place:
             with _one_sentence(name), _quiet():
                 convert(path, place)
-            manifest = {file.name: results.sha256_of(file) for file in sorted(place.iterdir())}
-            results.write_json(place / "manifest.json", manifest)
+            results.write_note(place / NOTE, sorted(place.iterdir()))
     except OSError:
         # Two processes may convert at once; the slower one finds its place taken.
-        if not _intact(folder):
+        if not kept():
             raise
     return folder
-
-
-def _intact(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return bool(manifest) and all(
-            _sha256(folder / file) == digest for file, digest in manifest.items()
-        )
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _convert_model(path: Path, place: Path) -> None:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -46,6 +46,8 @@ PACKAGES = (
 
 # What a place says that is full or may not be written.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+# Of a file that is not ours, what only writing can meet; the others may come of reading.
+ELSEWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _spent: dict[str, float] = {}
 
@@ -115,12 +117,41 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
             os.replace(target, scratch / "old")
         os.replace(place, target)
     except OSError as error:
-        if error.errno in UNWRITABLE:
-            raise InputError(unwritable(target, error)) from error
+        # What was being written elsewhere (a hub's cache) names its own place.
+        elsewhere = scratch is not None and _elsewhere(error, target, scratch)
+        if error.errno in (ELSEWHERE if elsewhere else UNWRITABLE):
+            raise InputError(unwritable(elsewhere or target, error)) from error
         raise
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _elsewhere(error: OSError, target: Path, scratch: Path) -> Path | None:
+    """The file that an error names, unless it is the target or a part of it."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return None
+    named = Path(error.filename)
+    mine = named == target.parent or any(named.is_relative_to(one) for one in (target, scratch))
+    return None if mine else named
+
+
+@contextmanager
+def scratch_folder():
+    """A folder in the store for work that passes through files; it is gone afterwards.
+
+    Raises InputError where the disk is full or the store cannot be written.
+    """
+    place = cache_dir() / "scratch"
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="scratch.", dir=cache_dir())
+    except OSError as error:
+        raise InputError(unwritable(place, error)) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -139,6 +170,44 @@ def strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def write_note(note: Path, files: Iterable[Path], **said) -> None:
+    """Write what is `said` of files that lie beside `note`, with their checksums and its own."""
+    said |= {"files": {one.name: sha256_of(one) for one in files}}
+    # As it will be read back, in its own order: keys that are text, no tuples, no NaN.
+    said = json.loads(json.dumps(strict(said), default=str))
+    with whole_or_nothing(note) as place:
+        text = json.dumps(said | {"note": _digest(said)}, indent=1)
+        place.write_text(text, encoding="utf-8")
+
+
+def read_note(
+    what: str, note: Path, *, digest: Callable[[Path], str] = sha256_of
+) -> dict[str, Any] | None:
+    """What `write_note` said, where the note and all its files are whole; None otherwise.
+
+    Without a note nothing was ever finished. What is damaged, by whatever byte, is told on stderr
+    as `what` ("table X", say) that is made again. digest: a file's SHA-256, by default read anew.
+    """
+    if not note.exists():
+        return None
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+        own, files = said.pop("note"), said["files"]
+        whole = own == _digest(said) and all(
+            digest(note.with_name(name)) == expected for name, expected in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut short, or not ours
+        whole = False
+    if whole:
+        return said
+    print(f"The stored {what} is damaged; it is made again.", file=sys.stderr)
+    return None
+
+
 @cache
 def code_version(module: str | None = None) -> str:
     """Hash of the scientific code (`SCIENCE`) that `module` is and imports, however indirectly.
@@ -147,12 +216,13 @@ def code_version(module: str | None = None) -> str:
     module outside this package (a notebook's `__main__`): all scientific code.
     """
     root = Path(__file__).parent
-    science = {
-        file
-        for part in SCIENCE
-        for file in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))
-        if file.exists()
-    }
+    science: set[Path] = set()
+    for part in SCIENCE:
+        found = [root / part] if part.endswith(".py") else list((root / part).rglob("*.py"))
+        if not found or not all(file.is_file() for file in found):
+            # Left out, results would outlive the code that made them.
+            raise InputError(f"{part} is missing from {root}: install the package again.")
+        science.update(found)
     if module and module.partition(".")[0] == __package__:
         science &= _reached(module, root)
     digest = hashlib.sha256()
@@ -170,6 +240,8 @@ def _reached(module: str, root: Path) -> set[Path]:
         choices = (place.with_suffix(".py"), place / "__init__.py")
         return next((file for file in choices if file.is_file()), None)
 
+    if file_of(module) is None:
+        raise InputError(f"There is no source of {module} in {root}: install the package again.")
     found, waiting = set(), {module}
     while waiting:
         name = waiting.pop()
@@ -225,16 +297,9 @@ def table(kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]):
     made_by = getattr(compute, "__module__", None)
     path = cache_dir() / "tables" / f"{key(kind, inputs, made_by)}.parquet"
     note = path.with_suffix(".json")
-    if path.exists() and note.exists():
-        try:
-            known = json.loads(note.read_text(encoding="utf-8"))
-            intact, seconds = known["sha256"] == sha256_of(path), float(known["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):  # cut short, or not what we wrote
-            intact = False
-        if intact:
-            _spent[path.stem] = seconds
-            return pd.read_parquet(path)
-        print(f"The stored table {path.name} is damaged; it is made again.", file=sys.stderr)
+    if kept := read_note(f"table {path.stem}", note):
+        _spent[path.stem] = kept["seconds"]
+        return pd.read_parquet(path)
     check_place(path)
     started = time.monotonic()
     frame = compute()
@@ -242,8 +307,7 @@ def table(kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]):
     with whole_or_nothing(path) as place:
         frame.to_parquet(place, index=False)
     # The note comes last: a table without one was never finished, and is not trusted.
-    said = {"kind": kind, "inputs": inputs, "seconds": round(seconds, 3)}
-    write_json(note, said | {"sha256": sha256_of(path)})
+    write_note(note, [path], kind=kind, inputs=inputs, seconds=round(seconds, 3))
     # Read back what was written, so that a first run and a later one see the same types.
     return pd.read_parquet(path)
 
@@ -292,29 +356,36 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """The source's git commit, `(modified)` where tracked files differ; None outside git."""
+def commit(besides: Collection[str] = ()) -> dict[str, Any]:
+    """`commit`, the source's, None outside git; where tracked files differ from it, it is marked
+    `(modified)`, and `modified` names them. besides: paths that do not count."""
+    here = Path(__file__).parent
 
     def git(*words):
-        command = ["git", "-C", str(Path(__file__).parent), *words]
+        command = ["git", "-C", str(here), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-        return done.stdout.strip()
+        return done.stdout.rstrip()
 
     try:
         # Installed inside somebody else's repository, this file is not one of its own.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         head = git("rev-parse", "--short=12", "HEAD")
-        return f"{head} (modified)" if git("status", "--porcelain", "-uno") else head
+        lines = git("-c", "core.quotePath=false", "status", "--porcelain", "-uno").splitlines()
     except (OSError, subprocess.SubprocessError):
-        return None
+        return {"commit": None}
+    modified = [path for path in (line[3:] for line in lines) if path not in besides]
+    return {"commit": f"{head} (modified)", "modified": modified} if modified else {"commit": head}
 
 
-def provenance() -> dict[str, Any]:
-    """What a result owes its reader: date, code, versions, machine. JSON-ready."""
+def provenance(besides: Collection[str] = ()) -> dict[str, Any]:
+    """What a result owes its reader: date, code, versions, machine. JSON-ready.
+
+    besides: files that may differ from the commit, since they are what is being made.
+    """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "commit": commit(),
+        **commit(besides),
         "code": code_version(),
         "packages": {name: found for name in PACKAGES if (found := version(name))},
         "hardware": hardware(),
@@ -358,12 +429,21 @@ def benchmarks(task: str):
 def keep_larger(name: str, frame, **said) -> None:
     """Write `results/NAME.parquet` and beside it, as JSON, its provenance and what is `said`.
 
-    For runs too long for a page, made once by the script of that name in the same folder.
+    For runs too long for a page, made once by the script of that name in the same folder. Files
+    that differ from the commit are named there (`modified`), and on stderr.
     """
+    # A table that is made again is no change of what made it.
+    made = provenance(besides=[f"results/{name}.{ending}" for ending in ("parquet", "json")])
+    if "modified" in made:
+        print(
+            f"results/{name}.json will name files that differ from the commit "
+            f"({', '.join(made['modified'])}): commit them and run this again.",
+            file=sys.stderr,
+        )
     path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
     with whole_or_nothing(path) as place:
         frame.to_parquet(place, index=False)
-    write_json(path.with_suffix(".json"), said | provenance() | {"sha256": sha256_of(path)})
+    write_json(path.with_suffix(".json"), said | made | {"sha256": sha256_of(path)})
 
 
 def larger(name: str):

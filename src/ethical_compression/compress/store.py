@@ -5,8 +5,6 @@ A compressed weight is a dataclass whose tensors and small settings restore it b
 """
 
 import dataclasses
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,28 +54,18 @@ def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any])
         checkpoint.full_disk_is_an_oserror(),
     ):
         save_file(tensors, place / "weights.safetensors")
-        digest = results.sha256_of(place / "weights.safetensors")
-        said = results.strict({"sha256": digest, "weights": plain, **notes})
-        text = json.dumps(said, indent=1, allow_nan=False)
-        (place / "notes.json").write_text(text, encoding="utf-8")
+        files = [place / "weights.safetensors"]
+        results.write_note(place / "notes.json", files, weights=plain, **notes)
 
 
 def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
     """The weights and notes that `write` kept, or None where there are none to be trusted."""
     from safetensors.torch import load_file
 
-    if not folder.exists():
+    notes = results.read_note(f"model {folder.name}", folder / "notes.json")
+    if notes is None:
         return None
-    file = folder / "weights.safetensors"
-    try:
-        notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
-        intact = notes["sha256"] == results.sha256_of(file)
-    except (OSError, ValueError, KeyError):
-        intact = False
-    if not intact:
-        print(f"The stored model {folder.name} is damaged; it is made again.", file=sys.stderr)
-        return None
-    tensors = load_file(file)
+    tensors = load_file(folder / "weights.safetensors")
     weights, known = {}, kinds()
     for layer, plain in notes.pop("weights").items():
         kind = known[plain.pop("kind")]

@@ -13,7 +13,6 @@ learning rate that falls in a straight line to 0, gradients clipped to a norm of
 model stays in eval mode: no dropout, so that a seed decides everything.
 """
 
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -490,25 +489,15 @@ def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
         checkpoint.full_disk_is_an_oserror(),
     ):
         save_file(tensors, place / "state.safetensors")
-        notes = {
-            "sha256": results.sha256_of(place / "state.safetensors"),
-            "settings": asdict(settings),
-            "log": log,
-            "reference": truth.tolist(),
-        }
-        (place / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+        results.write_note(
+            place / "notes.json",
+            [place / "state.safetensors"],
+            settings=asdict(settings),
+            log=log,
+            reference=truth.tolist(),
+        )
 
 
 def _read_notes(folder: Path) -> dict[str, Any] | None:
     """The notes of a state that can be trusted, or None."""
-    if not folder.exists():
-        return None
-    try:
-        notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
-        intact = notes["sha256"] == results.sha256_of(folder / "state.safetensors")
-    except (OSError, ValueError, KeyError):
-        intact = False
-    if not intact:
-        print(f"The stored run {folder.name} is damaged; it is made again.", file=sys.stderr)
-        return None
-    return notes
+    return results.read_note(f"run {folder.name}", folder / "notes.json")
