@@ -167,6 +167,16 @@ def test_nothing_that_is_committed_names_a_place_on_our_machines():
             assert not re.search(r"(?<![\w./])/(?:home|root|Users|work)/\w", text), name
 
 
+def test_how_to_run_names_every_variable_of_the_environment_that_is_read():
+    page = (ROOT / "book" / "how-to-run.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"(?m)^`([A-Z_]+)`$", page))
+    read = r'environ(?:\.get\(|\[)"([A-Z_]+)"'
+    package = (ROOT / "src" / "ethical_compression").rglob("*.py")
+    found = {name for path in package for name in re.findall(read, path.read_text("utf-8"))}
+    assert len(found) >= 4 and found <= said
+    assert {name for name in said if name.startswith("ETHICAL_")} <= found
+
+
 # --- Notebooks ------------------------------------------------------------------------------------
 
 

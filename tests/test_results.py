@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from ethical_compression import results
 from ethical_compression.errors import InputError
+
+KEPT = Path(__file__).parents[1] / "results"
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +69,13 @@ def test_a_damaged_table_is_made_again(store, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("note", ["", '{"kind": "t", "sec', "[]", "{}", "\0"])
+@pytest.mark.parametrize("note", ["", '{"kind": "t", "sec', "[]", "{}", "\0", "null", "seconds"])
 def test_a_table_whose_note_was_cut_short_is_made_again(store, capsys, note):
     compute, calls = counted([1, 2, 3])
     results.table("t", {}, compute)
     (path,) = (store / "tables").glob("*.json")
+    if note == "seconds":  # one digit of it
+        note = path.read_text().replace('"seconds": 0', '"seconds": 7')
     path.write_text(note)
     assert results.table("t", {}, compute)["x"].tolist() == [1, 2, 3]
     assert "damaged" in capsys.readouterr().err
@@ -132,6 +137,41 @@ def test_a_full_or_closed_disk_is_one_sentence(tmp_path, code, words):
         raise OSError(code, "no")
 
 
+def test_a_full_disk_is_blamed_on_the_folder_that_was_written_to(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "hub" / "blobs" / "x"
+
+    def says(error):
+        with pytest.raises(InputError) as caught, results.whole_or_nothing(tmp_path / "x" / "y"):
+            raise error
+        return str(caught.value)
+
+    assert f"full at {tmp_path / 'x'}:" in says(OSError(errno.ENOSPC, "no"))
+    assert f"full at {elsewhere.parent}:" in says(OSError(errno.ENOSPC, "no", str(elsewhere)))
+    assert f"{elsewhere} cannot" in says(OSError(errno.EROFS, "read-only", str(elsewhere)))
+    other = SafetensorError("IoError: No space left on device (os error 28)")
+    assert f"full at {tmp_path / 'x'}:" in says(other)
+    # What may not be read elsewhere is no fault of the place.
+    with pytest.raises(PermissionError), results.whole_or_nothing(tmp_path / "x"):
+        raise PermissionError(errno.EACCES, "denied", str(elsewhere))
+    with pytest.raises(SafetensorError), results.whole_or_nothing(tmp_path / "x"):
+        raise SafetensorError("header too large")
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "cache"))
+    match = rf"full at {tmp_path / 'cache'}: .*_CACHE"
+    with pytest.raises(InputError, match=match), results.scratch_folder():
+        raise OSError(errno.ENOSPC, "no")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_source_that_is_missing_is_an_error_and_no_gap_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "SCIENCE", ("models.py", "debias"))
+    results.code_version.cache_clear()
+    with pytest.raises(InputError, match=r"debias is missing from .*install the package again"):
+        results.code_version()
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"no source of ethical_compression\.gone"):
+        results.code_version("ethical_compression.gone")
+
+
 def test_a_place_is_tried_and_nothing_is_left_of_it(tmp_path):
     results.check_place(tmp_path / "new" / "deep" / "x.csv")
     results.check_place(tmp_path / "new", folder=True)
@@ -159,10 +199,50 @@ def test_provenance_says_what_ran_where():
     json.dumps(found)
 
 
-def test_a_larger_run_is_read_with_its_provenance_or_not_at_all(tmp_path, monkeypatch):
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A git checkout where `results` writes and looks; returns what commits all that is there."""
     place = tmp_path / "src" / "ethical_compression"
     place.mkdir(parents=True)
+    (place / "results.py").write_text("")
+    (tmp_path / ".gitignore").write_text("cache\n")
     monkeypatch.setattr(results, "__file__", str(place / "results.py"))
+    monkeypatch.setattr(results, "code_version", lambda: "some code")
+
+    def commit():
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run([*git, *words], check=True)
+        return tmp_path
+
+    commit()
+    return commit
+
+
+def test_a_larger_run_made_again_is_no_change_and_what_was_changed_is_named(repository, capsys):
+    frame = pd.DataFrame({"x": [1.5]})
+    results.keep_larger("shares", frame)
+    root = repository()
+    for again in (2.5, 3.5):  # the files of a run before, committed and not
+        results.keep_larger("shares", frame + again)
+    _, made = results.larger("shares")
+    assert "(modified)" not in made["commit"] and "modified" not in made
+    assert capsys.readouterr().err == ""
+    (root / "src" / "ethical_compression" / "results.py").write_text("changed")
+    results.keep_larger("shares", frame)
+    _, made = results.larger("shares")
+    assert made["commit"].endswith(" (modified)")
+    assert made["modified"] == ["src/ethical_compression/results.py"]
+    assert "results.py): commit them and run this again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*.json")), ids=lambda path: path.stem)
+def test_a_kept_run_says_what_differed_from_its_commit(path):
+    made = json.loads(path.read_text(encoding="utf-8"))
+    assert made["commit"].endswith(" (modified)") == bool(made.get("modified"))
+
+
+def test_a_larger_run_is_read_with_its_provenance_or_not_at_all(repository, tmp_path):
     frame = pd.DataFrame({"x": [1.5, 2.5]})
     results.keep_larger("shares", frame, command="python results/shares.py")
     read, made = results.larger("shares")

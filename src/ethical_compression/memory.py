@@ -1,6 +1,9 @@
-"""Memory of this process."""
+"""Memory of this process, and its end."""
 
 import ctypes
+
+# What allocators say: torch's on a CPU, CUDA's, and cuBLAS's.
+SAID = ("allocate memory", "out of memory", "alloc_failed")
 
 
 def keep_freed_memory() -> None:
@@ -14,3 +17,12 @@ def keep_freed_memory() -> None:
     mallopt(-8, 1)  # M_ARENA_MAX: one store for all threads
     mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large tensor
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: what is free at the top stays
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is no memory left: on a CPU a plain RuntimeError, whose
+    subclasses mostly say something else."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in SAID)

@@ -414,6 +414,8 @@ def _one_sentence(name: str):
     except InputError:
         raise
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        if results.errno_of(error) in results.OF_WRITING:
+            raise
         said = " ".join(str(error).split()).split(". ")[0].rstrip(".:")
         raise InputError(
             f"The model {name} cannot be read ({said[:200]}): check its files, or choose another."

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,8 @@ PACKAGES = (
 
 # What a place says that is full or may not be written.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
-# Of a file that is not ours, what only writing can meet; the others may come of reading.
-ELSEWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# What only writing can meet; the others may come of reading, too.
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _spent: dict[str, float] = {}
 
@@ -81,18 +82,63 @@ def check_place(target: Path, *, folder: bool = False) -> None:
         raise InputError(unwritable(target, error)) from error
 
 
-def unwritable(target: Path, error: OSError) -> str:
+def errno_of(error: Exception) -> int | None:
+    """The system's number of an error; safetensors says it in its words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = type(error).__name__ == "SafetensorError" and re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
+
+
+def unwritable(target: Path, error: Exception) -> str:
     """Why a file or folder cannot be written, in one sentence."""
     if target.is_relative_to(cache_dir()):
         advice = "point ETHICAL_COMPRESSION_CACHE at a folder that can"
     else:
         advice = "name another place"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    number = errno_of(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full at {target.parent}: free some space there, or {advice}."
     said = dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be")
     said[errno.EISDIR] = "it is a folder"
-    reason = said.get(error.errno) or (error.strerror or str(error)).lower()
+    reason = said.get(number) or (getattr(error, "strerror", None) or str(error)).lower()
     return f"{target} cannot be written ({reason}): {advice}."
+
+
+@contextmanager
+def scratch_folder(target: Path | None = None):
+    """Yield a folder that is gone afterwards: in the store, or beside `target`, its files' place.
+
+    Raises InputError where the disk is full or the place cannot be written.
+    """
+    target = target or cache_dir() / "scratch"
+    scratch = None
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        except OSError as error:
+            raise InputError(unwritable(target, error)) from error
+        yield scratch
+    except Exception as error:
+        # What was being written elsewhere (a hub's cache) names its own place.
+        elsewhere = scratch and _elsewhere(error, target, scratch)
+        if errno_of(error) in (OF_WRITING if elsewhere else UNWRITABLE):
+            raise InputError(unwritable(elsewhere or target, error)) from error
+        raise
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _elsewhere(error: Exception, target: Path, scratch: Path) -> Path | None:
+    """The file that an error names, unless it is the target or a part of it."""
+    filename = getattr(error, "filename", None)
+    if not isinstance(filename, str | os.PathLike):
+        return None
+    named = Path(filename)
+    mine = named == target.parent or any(named.is_relative_to(one) for one in (target, scratch))
+    return None if mine else named
 
 
 @contextmanager
@@ -101,13 +147,7 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
 
     Raises InputError where the disk is full or the place cannot be written.
     """
-    scratch = None
-    try:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        except OSError as error:
-            raise InputError(unwritable(target, error)) from error
+    with scratch_folder(target) as scratch:
         place = scratch / "new"
         if folder:
             place.mkdir()
@@ -116,42 +156,6 @@ def whole_or_nothing(target: Path, *, folder: bool = False):
             # A folder cannot be replaced in one step: the old one steps aside, then goes.
             os.replace(target, scratch / "old")
         os.replace(place, target)
-    except OSError as error:
-        # What was being written elsewhere (a hub's cache) names its own place.
-        elsewhere = scratch is not None and _elsewhere(error, target, scratch)
-        if error.errno in (ELSEWHERE if elsewhere else UNWRITABLE):
-            raise InputError(unwritable(elsewhere or target, error)) from error
-        raise
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _elsewhere(error: OSError, target: Path, scratch: Path) -> Path | None:
-    """The file that an error names, unless it is the target or a part of it."""
-    if not isinstance(error.filename, str | os.PathLike):
-        return None
-    named = Path(error.filename)
-    mine = named == target.parent or any(named.is_relative_to(one) for one in (target, scratch))
-    return None if mine else named
-
-
-@contextmanager
-def scratch_folder():
-    """A folder in the store for work that passes through files; it is gone afterwards.
-
-    Raises InputError where the disk is full or the store cannot be written.
-    """
-    place = cache_dir() / "scratch"
-    try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="scratch.", dir=cache_dir())
-    except OSError as error:
-        raise InputError(unwritable(place, error)) from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

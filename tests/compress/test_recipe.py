@@ -89,7 +89,7 @@ def test_a_recipe_goes_through_json_and_yaml(recipe):
 def test_only_what_decides_the_result_counts():
     assert Recipe("none", bits=4, seed=3).inputs() == Recipe().inputs() == {"method": "none"}
     assert Recipe("rtn", bits=4, seed=3).inputs() == Recipe("rtn", bits=4).inputs()
-    assert Recipe("nf4", group_size=1).inputs() == {"method": "nf4"}
+    assert Recipe("nf4", group_size=1).inputs() == Recipe("nf4").inputs()
     assert Recipe("magnitude", seed=1).inputs() == Recipe("magnitude").inputs()
     assert Recipe("wanda", seed=1).inputs() != Recipe("wanda").inputs()
     assert "sha256" in Recipe("wanda").inputs()["text"]
@@ -186,16 +186,61 @@ def test_no_calibration_is_said_and_so_is_too_little_memory(monkeypatch):
         recipes.apply(Recipe("wanda", **TEXT), model, [torch.randint(3, 200, (2, 24))])
 
 
-def test_a_damaged_store_is_noticed(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), True),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False),
+        (torch.linalg.LinAlgError("linalg.cholesky: the input is not positive-definite"), False),
+        (NotImplementedError("'addmm_' is not implemented for 'Half'"), False),
+        (RecursionError("maximum recursion depth exceeded"), False),
+        (RuntimeError("shapes cannot be multiplied"), False),
+    ],
+)
+def test_only_what_is_of_memory_is_said_to_be_of_memory(error, is_it):
+    with pytest.raises(InputError if is_it else type(error)), recipes._memory_in_words():
+        raise error
+
+
+def test_the_version_of_bitsandbytes_counts_where_it_computes_and_nowhere_else(monkeypatch):
+    def stored():
+        return {name: recipes.stored(Recipe(name, bits=4), "x").name for name in recipes.METHODS}
+
+    monkeypatch.setattr(recipes.Recipe, "reads_text", False)  # no files are looked for
+    before, version = stored(), recipes.results.version
+    monkeypatch.setattr(
+        recipes.results,
+        "version",
+        lambda package: "another" if package == "bitsandbytes" else version(package),
+    )
+    after = stored()
+    assert {name for name in before if before[name] != after[name]} == {"int8", "nf4", "fp4"}
+
+
+@pytest.mark.parametrize("damage", ["weights", "note cut", "note changed", "note of another"])
+def test_a_damaged_store_is_noticed(tmp_path, capsys, damage):
     model = tiny_model("gpt2")
     weights, _ = recipes.apply(Recipe("magnitude"), model)
     folder = tmp_path / "kept"
     assert store.read(folder) is None and not capsys.readouterr().err
     store.write(folder, weights, {"recipe": {}})
     assert store.read(folder)[1]["recipe"] == {}
-    with open(folder / "weights.safetensors", "r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"\x7f")
+    note = folder / "notes.json"
+    said = note.read_text()
+    if damage == "weights":
+        with open(folder / "weights.safetensors", "r+b") as file:
+            file.seek(-1, 2)
+            file.write(b"\x7f")
+    elif damage == "note cut":
+        note.write_text(said[: len(said) // 2])
+    elif damage == "note changed":
+        note.write_text(said.replace('"recipe": {}', '"recipe": []'))
+    else:
+        known = json.loads(said)
+        note.write_text(json.dumps({"sha256": known["files"]["weights.safetensors"]}))
     assert store.read(folder) is None
     assert "is damaged; it is made again" in capsys.readouterr().err
     other = tiny_model("llama")

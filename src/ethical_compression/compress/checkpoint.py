@@ -7,11 +7,9 @@ whole or not at all, read back bit for bit. What this package keeps for itself i
 """
 
 import bisect
-import errno
 import json
 import re
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +79,7 @@ def save_gptq(
     if left:
         # How GPTQModel is told of layers that are not quantized.
         settings["dynamic"] = {f"-:^{re.escape(name)}$": {} for name in left}
-    with results.whole_or_nothing(folder, folder=True) as place, full_disk_is_an_oserror():
+    with results.whole_or_nothing(folder, folder=True) as place:
         save_file(state, place / "model.safetensors", metadata={"format": "pt"})
         model.config.save_pretrained(place)
         if model.generation_config is not None:
@@ -387,17 +385,3 @@ def check(folder: Path, expected: Said, *, dtype: str = "float32", device: str =
             f"Saved and loaded again this is another model ({why}), so nothing was left: compress "
             "it by another method, or use it as `recipe.load` gives it."
         )
-
-
-@contextmanager
-def full_disk_is_an_oserror():
-    """safetensors reports a full disk as an error of its own, which nobody expects."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        for number in (errno.ENOSPC, errno.EDQUOT):
-            if f"os error {number}" in str(error):
-                raise OSError(number, str(error)) from error
-        raise

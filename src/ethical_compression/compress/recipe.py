@@ -6,7 +6,6 @@ line (`python -m ethical_compression compress`).
 
 import contextlib
 import shutil
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,6 +35,7 @@ from ethical_compression.compress.blocks import (
 )
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
+from ethical_compression.memory import is_of_memory
 
 GRID = ("bits", "group_size", "symmetric")
 TEXT = ("calibration", "source", "samples", "length", "seed")
@@ -219,7 +219,10 @@ class Recipe:
         return "calibration" in self.settings()
 
     def inputs(self) -> dict:
-        """What decides the result, and so a store's key: the settings, and the text they read."""
+        """What decides the result, and so a store's key: the settings, the text that they read, and
+        the version of the library where that computes."""
+        if self.method in bits_and_bytes.KINDS:
+            return self.to_dict() | {"bitsandbytes": results.version("bitsandbytes")}
         if not self.reads_text:
             return self.to_dict()
         from ethical_compression.datasets import text
@@ -541,9 +544,8 @@ def _remove_layers(recipe: Recipe, model, inputs: Sequence[torch.Tensor]) -> lis
 def _memory_in_words():
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        said = str(error).lower()
-        if type(error) is RuntimeError and "allocate memory" not in said:
+    except (MemoryError, RuntimeError) as error:
+        if not is_of_memory(error):
             raise
         raise InputError(
             "The model and one layer's statistics do not fit in memory: use a smaller model, "
@@ -633,10 +635,9 @@ def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
             f"{recipe.quantizer} names the experts of a mixture in its own way: choose the "
             "quantizer native."
         )
-    results.cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=results.cache_dir()) as place:
+    with results.scratch_folder() as place:
         weights = peers.quantize(
-            recipe.quantizer, loaded.model, loaded.tokenizer, windows, Path(place), **settings
+            recipe.quantizer, loaded.model, loaded.tokenizer, windows, place, **settings
         )
     places = weights_named(loaded.model, list(weights))
     rows = [
@@ -708,10 +709,9 @@ def save(recipe: Recipe, model, tokenizer, weights: Mapping, folder: Path) -> ch
     if recipe.method in PACKED and weights:
         checkpoint.save_gptq(folder, model, tokenizer, weights, damping=recipe.damping)
     else:
-        with checkpoint.full_disk_is_an_oserror():
-            model.save_pretrained(folder)
-            if tokenizer is not None:
-                tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
     return checkpoint.said_by(model)
 
 

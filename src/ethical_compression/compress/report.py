@@ -205,12 +205,9 @@ def report(
 
 def _disk_of(model: torch.nn.Module) -> int:
     """Bytes of a model's weights on disk, found by writing them."""
-    import tempfile
-
-    results.cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=results.cache_dir()) as scratch:
+    with results.scratch_folder() as scratch:
         model.save_pretrained(scratch)
-        return disk(Path(scratch))
+        return disk(scratch)
 
 
 def sentences(record: Mapping[str, Any], layers) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import torch
 
 from ethical_compression import results
-from ethical_compression.compress import checkpoint
 from ethical_compression.compress.blocks import weights_named
 from ethical_compression.errors import InputError
 
@@ -49,10 +48,7 @@ def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any])
                 tensors[f"{layer}.{field.name}"] = value.contiguous().clone()
             else:
                 plain[layer][field.name] = value
-    with (
-        results.whole_or_nothing(folder, folder=True) as place,
-        checkpoint.full_disk_is_an_oserror(),
-    ):
+    with results.whole_or_nothing(folder, folder=True) as place:
         save_file(tensors, place / "weights.safetensors")
         files = [place / "weights.safetensors"]
         results.write_note(place / "notes.json", files, weights=plain, **notes)

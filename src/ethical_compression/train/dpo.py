@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ethical_compression import results
-from ethical_compression.compress import bits_and_bytes, checkpoint
+from ethical_compression.compress import bits_and_bytes
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
@@ -484,10 +484,7 @@ def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
     for name, weight in weights.items() if optimizer else ():
         for moment in MOMENTS:
             tensors[f"{name}.{moment}"] = optimizer.state[weight][moment].contiguous()
-    with (
-        results.whole_or_nothing(folder, folder=True) as place,
-        checkpoint.full_disk_is_an_oserror(),
-    ):
+    with results.whole_or_nothing(folder, folder=True) as place:
         save_file(tensors, place / "state.safetensors")
         results.write_note(
             place / "notes.json",
