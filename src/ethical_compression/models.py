@@ -124,7 +124,7 @@ def load(
 
     name: a name in `EMBEDDED`, the path of a folder (as `save_pretrained` writes it), or a hub id
     `owner/model`, at `revision` (by default the newest commit). A GPTQ checkpoint, made here or
-    elsewhere, is dequantised as it is read (`compress.checkpoint`). dtype: one of `DTYPES`.
+    elsewhere, is dequantised as it is read (`gptq_format`). dtype: one of `DTYPES`.
     device: as torch names it.
     An embedded model is converted once, to float32 safetensors under `results.cache_dir()`
     (dequantised Q4_1 has too many digits for float16), and its hashes are checked at every load.
@@ -287,7 +287,8 @@ def of_folder(folder: Path, *, dtype: str = "float32"):
 def _model(folder: Path, name: str, dtype: str):
     import transformers
 
-    from ethical_compression.compress import bits_and_bytes, checkpoint
+    from ethical_compression.gptq_format import gptq_settings
+    from ethical_compression.quantized import keep_unpacked
 
     if not any(folder.glob("*.safetensors")):
         raise InputError(
@@ -301,11 +302,11 @@ def _model(folder: Path, name: str, dtype: str):
         "output_loading_info": True,
     }
     with _one_sentence(name):
-        if checkpoint.gptq_settings(folder):
+        if gptq_settings(folder):
             model, found = _dequantised(folder, options)
         else:
             model, found = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)
-    bits_and_bytes.keep_unpacked(model)
+    keep_unpacked(model)
     if found["missing_keys"]:
         raise InputError(
             f"{name} lacks {len(found['missing_keys'])} weights that a causal language model has, "
@@ -320,14 +321,14 @@ def _dequantised(folder: Path, options: dict[str, Any]):
     import torch
     import transformers
 
-    from ethical_compression.compress import checkpoint
+    from ethical_compression.gptq_format import dequantised_state
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     with torch.device("meta"):
         empty = transformers.AutoModelForCausalLM.from_config(config)
-    state = checkpoint.dequantised_state(folder, empty)
+    state = dequantised_state(folder, empty)
     return type(empty).from_pretrained(None, config=config, state_dict=state, **options)
 
 

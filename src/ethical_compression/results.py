@@ -29,7 +29,10 @@ from typing import Any
 from ethical_compression.errors import InputError
 
 # What decides a number; figures, statistics and prose may change without a model being run again.
-SCIENCE = ("models.py", "datasets", "compress", "kernels", "score", "train")
+SCIENCE = (
+    *("models.py", "gptq_format.py", "quantized.py"),
+    *("datasets", "compress", "kernels", "score", "train"),
+)
 PACKAGES = (
     "ethical-compression",
     "torch",

@@ -14,6 +14,7 @@ from ethical_compression.compress import bits_and_bytes, checkpoint, recipe
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.quantized import keep_unpacked
 
 needed = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
@@ -88,7 +89,7 @@ def test_what_is_saved_transformers_loads(kind, tmp_path):
     model.save_pretrained(tmp_path)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, device_map="cpu")
     assert sum(map(bits_and_bytes.is_quantized, again.modules())) == 14
-    bits_and_bytes.keep_unpacked(again)
+    keep_unpacked(again)
     with torch.no_grad():
         assert torch.allclose(again(ids).logits, before, atol=1e-4)
 
@@ -110,7 +111,7 @@ def test_four_bit_layers_compute_with_the_weights_they_stand_for(kind):
     layer.support_avx512bf16_for_cpu = True
     with torch.inference_mode():
         layer(x)
-    bits_and_bytes.keep_unpacked(layer)
+    keep_unpacked(layer)
     kept = bits_and_bytes.dequantize(layer)
     torch.testing.assert_close(kept, weight, rtol=2**-8, atol=0)
     torch.testing.assert_close(layer(x), x @ kept.T + plain.bias, atol=1e-5, rtol=1e-5)

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FAMILIES
 
-from ethical_compression import models
+from ethical_compression import gptq_format, models
 from ethical_compression.compress import checkpoint, gptq, store
 from ethical_compression.compress import recipe as recipes
-from ethical_compression.compress.integer import BITS, pack, round_to_nearest, unpack
+from ethical_compression.compress.integer import round_to_nearest
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import BITS, pack, unpack
 
 INPUTS = list(torch.randint(3, 200, (4, 24), generator=torch.Generator().manual_seed(0)).split(2))
 
@@ -68,7 +69,7 @@ def test_a_column_is_one_stream_of_bits(bits, blocks, columns, seed):
 def test_every_family_is_saved_and_loaded(family, tmp_path, tokenizer):
     model, weights = quantized(family)
     checkpoint.save_gptq(tmp_path / "model", model, tokenizer, weights)
-    read, _ = checkpoint.load_gptq(tmp_path / "model")
+    read, _ = gptq_format.load_gptq(tmp_path / "model")
     assert set(read) == set(weights)
     for name in weights:
         same(read[name], weights[name])
@@ -90,7 +91,7 @@ def test_every_setting_is_read_back_bit_for_bit(tmp_path, bits, symmetric, order
     lowest = min(int(weight.zero.min()) for weight in weights.values())
     chosen = "gptq" if lowest else "gptq_v2"
     checkpoint.save_gptq(tmp_path / "model", model, None, weights, checkpoint_format=chosen)
-    read, others = checkpoint.load_gptq(tmp_path / "model")
+    read, others = gptq_format.load_gptq(tmp_path / "model")
     for name in weights:
         same(read[name], weights[name])
     assert "model.embed_tokens.weight" in others
@@ -126,7 +127,7 @@ def test_zero_points_are_stored_less_one_or_as_they_are(tmp_path):
     stored = load_file(tmp_path / "positive" / "model.safetensors")
     assert (unpack(stored["model.layers.0.mlp.up_proj.qzeros"].T, 4) == 0).all()
     same(
-        checkpoint.load_gptq(tmp_path / "positive")[0]["model.layers.0.mlp.up_proj"],
+        gptq_format.load_gptq(tmp_path / "positive")[0]["model.layers.0.mlp.up_proj"],
         weights["model.layers.0.mlp.up_proj"],
     )
 
@@ -140,15 +141,15 @@ def test_zero_points_that_were_borrowed_from_are_given_back(bits):
     if bits == 3:
         stored = pack((zero.int() - 1) & 7, bits).T
     else:
-        stored = (words.long() - checkpoint.ONES[bits]).to(torch.int32)
-    assert torch.equal(checkpoint._zero_points(stored, bits, "gptq"), zero)
-    assert torch.equal(checkpoint._zero_points(words, bits, "gptq_v2"), zero)
+        stored = (words.long() - gptq_format.ONES[bits]).to(torch.int32)
+    assert torch.equal(gptq_format._zero_points(stored, bits, "gptq"), zero)
+    assert torch.equal(gptq_format._zero_points(words, bits, "gptq_v2"), zero)
 
 
 def test_shared_weights_are_written_under_both_names_and_shared_again(tmp_path):
     model, weights = quantized("opt")
     checkpoint.save_gptq(tmp_path / "model", model, None, weights)
-    _, others = checkpoint.load_gptq(tmp_path / "model")
+    _, others = gptq_format.load_gptq(tmp_path / "model")
     assert torch.equal(others["lm_head.weight"], others["model.decoder.embed_tokens.weight"])
 
 
@@ -216,27 +217,27 @@ def test_a_checkpoint_that_is_damaged_or_foreign_is_refused_in_words(tmp_path):
         {k: v for k, v in whole.items() if k != f"{name}.scales"}, folder / "model.safetensors"
     )
     with pytest.raises(InputError, match=r"lacks .*\.scales: fetch"):
-        checkpoint.load_gptq(folder)
+        gptq_format.load_gptq(folder)
     short = {f"{name}.g_idx": whole[f"{name}.g_idx"][:-1].contiguous()}
     save_file(whole | short, folder / "model.safetensors")
     with pytest.raises(InputError, match="do not fit 4 bits"):
-        checkpoint.load_gptq(folder)
+        gptq_format.load_gptq(folder)
     save_file(whole, folder / "model.safetensors")
     with pytest.raises(InputError, match="OPTForCausalLM lacks"):
-        checkpoint.dequantised_state(folder, tiny_model("opt"))
+        gptq_format.dequantised_state(folder, tiny_model("opt"))
     with pytest.raises(InputError, match="configuration belongs to another model"):
-        checkpoint.dequantised_state(folder, tiny_model("llama", intermediate_size=32))
+        gptq_format.dequantised_state(folder, tiny_model("llama", intermediate_size=32))
     for file in ("config.json", "quantize_config.json"):
         content = json.loads((folder / file).read_text())
         (content.get("quantization_config") or content)["checkpoint_format"] = "marlin"
         (folder / file).write_text(json.dumps(content))
     with pytest.raises(InputError, match="in the format marlin with 4 bits"):
-        checkpoint.load_gptq(folder)
+        gptq_format.load_gptq(folder)
     plain = tmp_path / "plain"
     tiny_model("llama").save_pretrained(plain)
-    assert checkpoint.gptq_settings(plain) is None
+    assert gptq_format.gptq_settings(plain) is None
     with pytest.raises(InputError, match="has no GPTQ checkpoint"):
-        checkpoint.load_gptq(plain)
+        gptq_format.load_gptq(plain)
 
 
 # --- Folders as others expect them ----------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_tensors_have_the_names_that_save_pretrained_gives_them(family, tmp_path
         with safe_open(tmp_path / folder / "model.safetensors", "pt") as file:
             names.append(set(file.keys()))
     parts = {f"{n.removesuffix('.qweight')}.weight" for n in names[1] if n.endswith(".qweight")}
-    plain = {n for n in names[1] if n.rpartition(".")[2] not in checkpoint.PACKED}
+    plain = {n for n in names[1] if n.rpartition(".")[2] not in gptq_format.PACKED}
     # Weights that two names share are there under both.
     assert names[0] <= parts | plain <= names[0] | {"lm_head.weight"}
     # An expert has a layer of its own where the family is saved so.
@@ -286,4 +287,4 @@ def test_zero_points_that_contradict_the_configuration_are_noticed(tmp_path):
         (content.get("quantization_config") or content)["sym"] = True
         (tmp_path / "model" / file).write_text(json.dumps(content))
     with pytest.raises(InputError, match="calls its grids symmetric, but zero points of model"):
-        checkpoint.load_gptq(tmp_path / "model")
+        gptq_format.load_gptq(tmp_path / "model")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq
+from ethical_compression.compress import hessian as hessian_of
 from ethical_compression.compress.blocks import (
     in_step,
     linear_layers,
@@ -242,7 +243,7 @@ def test_a_token_of_weight_two_counts_as_two_tokens_of_weight_one():
 
 
 def test_a_wide_hessian_is_made_in_stripes_and_symmetric(monkeypatch):
-    monkeypatch.setattr(gptq, "STRIPE", 7)
+    monkeypatch.setattr(hessian_of, "STRIPE", 7)
     _, inputs = layer(9)
     found = gptq.add_to_hessian(gptq.add_to_hessian(None, inputs[:150]), inputs[150:]).matrix
     expected = 2 * inputs.double().T @ inputs.double() / len(inputs)

@@ -6,14 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethical_compression.compress.integer import (
-    BITS,
     SCALE_DTYPES,
     SHARES,
-    QuantizedWeight,
     fit_grid,
     round_to_nearest,
 )
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import BITS, QuantizedWeight
 
 
 @st.composite

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ethical_compression.compress.integer import pack
+from ethical_compression.gptq_format import pack
 from ethical_compression.kernels.int4_matmul import int4_matmul
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

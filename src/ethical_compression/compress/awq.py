@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from ethical_compression.compress.blocks import watch
-from ethical_compression.compress.integer import QuantizedWeight, energy, round_to_nearest
+from ethical_compression.compress.integer import energy, round_to_nearest
+from ethical_compression.gptq_format import QuantizedWeight
 
 RATIOS = tuple(step / 20 for step in range(20))
 

@@ -203,7 +203,7 @@ def quantized(layer: nn.Module, kind: str) -> nn.Module:
         new.weight = bnb.nn.Params4bit(
             weight.contiguous(), requires_grad=False, quant_type=kind, compress_statistics=False
         )
-        new.support_avx512bf16_for_cpu = False  # see `keep_unpacked`
+        new.support_avx512bf16_for_cpu = False  # see `quantized.keep_unpacked`
     if bias:
         new.bias = nn.Parameter(layer.bias.data, requires_grad=False)
     return new.to(weight.device).train(layer.training)
@@ -226,20 +226,3 @@ def dequantize(layer: nn.Module) -> torch.Tensor:
 def row_scales(layer: nn.Module) -> torch.Tensor:
     """Largest magnitude of each row of an int8 layer, which moves at its first forward pass."""
     return layer.weight.SCB if layer.weight.SCB is not None else layer.state.SCB
-
-
-def keep_unpacked(model: nn.Module) -> None:
-    """Keep 4-bit layers as they are stored, in place, and put back those that are not.
-
-    On processors with AVX-512 bitsandbytes (0.50.2) repacks the weights at the first forward pass,
-    for speed. Products are then those of bfloat16, gradients are noise, and what it unpacks again
-    has its scales out of order. Layers made here are never packed; those of a model that came with
-    them are put in order here, with scales that stay rounded to bfloat16 where they have been.
-    """
-    for layer in model.modules():
-        if type(layer).__name__ == "Linear4bit":
-            layer.support_avx512bf16_for_cpu = False
-            layer.state_dict()  # unpacks, as before the layer is saved
-            state = layer.weight.quant_state
-            if state.absmax.dim() == 2:  # (blocks of a row, rows), as packing leaves it
-                state.absmax = state.absmax.T.reshape(-1).float()

@@ -6,36 +6,15 @@ codes mean the same here and there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import BITS, QuantizedWeight
 
-BITS = (2, 3, 4, 8)
 SCALE_DTYPES = ("float16", "float32")
 # How much of a group's range a grid may cover that is fitted to a metric.
 SHARES = tuple(1 - step / 20 for step in range(11))
-
-
-@dataclass
-class QuantizedWeight:
-    """One linear layer's weight on an integer grid, oriented (out features, in features).
-
-    codes uint8 (out, in); scale float32 and zero uint8, both (out, groups); group int32 (in,): the
-    group each input column belongs to.
-    """
-
-    codes: torch.Tensor
-    scale: torch.Tensor
-    zero: torch.Tensor
-    group: torch.Tensor
-    bits: int
-
-    def dequantize(self) -> torch.Tensor:
-        """The weight that the codes stand for, float32 (out, in)."""
-        group = self.group.long()
-        return self.scale[:, group] * (self.codes.float() - self.zero.float()[:, group])
 
 
 def split_rows(weight: QuantizedWeight, rows: Sequence[int]) -> list[QuantizedWeight]:
@@ -157,31 +136,3 @@ def round_to_nearest(
         group.to(weight.device),
         bits,
     )
-
-
-def pack(values: torch.Tensor, bits: int) -> torch.Tensor:
-    """Integers of `bits` bits, (n, m) with n a multiple of 32, as int32 words (n · bits / 32, m).
-
-    Down each column the values are one stream of bits, lowest bits first; at three bits a value
-    may lie across two words. This is AutoGPTQ's layout, at every width.
-    """
-    values = values.long().view(-1, 32, values.shape[1])
-    words = values.new_zeros(len(values), bits, values.shape[2])
-    for k in range(32):
-        word, shift = divmod(k * bits, 32)
-        words[:, word] |= values[:, k] << shift
-        if shift + bits > 32:
-            words[:, word + 1] |= values[:, k] >> (32 - shift)
-    return words.flatten(0, 1).to(torch.int32)  # keeps the low 32 bits
-
-
-def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
-    """What `pack` packed: uint8 (n, m) from int32 (n · bits / 32, m)."""
-    words = (words.long() & 0xFFFFFFFF).view(-1, bits, words.shape[1])
-    values = words.new_empty(len(words), 32, words.shape[2])
-    for k in range(32):
-        word, shift = divmod(k * bits, 32)
-        values[:, k] = words[:, word] >> shift
-        if shift + bits > 32:
-            values[:, k] |= words[:, word + 1] << (32 - shift)
-    return (values & (2**bits - 1)).flatten(0, 1).to(torch.uint8)

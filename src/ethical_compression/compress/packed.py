@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ethical_compression.compress.blocks import weight_of
-from ethical_compression.compress.integer import QuantizedWeight, pack
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import QuantizedWeight, pack
 from ethical_compression.kernels.int4_matmul import int4_matmul
 
 

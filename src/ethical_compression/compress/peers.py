@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from ethical_compression.compress import checkpoint
-from ethical_compression.compress.integer import QuantizedWeight
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import QuantizedWeight, load_gptq
 
 # As `environments/` pins them.
 VERSIONS = {"gptqmodel": "7.6.0", "auto-gptq": "0.7.1"}
@@ -98,5 +98,5 @@ def quantize(
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise InputError(f"{quantizer} stopped without a checkpoint: {last}")
-    weights, _ = checkpoint.load_gptq(made)
+    weights, _ = load_gptq(made)
     return weights

@@ -33,6 +33,7 @@ from ethical_compression.compress.blocks import (
     transformer_blocks,
     weights_named,
 )
+from ethical_compression.compress.hessian import Hessian
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
 from ethical_compression.memory import is_of_memory
@@ -309,7 +310,7 @@ def calibration_inputs(recipe: Recipe, model, tokenizer) -> list[torch.Tensor]:
 
 def each_layer(
     model: torch.nn.Module, inputs: Sequence[torch.Tensor] = (), *, progress: str | None = None
-) -> Iterator[tuple[str, torch.Tensor, gptq.Hessian | None]]:
+) -> Iterator[tuple[str, torch.Tensor, Hessian | None]]:
     """Yield (name, weight (out, in), Hessian) of each weight (`blocks.survey`), block by block.
 
     Without inputs (token ids, each (batch, length)) the Hessian is None; where no token reaches a
@@ -320,7 +321,7 @@ def each_layer(
     from tqdm.auto import tqdm
 
     blocks = survey(model).blocks
-    walk: Iterator[tuple[int, dict[str, gptq.Hessian]]] = ((i, {}) for i in range(len(blocks)))
+    walk: Iterator[tuple[int, dict[str, Hessian]]] = ((i, {}) for i in range(len(blocks)))
     if inputs:
         walk = ((i, gptq.hessians(block, its)) for i, block, its in stream_blocks(model, inputs))
     hidden = progress is None
@@ -329,7 +330,7 @@ def each_layer(
         for name, weight in block.weights.items():
             hessian = hessians.get(name.removeprefix(f"{block.name}.")) if inputs else None
             if inputs and hessian is None:
-                hessian = gptq.Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
+                hessian = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
             _check_finite(name, weight, *([hessian.matrix] if hessian else []))
             yield name, weight, hessian
 
@@ -504,7 +505,7 @@ def _apply_awq(model, inputs, keep, grid: dict, title: str | None) -> None:
             name = full_name.removeprefix(f"{blocks[i].name}.")
             if name not in hessians:  # reached by no token: all inputs are alike
                 eye = torch.eye(weight.shape[1], device=weight.device)
-                hessians[name] = gptq.Hessian(eye, 0)
+                hessians[name] = Hessian(eye, 0)
                 magnitudes[name] = torch.ones(weight.shape[1], device=weight.device)
             together.setdefault(id(hessians[name].matrix), []).append(name)
         for group in together.values():

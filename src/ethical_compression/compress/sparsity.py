@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ethical_compression.compress.gptq import inverse_factor
+from ethical_compression.compress.hessian import inverse_factor
 from ethical_compression.errors import InputError
 
 COMPARISONS = ("row", "layer")
@@ -82,7 +82,7 @@ def wanda(
 ) -> torch.Tensor:
     """`weight` (out, in) less the entries of the smallest |W_ij|·‖X_j‖₂ (Sun et al. 2024, eq. 1).
 
-    hessian: that of `gptq.add_to_hessian` (in, in), whose diagonal is ‖X_j‖₂² up to one factor.
+    hessian: that of `hessian.add_to_hessian` (in, in), whose diagonal is ‖X_j‖₂² up to one factor.
     """
     weight = weight.float()
     score = weight.abs() * hessian.float().diagonal().sqrt()

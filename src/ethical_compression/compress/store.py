@@ -1,7 +1,7 @@
 """Compressed weights kept between runs: written whole or not at all, read back bit for bit.
 
 A compressed weight is a dataclass whose tensors and small settings restore it by `dequantize()`:
-`integer.QuantizedWeight`, `awq.ScaledWeight`, `sparsity.SparseWeight`.
+`gptq_format.QuantizedWeight`, `awq.ScaledWeight`, `sparsity.SparseWeight`.
 """
 
 import dataclasses
@@ -12,8 +12,14 @@ from typing import Any, Protocol
 import torch
 
 from ethical_compression import results
+from ethical_compression.compress.awq import ScaledWeight
 from ethical_compression.compress.blocks import weights_named
+from ethical_compression.compress.sparsity import SparseWeight
 from ethical_compression.errors import InputError
+from ethical_compression.gptq_format import QuantizedWeight
+
+# The compressed weights that are read back, by name.
+KINDS = {kind.__name__: kind for kind in (QuantizedWeight, ScaledWeight, SparseWeight)}
 
 
 class Weight(Protocol):
@@ -22,16 +28,6 @@ class Weight(Protocol):
     def dequantize(self) -> torch.Tensor:
         """The weight that they stand for, float32 (out, in)."""
         ...
-
-
-def kinds() -> dict[str, type]:
-    """The compressed weights that are read back, by name."""
-    # Here, since the modules that make them keep their work by this one.
-    from ethical_compression.compress.awq import ScaledWeight
-    from ethical_compression.compress.integer import QuantizedWeight
-    from ethical_compression.compress.sparsity import SparseWeight
-
-    return {kind.__name__: kind for kind in (QuantizedWeight, ScaledWeight, SparseWeight)}
 
 
 def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any]) -> None:
@@ -62,9 +58,9 @@ def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
     if notes is None:
         return None
     tensors = load_file(folder / "weights.safetensors")
-    weights, known = {}, kinds()
+    weights = {}
     for layer, plain in notes.pop("weights").items():
-        kind = known[plain.pop("kind")]
+        kind = KINDS[plain.pop("kind")]
         names = [field.name for field in dataclasses.fields(kind) if field.name not in plain]
         weights[layer] = kind(**plain, **{name: tensors[f"{layer}.{name}"] for name in names})
     return weights, notes

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 
-CELLS = 2**19  # logits that the torch version holds at a time: two megabytes, that caches keep
 GRADIENT_CELLS = {"cpu": 2**20, "cuda": 2**25}  # gradients that a backward pass holds at a time
 
 

@@ -30,6 +30,7 @@ from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
+from ethical_compression.quantized import keep_unpacked
 from ethical_compression.score import loglikelihood as engine
 from ethical_compression.score import moral
 
@@ -344,7 +345,7 @@ def train(
     from tqdm.auto import tqdm
 
     keep_freed_memory()
-    bits_and_bytes.keep_unpacked(model)
+    keep_unpacked(model)
     encoded = encode_pairs(
         tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
     )
