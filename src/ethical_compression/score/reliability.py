@@ -9,6 +9,7 @@ how well a model is calibrated, so that no bootstrap interval of its change cove
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,13 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.score.confidence import equal_count_bins
-from ethical_compression.statistics import holm, mean_interval, p_within
+from ethical_compression.statistics import (
+    holm,
+    mean_interval,
+    minimum_detectable,
+    p_within,
+    paired_test,
+)
 
 
 @dataclass(frozen=True)
@@ -211,3 +218,91 @@ def _with_gap(items: pd.DataFrame) -> pd.DataFrame:
     if not (np.isfinite(items["length"]) & (items["length"] > 0)).all():
         raise InputError("Every item needs a length above 0.")
     return items.assign(gap=items["confidence"] - items["correct"].astype(float))
+
+
+def changes(
+    compared: Mapping[tuple, tuple[pd.DataFrame, pd.DataFrame]],
+    keys: Sequence[str],
+    margin: float,
+) -> pd.DataFrame:
+    """Changes of calibration, each tested for difference and for equivalence: a row a comparison.
+
+    compared: {the values of `keys`: (before, after)}, per-item records with or without `repeat`.
+    margin: a gap, as a probability; the squared error has margin², what such a gap everywhere
+    would cost. Columns: the keys; `n`; `before`, `after`, `difference`, `ci_low`, `ci_high`, `se`,
+    `p`, `p_holm`, `p_tost`, `p_tost_holm`, `detectable` (found four times in five by a single
+    test), of the squared error; and the same of the gap, with `gap_` before their names. Holm's
+    families are the rows. Raises as `squared_error` and `statistics.paired_test`.
+    """
+    rows = []
+    for values, (before, after) in compared.items():
+        error = squared_error(after, before)
+        row = dict(zip(keys, values, strict=True)) | {"n": error.n}
+        row |= {"before": squared_error(before).value, "after": squared_error(after).value}
+        row |= {"difference": error.value, "ci_low": error.ci_low, "ci_high": error.ci_high}
+        row |= {"se": error.se, "p": error.p, "p_tost": error.p_within(margin**2)}
+        row["detectable"] = _detectable(error.se, error.n)
+        gap = paired_test(*(_gap_by_item(side) for side in (before, after)))
+        row |= {"gap_before": gap.mean_before, "gap_after": gap.mean_after}
+        row |= {f"gap_{name}": getattr(gap, name) for name in ("difference", "ci_low", "ci_high")}
+        row |= {"gap_se": gap.se, "gap_p": gap.p}
+        within = p_within(gap.difference, 0.0 if math.isnan(gap.se) else gap.se, margin, gap.n - 1)
+        row |= {"gap_p_tost": within, "gap_detectable": _detectable(gap.se, gap.n)}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    for name in ("p", "p_tost", "gap_p", "gap_p_tost"):
+        table.insert(table.columns.get_loc(name) + 1, f"{name}_holm", holm(table[name]))
+    return table
+
+
+def _detectable(se: float, n: int) -> float:
+    return minimum_detectable(se, n - 1) if se > 0 else math.nan
+
+
+def _gap_by_item(items: pd.DataFrame) -> np.ndarray:
+    gap = items["confidence"] - items["correct"].astype(float)
+    return gap.groupby([items["benchmark"], items["item"]], sort=False).mean().to_numpy()
+
+
+def gaps(tables: Mapping[tuple, pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+    """Confidence − share right of each table, tested against 0: a row each, Holm over the rows.
+
+    tables: {the values of `keys`: per-item records, with or without `repeat`}. Columns: the keys,
+    `n`, `accuracy`, `confidence`, `difference` (of the two, confidence − share right), `ci_low`,
+    `ci_high`, `se`, `p`, `p_holm`. Raises as `statistics.paired_test`.
+    """
+    rows = []
+    for values, items in tables.items():
+        gap = _gap_by_item(items)
+        found = paired_test(np.zeros(len(gap)), gap)
+        row = dict(zip(keys, values, strict=True)) | {"n": found.n}
+        row |= {"accuracy": items["correct"].mean(), "confidence": items["confidence"].mean()}
+        names = ("difference", "ci_low", "ci_high", "se", "p")
+        rows.append(row | {name: getattr(found, name) for name in names})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def against_guessing(items: pd.DataFrame) -> pd.DataFrame:
+    """Is a model right more often than guessing would be? A row a benchmark, Holm over the rows.
+
+    items: one model's per-item records, with `options`. Columns: `benchmark`, `n`, `accuracy`,
+    `guessing` (mean of 1 ÷ options), `difference`, `ci_low`, `ci_high`, `p`, `p_holm`, by a paired
+    t-test of right or wrong against 1 ÷ options; p is NaN where all or none are right.
+    """
+    rows = []
+    for benchmark, part in items.groupby("benchmark", sort=False):
+        right, guessing = part["correct"].to_numpy(dtype=float), 1 / part["options"].to_numpy()
+        row = {"benchmark": benchmark, "n": len(part)}
+        row |= {"accuracy": right.mean(), "guessing": guessing.mean()}
+        row |= {"difference": right.mean() - guessing.mean()}
+        found = dict.fromkeys(("ci_low", "ci_high", "p"), math.nan)
+        if len(part) > 1 and 0 < right.mean() < 1:
+            test = paired_test(guessing, right)
+            found = {name: getattr(test, name) for name in found}
+        rows.append(row | found)
+    table = pd.DataFrame(rows)
+    table["p_holm"] = math.nan
+    tested = table["p"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    return table
