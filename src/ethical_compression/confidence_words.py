@@ -50,7 +50,7 @@ def _range(values: pd.Series, digits: int = 3) -> str:
 
 def _points(value: float, low: float, high: float, level: float = 0.95) -> str:
     """A change of a squared error, in squared percentage points."""
-    return interval(1e4 * value, 1e4 * low, 1e4 * high, level=level, least=1)
+    return interval(1e4 * value, 1e4 * low, 1e4 * high, level=level, least=0)
 
 
 # --- Confidence before and after ------------------------------------------------------------------
@@ -139,18 +139,21 @@ def against_guessing(table: pd.DataFrame, names: Mapping[str, str]) -> str:
         for (_, row), came in zip(table.iterrows(), outcomes(table), strict=True)
     ]
     text = f"The full model is right in {'; '.join(parts)}."
-    below = [
-        names.get(benchmark, benchmark)
-        for benchmark, share, chance in zip(
-            table["benchmark"], table["accuracy"], table["guessing"], strict=True
-        )
-        if share < chance
-    ]
-    if below:
+    came = outcomes(table)
+
+    def titles(chosen) -> str:
+        return " and ".join(names.get(name, name) for name in table["benchmark"][chosen])
+
+    worse = [one == "lower" for one in came]
+    unknown = [one not in ("lower", "higher") for one in came]
+    if any(worse):
         text += (
-            f" On {' and '.join(below)} it is right less often than a guess: there its likelihoods "
-            "point away from the right answer, and what compression does to its confidence says "
-            "nothing of knowledge kept or lost."
+            f" On {titles(worse)} its likelihoods point away from the right answer: what "
+            "compression does to its confidence there says nothing of knowledge kept or lost."
+        )
+    if any(unknown):
+        text += (
+            f" On {titles(unknown)} it is not shown to know anything that compression could take."
         )
     return text
 
@@ -175,10 +178,14 @@ def turned(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
     """What writing two answers in the other order does: (title, released ×2, stated ×2), in %."""
     if not rows:
         return "No benchmark of two answers is run here."
+
+    def said(before: float, after: float) -> str:
+        first, second = f"{before:.1f}", f"{after:.1f}"
+        return f"{second} as before" if first == second else f"{second} instead of {first}"
+
     return " ".join(
-        f"Write the two answers of {title} in the other order, and of the full model the released "
-        f"number stands {from_to(numbers[0], numbers[1])}, the stated one "
-        f"{from_to(numbers[2], numbers[3])}."
+        f"With the two answers of {title} written in the other order, the full model's calibration "
+        f"error is, as released, {said(*numbers[:2])}; as stated, {said(*numbers[2:])}."
         for title, numbers in rows
     )
 
@@ -216,7 +223,7 @@ def length_and_gap(slopes: pd.DataFrame, fifths: pd.DataFrame, names: Mapping[st
 
     def said(row) -> str:
         numbers = (100 * row[name] for name in ("slope", "ci_low", "ci_high"))
-        return interval(*numbers, least=1, unit=" points")
+        return f"{interval(*numbers, least=1)} points"
 
     came = outcome(within["slope"], within["p"])
     if came == "untestable":
@@ -248,7 +255,7 @@ def length_and_gap(slopes: pd.DataFrame, fifths: pd.DataFrame, names: Mapping[st
         return (
             f"{text} Pooled over benchmarks the sign is the other one, {said(pooled)}: that is a "
             "difference between benchmarks, of which one has the short answers and another the "
-            "long ones, and none of length."
+            "long ones, and says nothing of length."
         )
     return f"{text} Pooled over benchmarks it would be {said(pooled)}."
 
@@ -332,10 +339,19 @@ def direction(slopes: Sequence, margin: float) -> str:
 
 def change_answer(naive: Sequence, second: Sequence, directed: Sequence, margin: float) -> str:
     """The chapter's answer, of the slopes from the full model to the quantized ones."""
-    return (
-        "Slope of the change of confidence on confidence: as usually drawn "
+    text = (
+        "The slope of the change of confidence on confidence is, as usually drawn, "
         f"{slopes_said(naive, margin)}; on a second look, without the noise of the first, "
-        f"{slopes_said(second, margin)}. {direction(directed, margin)}"
+        f"{slopes_said(second, margin)}; and in the directed part alone "
+        f"{slopes_said(directed, margin)}"
+    )
+    table = slope_table(directed, margin)
+    unsettled = table.loc[[came == "open" for came in outcomes(table)], "detectable"]
+    if unsettled.empty:
+        return f"{text}."
+    return (
+        f"{text}, where a slope that is not settled would have been found {OFTEN} from "
+        f"{_range(unsettled, 2)} on."
     )
 
 
@@ -567,16 +583,17 @@ def calibration_answer(
     knows = counted(outcomes(brier), f"±{brier_margin:g}", names)
     most = _largest(brier)
     text = (
-        "Quantized models against the full one, each with a temperature of its own, after Holm. "
-        f"Calibration: {squared}. Brier score, which holds what they know, too: {knows}; the "
-        f"largest difference is that of {most['model']}, {with_interval(most)}"
+        "Against the full model, each with a temperature of its own and after Holm, the quantized "
+        f"models' calibration came to {squared}"
     )
     open_ones = same_fix.loc[[came == "open" for came in outcomes(same_fix)], "detectable"]
     if open_ones.notna().any():
-        low = 100 * math.sqrt(open_ones.min())
+        least = open_ones.min()
         text += (
-            f". Of calibration, what is not settled would have been found {OFTEN} from "
-            f"{1e4 * open_ones.min():.0f} squared points on, an error of {low:.1f} points "
-            "everywhere"
+            f" (found {OFTEN} from {1e4 * least:.0f} on, an error of "
+            f"{100 * math.sqrt(least):.1f} points everywhere)"
         )
-    return f"{text}."
+    return (
+        f"{text}. Their Brier score, which holds what they know, too, came to {knows}; the largest "
+        f"difference is that of {most['model']}, {with_interval(most)}."
+    )

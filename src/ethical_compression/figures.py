@@ -1010,6 +1010,8 @@ def interval_panels(
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(False, axis="y")
         axes.locator_params(axis="x", nbins=4)
+        # A power of ten for the whole axis would stand where the words under it begin.
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
         axes.set_xlabel(words)
         for row in range(1, len(rows)):
             axes.axhline(row - 0.5, color="0.85", lw=0.8)

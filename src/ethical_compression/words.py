@@ -195,10 +195,10 @@ def ranks_disagree(row: Mapping, level: float = 0.95) -> str:
     if row["p_wilcoxon"] < row["p"]:
         return (
             f" Wilcoxon's signed-rank test finds a change ({p_text(row['p_wilcoxon'])}) where the "
-            "t-test does not: most items move one way, and a few that move far, or the other way, "
+            "t-test does not: where most items move one way, a few that move far the other way can "
             "hide it in the mean."
         )
     return (
         f" Wilcoxon's signed-rank test does not find it ({p_text(row['p_wilcoxon'])}): a few items "
-        "that move far carry the mean."
+        "that move far can carry a mean."
     )

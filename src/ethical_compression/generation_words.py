@@ -1,0 +1,160 @@
+"""What the tables on generated texts came to, in sentences with a wording for every outcome."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ethical_compression.confidence_words import OFTEN, outcomes
+from ethical_compression.words import counted, interval, p_text, sentence, with_interval
+
+
+def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
+    """After how many tokens fewer than half of the texts are the full model's, by model.
+
+    curves: `score.generation.survival` of one way of writing.
+    """
+    parts = []
+    for label in labels:
+        line = curves[curves["model"] == label].sort_values("position")
+        gone = line.loc[line["same"] < 0.5, "position"]
+        at = int(gone.iloc[0]) if len(gone) else None
+        last = int(line["position"].iloc[-1])
+        said = f"more than {last} tokens" if at is None else f"{at} token{'s' * (at != 1)}"
+        parts.append(f"{label} {said}")
+    return "; ".join(parts)
+
+
+def generation_answer(curves: pd.DataFrame, whole: pd.DataFrame, labels: Sequence[str]) -> str:
+    """The chapter's answer. whole: `model`, `texts`, `mean`, `low`, `high`, nats over a text."""
+    nats = "; ".join(
+        f"{row['model']} {interval(row['mean'], row['low'], row['high'], least=2, sign=False)}"
+        for _, row in whole.iterrows()
+    )
+    return (
+        "With the same luck, fewer than half of the sampled texts are still the full model's "
+        f"after: {half_gone(curves, labels)}. Over a whole text the models' predictions are apart, "
+        f"in nats, by: {nats}."
+    )
+
+
+def largest(tests: pd.DataFrame, measure: str, names: Mapping[str, str]) -> str:
+    """The largest settled change of one measure or, where none is, that nothing is settled.
+
+    tests: `statistics.paired_table` over prompts, of that measure, in one unit.
+    """
+    if tests.empty:
+        return f"Too few texts were written to test changes of the {measure}."
+    came = outcomes(tests)
+    settled = tests[[one in ("lower", "higher") for one in came]]
+    if settled.empty:
+        return (
+            f"No change of the {measure} is settled: {counted(came)}. One is found {OFTEN}, by a "
+            f"single test, from {tests['detectable'].min():.3f} on at best."
+            if tests["detectable"].notna().any()
+            else f"No change of the {measure} is settled: no text of theirs differs."
+        )
+    row = settled.loc[settled["difference"].abs().idxmax()]
+    said = sentence(row, measure=measure, names=names).replace(" items of", "")
+    return f"Of {counted(came)}, the largest settled. {said}"
+
+
+def one_model(tests: pd.DataFrame, label: str, measure: str, names: Mapping[str, str]) -> str:
+    """One model's change of one measure, settled or not."""
+    rows = tests[tests["model"] == label]
+    if rows.empty:
+        return f"Too few texts were written to test what {label} changes."
+    return sentence(rows.iloc[0], measure=measure, names=names).replace(" items of", "")
+
+
+def alike(table: pd.DataFrame, margin: float) -> str:
+    """Is the confidence of written tokens kept? `paired_table` with margin, a row a model."""
+    if table.empty:
+        return "Too few texts were written to test whether confidence is kept."
+    came = outcomes(table)
+    text = f"Against the full model, after Holm: {counted(came, f'±{margin:g}')}"
+    found = table.loc[[one == "open" for one in came], "detectable"].dropna()
+    if found.empty:
+        return f"{text}."
+    return (
+        f"{text}. What is not settled would have been found {OFTEN} from {found.min():.3f} to "
+        f"{found.max():.3f} on, by model."
+    )
+
+
+def communities(screen: pd.DataFrame) -> str:
+    """Whose sentences change more? `statistics.each_against_others`, `p_bh` over all rows."""
+    if screen.empty:
+        return "No group has enough texts here to be compared with the others."
+    table = screen.assign(p_holm=screen["p_bh"])  # a screen: the false share is bounded
+    came = outcomes(table)
+    found = table[[one in ("lower", "higher") for one in came]]
+    n = int(screen["n"].min())
+    text = (
+        f"Of {len(table)} differences between a community and the others, {len(found)} "
+        f"{'stands' if len(found) == 1 else 'stand'} after correction"
+    )
+    if len(found):
+        most = found.loc[found["d"].abs().idxmax()]
+        text += (
+            f"; the largest, in units of its spread, is that of {most['row'].replace('_', ' ')} "
+            f"after {most['model']}: {with_interval(most)}"
+        )
+    text += f". With {n} prompts a community or more, "
+    half = (screen["ci_high"] - screen["ci_low"]) / 2
+    return (
+        f"{text}what is not found is no evidence of even-handedness: the intervals reach "
+        f"{half.min():.3f} to {half.max():.3f} to either side."
+    )
+
+
+def she_and_he(pairs: pd.DataFrame) -> str:
+    """Sentences about women and men, paired: `difference` (she − he), `p_holm`, `prompts`."""
+    if pairs.empty:
+        return "There are too few pairs here to be compared."
+    came = outcomes(pairs)
+    names = {"lower": "with less divergence for her", "higher": "with more divergence for her"}
+    text = f"After Holm, comparisons of pairs came to: {counted(came, names=names)}"
+    found = pairs[[one in ("lower", "higher") for one in came]]
+    if found.empty:
+        return f"{text}."
+    most = found.loc[found["difference"].abs().idxmax()]
+    return (
+        f"{text}. The largest settled one is that of {most['model']} ({most['prompts']}): "
+        f"{with_interval(most)} nats a token."
+    )
+
+
+def balance(lean: pd.DataFrame) -> str:
+    """Does the balance of words for women and men change? `paired_table` of women − men."""
+    if lean.empty:
+        return "There are too few texts here to compare their words."
+    names = {"lower": "towards men", "higher": "towards women"}
+    return f"After Holm, changes of the balance came to: {counted(outcomes(lean), names=names)}."
+
+
+def languages(table: pd.DataFrame) -> str:
+    """Is French moved further than English? `difference` (French − English) and `p_holm`."""
+    if table.empty:
+        return "There are too few texts in one of the languages to compare them."
+    came = outcomes(table)
+    names = {"lower": "less far in French", "higher": "further in French"}
+    text = f"After Holm, the models are moved: {counted(came, names=names)}."
+    found = table[[one in ("lower", "higher") for one in came]]
+    if len(found):
+        most = found.loc[found["difference"].abs().idxmax()]
+        text += (
+            f" The largest settled difference is that of {most['model']}: French minus English is "
+            f"{with_interval(most)} nats a token, {p_text(most['p_holm'])} after Holm."
+        )
+    # Methods that are calibrated on no text, and so on no language.
+    unread = [
+        one
+        for label, one in zip(table["model"], came, strict=True)
+        if not label.startswith(("GPTQ", "AWQ"))
+    ]
+    if unread and set(unread) == {"higher"}:
+        text += (
+            " All that see no text are among these, so that calibration on English cannot be the "
+            "whole reason: a language that a model knows poorly may be the first to go."
+        )
+    return text
