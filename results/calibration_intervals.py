@@ -3,7 +3,8 @@
 Two models answer the same simulated questions. Confidence is drawn from 0.25 to 1; an answer is
 right with the probability that confidence says, less a model's overconfidence. Compared are ways to
 say how far apart two models' calibration errors are, with a 95% interval, over `STUDIES` studies of
-each kind. The truth of each measure is that of 400,000 questions, in the same bins.
+each kind (those that resample: over the first `RESAMPLED`). The truth of each measure is that of
+400,000 questions, in the same bins.
 
     python results/calibration_intervals.py
 
@@ -19,7 +20,7 @@ from ethical_compression.score.confidence import calibration_error, equal_count_
 from ethical_compression.score.reliability import squared_error
 from ethical_compression.statistics import mean_interval
 
-STUDIES, RESAMPLES, LEVEL = 1000, 200, 0.95
+STUDIES, RESAMPLED, RESAMPLES, LEVEL = 1500, 300, 100, 0.95
 # Overconfidence of the two models; whether the second has confidences of its own.
 CASES = {
     "0.10 → 0": (0.10, 0.0, False),
@@ -69,15 +70,15 @@ def truth(over: float) -> dict[str, float]:
     }
 
 
-def intervals(before: pd.DataFrame, after: pd.DataFrame, rng):
-    """(measure, estimate, low, high) of the change, for each measure and kind of interval."""
+def resampled(before: pd.DataFrame, after: pd.DataFrame, rng):
+    """(measure, estimate, low, high) of the change of an ECE, for each kind of interval."""
     from scipy import stats
 
     c = [table["confidence"].to_numpy() for table in (before, after)]
     y = [table["correct"].to_numpy() for table in (before, after)]
     n = len(before)
     # An ECE in bins of equal width is the sum over bins of |Σ (right − confidence)| ÷ n.
-    bins = [np.searchsorted(np.linspace(0, 1, 16)[1:-1], one, side="right") for one in c]
+    bins = [np.floor((one + 1e-7) * 15).astype(int).clip(max=14) for one in c]
     misses = [np.eye(15)[bins[k]] * (y[k] - c[k])[:, None] for k in (0, 1)]
 
     def change(weights) -> np.ndarray:
@@ -98,9 +99,13 @@ def intervals(before: pd.DataFrame, after: pd.DataFrame, rng):
     drawn = change((rng.random((RESAMPLES, n)).argsort(axis=1) < size).astype(float))
     low, high = np.quantile((drawn - value) * np.sqrt(size), tails) / np.sqrt(n)
     yield "ECE, subsampling", value, value - high, value - low
+
+
+def computed(before: pd.DataFrame, after: pd.DataFrame):
+    """The same of the two measures whose interval is a formula."""
     found = squared_error(after, before, bins=BINS, level=LEVEL)
     yield "squared error, jackknife", found.value, found.ci_low, found.ci_high
-    gap = (c[1] - y[1]) - (c[0] - y[0])
+    gap = (after["confidence"] - after["correct"]) - (before["confidence"] - before["correct"])
     yield "confidence − share right, Student", *mean_interval(gap, level=LEVEL)
 
 
@@ -111,20 +116,24 @@ def main() -> None:
         for n in (250, 750):
             rng = np.random.default_rng([number, n])
             found = []
-            for _ in range(STUDIES):
-                found += list(intervals(*study(rng, n, before, after, other), rng))
+            for number_of in range(STUDIES):
+                pair = study(rng, n, before, after, other)
+                found += list(computed(*pair))
+                if number_of < RESAMPLED:
+                    found += list(resampled(*pair, rng))
             table = pd.DataFrame(found, columns=["measure", "value", "low", "high"])
             for measure, part in table.groupby("measure", sort=False):
                 kind = {"E": "ece", "s": "squared", "c": "gap"}[measure[0]]
                 held = part["low"].le(true[kind]) & part["high"].ge(true[kind])
                 rows.append(
-                    {"measure": measure, "case": case, "n": n, "truth": true[kind]}
+                    {"measure": measure, "case": case, "n": n, "studies": len(part)}
+                    | {"truth": true[kind]}
                     | {"bias": part["value"].mean() - true[kind], "coverage": held.mean()}
                     | {"error": np.sqrt(held.mean() * (1 - held.mean()) / len(held))}
                     | {"half_width": (part["high"] - part["low"]).mean() / 2}
                 )
             print(pd.DataFrame(rows[-6:]).round(4).to_string(index=False), flush=True)
-    said = {"studies": STUDIES, "resamples": RESAMPLES, "level": LEVEL, "bins": BINS}
+    said = {"resamples": RESAMPLES, "level": LEVEL, "bins": BINS}
     results.keep_larger("calibration_intervals", pd.DataFrame(rows), **said)
 
 

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from ethical_compression import figures, statistics
+from ethical_compression import figures
 from ethical_compression.score import generation
 
 
@@ -90,7 +90,7 @@ def test_survival_curves_say_when_half_are_gone():
     assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title() == "greedy (4 texts)"
 
 
-def test_kl_along_draws_means_within_their_intervals():
+def test_kl_along_draws_medians_within_their_intervals():
     rng = np.random.default_rng(0)
     rows = [
         (model, prompt, position, size * rng.exponential())
@@ -101,20 +101,27 @@ def test_kl_along_draws_means_within_their_intervals():
     table = pd.DataFrame(rows, columns=["model", "prompt", "position", "kl"])
     along = generation.along_text(table)
     assert along["position"].max() == 5 and set(along["n"]) == {12}
-    means = table[table["position"] < 6].groupby(["model", "position"], sort=False)["kl"].mean()
-    np.testing.assert_allclose(along["kl"], means)
-    assert (along["low"] > 0).all()
-    assert ((along["low"] < along["kl"]) & (along["kl"] < along["high"])).all()
-    # The bootstrap of a mean of 12 is near Student's interval, and somewhat narrower.
-    first = table[(table["model"] == "NF4") & (table["position"] == 0)]["kl"]
-    _, low, high = statistics.mean_interval(first)
-    ours = along.iloc[0]
-    assert 0.6 < (ours["high"] - ours["low"]) / (high - low) < 1.05
+    middle = table[table["position"] < 6].groupby(["model", "position"], sort=False)["kl"].median()
+    np.testing.assert_allclose(along["kl"], middle)
+    # Of twelve values the third and the tenth: 96.1% by the binomial distribution.
+    first = np.sort(table[(table["model"] == "NF4") & (table["position"] == 0)]["kl"])
+    assert (along.iloc[0]["low"], along.iloc[0]["high"]) == (first[2], first[9])
     fig, alt = figures.kl_along(along)
     (axes,) = fig.axes
     np.testing.assert_allclose(axes.lines[0].get_ydata(), along["kl"][:6])
     assert axes.get_yscale() == "log"
     assert f"NF4 {along['kl'][:6].mean():.3f}" in alt
+
+
+def test_the_interval_along_a_text_holds_where_a_means_does_not():
+    # Log-normal, as divergences are: the bootstrap of a mean of 40 held in 64 to 87 of 100 studies.
+    rng, held, studies = np.random.default_rng(1), 0, 400
+    for _ in range(studies):
+        values = rng.lognormal(0, 2, 40)
+        table = pd.DataFrame({"model": "NF4", "prompt": range(40), "position": 0, "kl": values})
+        found = generation.along_text(table).iloc[0]
+        held += found["low"] <= 1 <= found["high"]
+    assert held / studies > 0.93
 
 
 def test_interval_panels_draw_every_row_and_count_those_beyond_zero():

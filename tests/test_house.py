@@ -1,5 +1,6 @@
 """The files around the science agree with each other."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import build  # noqa: E402
 
+from ethical_compression import chapters  # noqa: E402
 from ethical_compression.compress import peers  # noqa: E402
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -369,3 +371,29 @@ def test_launch_buttons_only_where_they_lead_somewhere():
     assert hub["html"]["use_repository_button"]
     elsewhere = build.with_address(config, "https://git.example.org/a/b", "main")
     assert "colab_url" not in elsewhere["launch_buttons"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_chapter_answers_on_its_first_screen_with_what_it_computed(path):
+    cells = nbformat.read(path, as_version=4).cells
+    first = next(cell.source for cell in cells if cell.cell_type == "markdown")
+    (answer,) = re.findall(r"\*\*What was found\.\*\* \{glue:text\}`([\w-]+-answer)`", first)
+    assert any(f'"{answer}"' in cell.source for cell in cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_chapter_overwrites_a_parameter(path):
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    at = next(k for k, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []))
+    declared = set(chapters.declared_parameters(cells[at].source))
+    for cell in cells[at + 1 :]:
+        # Names of a function or of a comprehension are their own.
+        waiting, written = [ast.parse(cell.source)], set()
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                written.add(node.id)
+            own = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp)
+            if not isinstance(node, (*own, ast.GeneratorExp)):
+                waiting += ast.iter_child_nodes(node)
+        assert not written & declared, f"{cell.id} writes {written & declared}"

@@ -43,9 +43,9 @@ def _largest(table: pd.DataFrame) -> pd.Series:
     return table.loc[table["difference"].abs().idxmax()]
 
 
-def _range(values: pd.Series, digits: int = 3) -> str:
+def _range(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
     ends = [f"{value:.{digits}f}" for value in (values.min(), values.max())]
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    return ends[0] if ends[0] == ends[1] else to.join(ends)
 
 
 def _points(value: float, low: float, high: float, level: float = 0.95) -> str:
@@ -536,12 +536,21 @@ def still_off(table: pd.DataFrame, models: Sequence[str], fixes: Sequence[str]) 
             parts.append(
                 f"{model} with {with_fix} {interval(*numbers, least=1)} points, {said[row['came']]}"
             )
-    repaired_ones = table[table.index.get_level_values("fix") != "none"]["came"]
+    repaired_ones = table[table.index.get_level_values("fix") != "none"]
     names = {"lower": "not sure enough", "higher": "too sure"}
-    return (
+    text = (
         f"{'; '.join(parts)}. Over all fixes and models, after Holm: "
-        f"{counted(repaired_ones, names=names)}"
+        f"{counted(repaired_ones['came'], names=names)}"
     )
+    unsettled = repaired_ones[repaired_ones["came"] == "open"]
+    if unsettled.empty:
+        return text
+    found = [
+        100 * statistics.minimum_detectable(row.se, row.n - 1)
+        for row in unsettled.itertuples()
+        if row.se > 0
+    ]
+    return f"{text}, found {OFTEN} from {_range(pd.Series(found), 1)} points on"
 
 
 def order(areas: pd.DataFrame, names: Mapping[str, str]) -> str:
@@ -575,25 +584,42 @@ def order(areas: pd.DataFrame, names: Mapping[str, str]) -> str:
 
 
 def calibration_answer(
-    same_fix: pd.DataFrame, brier: pd.DataFrame, margin: float, brier_margin: float
+    itself: pd.DataFrame,
+    same_fix: pd.DataFrame,
+    brier: pd.DataFrame,
+    equal: pd.DataFrame,
+    margin: float,
+    brier_margin: float,
 ) -> str:
-    """The chapter's answer: each model and the full one, both with a temperature of their own."""
-    squared = counted(outcomes(same_fix), f"±{1e4 * margin**2:.0f} squared points", CALIBRATED)
-    names = {"lower": "better", "higher": "worse"}
-    knows = counted(outcomes(brier), f"±{brier_margin:g}", names)
-    most = _largest(brier)
+    """The chapter's answer, of quantized models with a temperature of their own.
+
+    itself: changes of the squared error by the temperature; same_fix: from the full model, so
+    fixed, to them; brier: the same of Brier scores; equal: Brier scores of all models, the full one
+    too, against equal probabilities.
+    """
+    names = {"lower": "lower", "higher": "higher", "equivalent": "the same within the margin"}
+    before, after = (_range(1e4 * itself[name], 0, "–") for name in ("before", "after"))
     text = (
-        "Against the full model, each with a temperature of its own and after Holm, the quantized "
-        f"models' calibration came to {squared}"
+        f"A temperature takes the quantized models' squared calibration error from {before} to "
+        f"{after} squared points ({counted(outcomes(itself), names=names)}); so repaired, they "
+        "come, against the full model with its own and after Holm, to "
+        f"{counted(outcomes(same_fix), f'±{1e4 * margin**2:.0f}', CALIBRATED)}"
     )
-    open_ones = same_fix.loc[[came == "open" for came in outcomes(same_fix)], "detectable"]
-    if open_ones.notna().any():
-        least = open_ones.min()
-        text += (
-            f" (found {OFTEN} from {1e4 * least:.0f} on, an error of "
-            f"{100 * math.sqrt(least):.1f} points everywhere)"
-        )
+    unsettled = same_fix.loc[[came == "open" for came in outcomes(same_fix)], "detectable"]
+    if unsettled.notna().any():
+        text += f" (found {OFTEN} from {1e4 * unsettled.min():.0f} on)"
+    knows = {
+        "lower": "know more than equal probabilities do",
+        "higher": "are worse than equal probabilities",
+        "equivalent": f"are shown to lie within ±{brier_margin:g} of equal probabilities, that is "
+        "to say next to nothing",
+        "open": "are not told from equal probabilities",
+    }
+    most = _largest(brier)
+    better = {"lower": "better", "higher": "worse"}
     return (
-        f"{text}. Their Brier score, which holds what they know, too, came to {knows}; the largest "
-        f"difference is that of {most['model']}, {with_interval(most)}."
+        f"{text}. By the Brier score, which holds what they know, too, models with a temperature: "
+        f"{counted(outcomes(equal), names=knows)}; the quantized ones against the full one: "
+        f"{counted(outcomes(brier), f'±{brier_margin:g}', better)}, "
+        f"the largest difference {with_interval(most)} ({most['model']})."
     )

@@ -947,7 +947,7 @@ def _half(line: pd.DataFrame) -> str:
 
 
 def kl_along(along: pd.DataFrame):
-    """Mean KL from the full model at each place of its texts: table of `generation.along_text`."""
+    """Median KL from the full model along its texts: table of `score.generation.along_text`."""
     from matplotlib import pyplot
 
     style()
@@ -965,12 +965,12 @@ def kl_along(along: pd.DataFrame):
             x[number::5], line["kl"][number::5], color=colour, marker=marker, ls="", label=model
         )
         words.append(f"{model} {line['kl'].mean():.3f}")
-    axes.set(yscale="log", xlabel="Token of the full model's text", ylabel="KL (nats)")
+    axes.set(yscale="log", xlabel="Token of the full model's text", ylabel="Median KL (nats)")
     _legend(fig)
     return fig, (
-        "Mean divergence (KL) of the compressed models' next-token distributions from the full "
+        "Median divergence (KL) of the compressed models' next-token distributions from the full "
         "model's, at each token of the full model's texts, with 95% intervals, on a logarithmic "
-        f"scale. Means over the places: {'; '.join(words)} nats."
+        f"scale. Means of the medians over the places: {'; '.join(words)} nats."
     )
 
 

@@ -5,7 +5,7 @@ models answered, so the spread between items, much larger than any effect, drops
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -221,54 +221,6 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def resampled(
-    items: pd.DataFrame,
-    measure: Callable[..., float],
-    columns: tuple[str, ...] = ("confidence", "correct"),
-    *,
-    against: pd.DataFrame | None = None,
-    resamples: int = 400,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float, float]:
-    """`measure` of the items, or its change from `against`, with its bootstrap interval over items.
-
-    measure: a function of the named columns, as (n,) arrays. items, against: per-item records with
-    or without `repeat`; the measure is taken in each repeat and averaged. Items are drawn with
-    replacement within each benchmark, the same in both tables and all repeats, so that the
-    comparison stays paired. Returns (value, low, high): percentiles, which for a measure that is
-    biased in small samples (an ECE) share its bias; a change loses most of it.
-    Raises InputError where the two tables hold different items.
-    """
-    tables = [items] if against is None else [items, against]
-    blocks = []
-    for table in tables:
-        repeats = table["repeat"] if "repeat" in table.columns else pd.Series(0, table.index)
-        blocks.append([part.reset_index(drop=True) for _, part in table.groupby(repeats)])
-    first = blocks[0][0]
-    for part in (part for block in blocks for part in block):
-        if not part[["benchmark", "item"]].equals(first[["benchmark", "item"]]):
-            raise InputError("Both tables must hold the same items, in the same order.")
-    groups = list(first.groupby("benchmark", sort=False).indices.values())
-    # As arrays: a data frame's rows are slow to draw many thousand times.
-    arrays = [[[part[c].to_numpy() for c in columns] for part in block] for block in blocks]
-
-    def value(rows=slice(None)) -> float:
-        means = [
-            np.mean([measure(*(values[rows] for values in part)) for part in block])
-            for block in arrays
-        ]
-        return float(means[0] - means[1]) if len(means) == 2 else float(means[0])
-
-    rng = np.random.default_rng(seed)
-    drawn = [
-        value(np.concatenate([rng.choice(rows, len(rows)) for rows in groups]))
-        for _ in range(resamples)
-    ]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return value(), float(low), float(high)
 
 
 def holm(pvalues) -> np.ndarray:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethical_compression import statistics
 from ethical_compression.errors import InputError
 from ethical_compression.score import calibration as cal
 from ethical_compression.score import confidence as cf
@@ -198,28 +197,7 @@ def test_averages_are_one_row_an_item():
     assert items.set_index("item").loc["3", "brier"] == pytest.approx(third["brier"].mean())
 
 
-# --- Intervals and bad input ----------------------------------------------------------------------
-
-
-def test_the_bootstrap_interval_of_a_mean_is_that_of_the_t_test():
-    items = cf.per_item(simulated(300))
-    value, low, high = statistics.resampled(items, np.mean, ("p_true",), resamples=1000)
-    mean, t_low, t_high = statistics.mean_interval(items["p_true"])
-    assert value == pytest.approx(mean)
-    assert low == pytest.approx(t_low, abs=0.006) and high == pytest.approx(t_high, abs=0.006)
-
-
-def test_a_change_is_paired_and_one_from_itself_is_nothing():
-    scores = simulated(60, temperature=3, benchmarks=("a", "b"))
-    items = cf.per_item(scores)
-    measure = np.mean, ("log_score",)
-    assert statistics.resampled(items, *measure, against=items, resamples=20) == (0, 0, 0)
-    repeated = cal.cross_fit(scores, "temperature", repeats=2)
-    value, low, high = statistics.resampled(repeated, *measure, against=items, resamples=50)
-    assert value == pytest.approx(log_score(repeated) - log_score(items))
-    assert low < value < high
-    with pytest.raises(InputError, match="same items"):
-        statistics.resampled(items, *measure, against=items.iloc[1:], resamples=2)
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -545,29 +545,24 @@ def survival(divergence: pd.DataFrame, length: int, *, level: float = 0.95) -> p
     return pd.DataFrame(rows, columns=["model", "position", "n", "same", "low", "high"])
 
 
-def along_text(
-    distance: pd.DataFrame, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Mean divergence at each place of the text, by model: `model, position, n, kl, low, high`.
+def along_text(distance: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Median divergence at each place of the text, by model: `model, position, n, kl, low, high`.
 
-    distance: the second table of `study`. n: texts that reach so far; places that fewer than five
-    reach are left out. The interval is the bootstrap's over texts, by percentiles: unlike
-    Student's it never leaves the positive numbers.
+    distance: the second table of `study`. n: texts that reach so far; places that fewer than six
+    reach are left out, as six are the fewest whose median has an interval at 95%. The median and
+    its interval from order statistics (Conover 1999), which holds whatever the distribution: a few
+    places where two models part ways are hundreds of times the rest, and an interval of their
+    *mean*, Student's or a bootstrap's, would hold the truth in far fewer than 95 of 100 cases.
     """
-    rng = np.random.default_rng(seed)
+    from scipy import stats
+
     rows = []
-    for model, some in distance.groupby("model", sort=False):
-        # Texts are resampled whole, so that the places of one text stay together.
-        table = some.pivot(index="prompt", columns="position", values="kl").to_numpy()
-        drawn = rng.integers(0, len(table), (resamples, len(table)))
-        for position, values in enumerate(table.T):
-            n = int(np.isfinite(values).sum())
-            if n < 5:
-                continue
-            with np.errstate(invalid="ignore"):
-                means = np.nanmean(values[drawn], axis=1)
-            low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
-            rows.append((model, position, n, np.nanmean(values), low, high))
+    for (model, position), some in distance.groupby(["model", "position"], sort=False):
+        values = some["kl"].dropna().to_numpy()
+        if len(values) < 6:
+            continue
+        found = stats.quantile_test(values, p=0.5).confidence_interval(level)
+        rows.append((model, position, len(values), np.median(values), found.low, found.high))
     return pd.DataFrame(rows, columns=["model", "position", "n", "kl", "low", "high"])
 
 
