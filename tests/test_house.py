@@ -218,6 +218,21 @@ def test_source_notebook_is_clean_and_can_run_anywhere(path):
             assert folded & set(cell.metadata.get("tags", [])), "a long cell is not folded"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_says_first_what_was_found_and_the_front_page_repeats_it(path):
+    notebook = nbformat.read(path, as_version=4)
+    first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    box = re.search(r"```\{admonition\} At a glance\n:class: tip\n\n(.*?)\n\n", first, re.DOTALL)
+    assert box, "its first cell has no box 'At a glance'"
+    found = re.fullmatch(r"\*\*What was found\.\*\* \{glue:text\}`([\w-]+-answer)`", box[1])
+    assert found, "the box does not begin with what was found, and with nothing besides"
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert code.count(f'"{found[1]}"') == 1, f"no cell, or more than one, glues {found[1]}"
+    front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    entry = rf"\(notebooks/{path.stem}\):\s+\{{glue:text\}}`notebooks/{path.name}::{found[1]}:s`"
+    assert re.search(entry, front), "the front page does not say what it found"
+
+
 # --- The repository's address ---------------------------------------------------------------------
 
 
@@ -371,14 +386,6 @@ def test_launch_buttons_only_where_they_lead_somewhere():
     assert hub["html"]["use_repository_button"]
     elsewhere = build.with_address(config, "https://git.example.org/a/b", "main")
     assert "colab_url" not in elsewhere["launch_buttons"]
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_chapter_answers_on_its_first_screen_with_what_it_computed(path):
-    cells = nbformat.read(path, as_version=4).cells
-    first = next(cell.source for cell in cells if cell.cell_type == "markdown")
-    (answer,) = re.findall(r"\*\*What was found\.\*\* \{glue:text\}`([\w-]+-answer)`", first)
-    assert any(f'"{answer}"' in cell.source for cell in cells if cell.cell_type == "code")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
