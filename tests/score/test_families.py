@@ -19,7 +19,7 @@ from ethical_compression.score.loglikelihood import Encoded
 REFUSED = {
     "xlnet": "reads the tokens after",
     "cpmant": "reads the tokens after",
-    "prophetnet_decoder": "when shorter texts are padded",
+    "prophetnet_decoder": "reads the tokens after|when shorter texts are padded",
 }
 # One of each kind: layouts, windows, positions, scales and caps, experts, recurrence, own heads.
 KINDS = (
@@ -94,7 +94,7 @@ def check_scores(name, dtype, std):
             ll.score_encoded(model, requests())
         return
     try:
-        logits(model, [3, 4, 5])
+        logits(model, requests()[0].ids)
     except RuntimeError as error:
         pytest.skip(f"its own code does not run in {dtype}: {error}")
     found = ll.score_encoded(model, requests(), token_budget=200)

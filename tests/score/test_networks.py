@@ -210,6 +210,13 @@ def test_what_does_not_fit_in_a_trial_does_not_fit(monkeypatch):
         ll.score_encoded(model, branching(8))
 
 
+@pytest.mark.parametrize("name", ["lfm2_moe", "mixtral", "qwen2_moe", "granitemoe"])
+def test_a_token_that_goes_to_another_expert_is_rounding(name):
+    model = families.make(name, dtype=torch.bfloat16)
+    assert ll.probe(model).noise < 0.1
+    assert generation.remembers(model)
+
+
 def test_few_sizes_are_tried(monkeypatch):
     model, tried = tiny_model("llama"), []
     real = ll._comes_out_right

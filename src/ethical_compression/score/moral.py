@@ -25,6 +25,7 @@ from ethical_compression.score.loglikelihood import (
     model_length,
     score_encoded,
     sums,
+    tokenise,
 )
 
 ACTIONS = ("moral", "immoral")
@@ -67,12 +68,12 @@ def encode_apart(tokenizer, pairs: Sequence[Request]) -> list[Encoded]:
     """Tokens of context and action, each tokenised by itself, as the released code does.
 
     The space between them is lost, and a tokenizer that puts a first token before every text puts
-    one before the action too: in the middle of the sequence, and scored with it. `encode` is the
-    right way; this one shows what the difference is worth.
+    one before the action too: in the middle of the sequence, and scored with it. What it puts after
+    a text is left out. `encode` is the right way; this one shows what the difference is worth.
     """
     encoded = []
     for text, action in pairs:
-        before, ids = (list(tokenizer(one.strip())["input_ids"]) for one in (text, action))
+        before, ids = tokenise(tokenizer, [text.strip(), action.strip()])
         encoded.append(Encoded([*before, *ids], len(ids)))
     return encoded
 
