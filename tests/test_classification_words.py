@@ -160,6 +160,10 @@ def test_bias_aucs_of_the_full_model_below_one_half_are_named():
     assert "worse than chance in 2 of 3 bias AUCs, 1 of them with an interval below" in text
     assert "BPSN of posts about “women” 0.400 (0.300 to 0.450); BNSP" in text and "nan" not in text
     assert "has no bias AUC" in said.below_chance(aucs())
+    other = said.below_chance(
+        aucs(("none", "bpsn", "women", 0.4, 0.3, 0.45)), "none", "short model"
+    )
+    assert other.startswith("The short model itself is worse than chance in 1 of 1 bias AUCs")
 
 
 def test_both_sets_of_communities_are_shown_where_they_differ():

@@ -203,15 +203,18 @@ def against_constant(gold: Sequence[int], accuracy: float, macro_f1: float) -> s
     )
 
 
-def below_chance(table: pd.DataFrame, full: str = "full") -> str:
-    """Which bias AUCs of the full model lie below one half: from `groups.over_seeds`."""
+def below_chance(table: pd.DataFrame, full: str = "full", whose: str = "full model") -> str:
+    """Which bias AUCs of the uncompressed model lie below one half: from `groups.over_seeds`.
+
+    full: its name in the column `compression`; whose: how it is called in the sentence.
+    """
     part = table[(table["compression"] == full) & table["metric"].isin(list(AUCS))]
     part = part[(part["community"] != groups.ALL) & part["auc"].notna()]
     if part.empty:
-        return f"The {full} model has no bias AUC here."
+        return f"The {whose} has no bias AUC here."
     below = part[part["auc"] < 0.5]
     if below.empty:
-        return f"No bias AUC of the {full} model lies below one half."
+        return f"No bias AUC of the {whose} lies below one half."
     sure = int((below["ci_high"] < 0.5).sum())
     names = "; ".join(
         f"{AUCS[row.metric]} of posts about “{row.community}” {row.auc:.3f}"
@@ -219,7 +222,7 @@ def below_chance(table: pd.DataFrame, full: str = "full") -> str:
         for row in below.itertuples()
     )
     return (
-        f"The {full} model itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
+        f"The {whose} itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
         f"{sure} of them with an interval below one half: {names}."
     )
 
