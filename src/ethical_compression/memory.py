@@ -26,3 +26,12 @@ def is_of_memory(error: Exception) -> bool:
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in said for words in SAID)
+
+
+def release_freed_memory() -> None:
+    """Give the system the whole pages of what is free between tensors that are not (glibc), as it
+    gathers where tensors of many sizes come and go. Elsewhere this does nothing."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return

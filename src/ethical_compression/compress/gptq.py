@@ -35,7 +35,7 @@ from ethical_compression.compress.integer import (
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.kernels import column_solve
-from ethical_compression.memory import keep_freed_memory
+from ethical_compression.memory import keep_freed_memory, release_freed_memory
 
 
 def check_order(activation_order: bool | str) -> None:
@@ -276,6 +276,8 @@ def quantize_model(
     finished = 0
     with one_expert_at_a_time(model):
         for (index, step), said in in_step(run, len(inputs), order):
+            # Of what the calls held on their way here; beside it a Hessian is solved.
+            release_freed_memory()
             while finished < index:
                 finish(finished)
                 finished += 1
