@@ -10,6 +10,7 @@ from test_loglikelihood import TEXT, plain_pass, tiny_tokenizer
 from tiny_models import tiny_model
 
 from ethical_compression.errors import InputError
+from ethical_compression.kernels.logprob import linear_logprob
 from ethical_compression.score import divergence, generation, networks
 from ethical_compression.score import loglikelihood as ll
 from ethical_compression.score.loglikelihood import Encoded, Request
@@ -328,3 +329,34 @@ def test_a_learnt_prompt_and_an_encoder_are_one_sentence():
             generation.generate(model, tokenizer, ["the cat"], length=2)
         with pytest.raises(InputError, match=said):
             ll.score_text(model, tokenizer, [TEXT], window=16)
+
+
+@pytest.mark.parametrize("name", ["cohere", "granite", "minicpm3", "recurrent_gemma"])
+def test_distances_are_between_the_models_own_distributions(name):
+    """Scales and soft-caps of both heads count, in the divergence as in the gradient."""
+    pair = [families.make(name, seed) for seed in (0, 1)]
+    asked = branching(9)
+    found = divergence.encoded_distances(*pair, asked)
+    expected = []
+    for one in asked:
+        ids = torch.tensor([one.ids[:-1]])
+        with torch.inference_mode():
+            log_p, log_q = (
+                model(input_ids=ids).logits[0, -one.scored :].double().log_softmax(-1)
+                for model in pair
+            )
+        expected.append((log_p.exp() * (log_p - log_q)).sum(-1))
+    np.testing.assert_allclose(found["kl_pq"], torch.cat(expected), atol=1e-4)
+
+
+def test_a_scale_goes_through_the_gradient():
+    hidden, weight, bias = torch.randn(5, 8), torch.randn(11, 8), torch.randn(11)
+    targets = torch.arange(5)
+    ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    found = linear_logprob(ours, weight, targets, bias=bias, scale=0.25, softcap=3.0).logprob
+    logits = 3 * torch.tanh((0.25 * theirs @ weight.T + bias) / 3)
+    expected = logits.log_softmax(-1)[range(5), targets]
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
