@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from benchmarks import dpo, gptq, head, scoring
-from ethical_compression import results
+from ethical_compression import provenance, store
 from ethical_compression.errors import InputError
 
 TASKS = {
@@ -65,7 +65,7 @@ def main(arguments=None):
     with pd.option_context("display.width", 200, "display.max_columns", None):
         print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     if options.json:
-        facts = results.provenance()
+        facts = provenance.provenance()
         hardware = facts["hardware"]
         name = hardware["GPU"] or f"{hardware['processor']}, {hardware['cores']} cores"
         # Addresses of this machine are left out.
@@ -79,7 +79,7 @@ def main(arguments=None):
         ]
         command = " ".join(["python -m benchmarks", options.task, *words])
         content = {"machine": {"name": name, **facts}, "command": command, "rows": rows}
-        results.write_json(options.json, content)
+        store.write_json(options.json, content)
 
 
 if __name__ == "__main__":

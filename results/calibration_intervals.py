@@ -15,7 +15,7 @@ simulation `error` (one standard error), `bias` and `half_width`.
 import numpy as np
 import pandas as pd
 
-from ethical_compression import results
+from ethical_compression import kept_tables
 from ethical_compression.score.confidence import calibration_error, equal_count_bins
 from ethical_compression.score.reliability import squared_error
 from ethical_compression.statistics import mean_interval
@@ -134,7 +134,7 @@ def main() -> None:
                 )
             print(pd.DataFrame(rows[-6:]).round(4).to_string(index=False), flush=True)
     said = {"resamples": RESAMPLES, "level": LEVEL, "bins": BINS}
-    results.keep_larger("calibration_intervals", pd.DataFrame(rows), **said)
+    kept_tables.keep_larger("calibration_intervals", pd.DataFrame(rows), **said)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pandas as pd
 import transformers
 from tqdm import tqdm
 
-from ethical_compression import results
+from ethical_compression import kept_tables, store
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "compress")]
@@ -37,14 +37,14 @@ def outcomes(family: str) -> pd.DataFrame:
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 made = [
-    results.table(
+    store.table(
         "families",
         {"family": family, "methods": {name: one.to_dict() for name, one in RECIPES.items()}},
         lambda family=family: outcomes(family),
     )
     for family in tqdm(families.CONFIGS, unit="family")
 ]
-results.keep_larger(
+kept_tables.keep_larger(
     "compression_families",
     pd.concat(made, ignore_index=True),
     command="python results/compression_families.py",

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ethical_compression import results
+from ethical_compression import kept_tables, store
 from ethical_compression.datasets import hate_speech
 from ethical_compression.score import groups
 from ethical_compression.score.classification import RUN, disagreement, explained, overall, reseeded
@@ -55,14 +55,14 @@ weights = {
     split: classifier.class_weights([post.label for post in posts], len(data.labels)).tolist()
     for split, posts in (("train", data.train), ("test", data.test))
 }
-results.keep_larger(
+kept_tables.keep_larger(
     "hatexplain_minilm",
     pd.concat(aucs, ignore_index=True),
     command="python results/hatexplain_minilm.py",
     model=encoders.describe(MODEL),
     training=vars(TRAINING) | {"posts": POSTS, "explained": EXPLAINED},
     rationales=sum(bool(post.rationale) for post in data.train),
-    minutes=round(results.seconds_spent() / 60, 1),
+    minutes=round(store.seconds_spent() / 60, 1),
     class_weights=weights,
     scores={
         "overall": overall(predictions, data.labels).to_dict("records"),

@@ -12,7 +12,7 @@ calibrate on) or before.
 import moral_dpo
 import pandas as pd
 
-from ethical_compression import models, results
+from ethical_compression import kept_tables, models, store
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import moral_stories, text
 from ethical_compression.train import dpo
@@ -34,7 +34,7 @@ BEFORE = [Recipe(), Recipe("nf4"), Recipe(bits=3, **GPTQ)]
 
 
 def main():
-    stories, made = moral_dpo.sides(), results.larger("moral_dpo")[1]
+    stories, made = moral_dpo.sides(), kept_tables.larger("moral_dpo")[1]
 
     def run(direction, size, **changes):
         rate = made["settings"]["learning_rate"]
@@ -51,7 +51,7 @@ def main():
         for section, recipe, one in runs:
             table = moral_dpo.preferences(one, moral_stories=stories["tested"])
             tables.append(table.assign(section=section, compression=recipe.label))
-    results.keep_larger(
+    kept_tables.keep_larger(
         "moral_compression",
         pd.concat(tables, ignore_index=True),
         command="python results/moral_compression.py",
@@ -59,7 +59,7 @@ def main():
         settings=made["settings"],
         pairs={"after": SIZE, "before": TURNED},
         recipes=[recipe.inputs() for recipe in [*AFTER, *CALIBRATED]],
-        minutes=round(results.seconds_spent() / 60, 1),
+        minutes=round(store.seconds_spent() / 60, 1),
         data=[
             moral_stories.source_record("en", corpus="moral_stories", source="mirror"),
             text.source_record("wikitext2", "calibration", source="mirror"),

@@ -11,7 +11,7 @@ the test set. Every piece is stored when it is done: a run that was stopped goes
 
 import pandas as pd
 
-from ethical_compression import dose_response, models, results
+from ethical_compression import dose_response, kept_tables, models, store
 from ethical_compression.datasets import moral_stories, multiple_choice, text
 from ethical_compression.score import confidence, moral
 from ethical_compression.score.loglikelihood import perplexity
@@ -115,7 +115,7 @@ def main():
             tables.append(
                 preferences(one, **parallel).assign(trained=f"histoires_morales {language}")
             )
-    results.keep_larger(
+    kept_tables.keep_larger(
         "moral_dpo",
         pd.concat(tables, ignore_index=True),
         command="python results/moral_dpo.py",
@@ -124,7 +124,7 @@ def main():
         rates=rates.to_dict("records"),
         stories={name: len(some) for name, some in stories.items()},
         costs=costs(stories, rate),
-        minutes=round(results.seconds_spent() / 60, 1),
+        minutes=round(store.seconds_spent() / 60, 1),
         data=[
             *(
                 moral_stories.source_record(language, corpus=corpus, source="mirror")

@@ -5,11 +5,11 @@
 The table holds counts and tests only, none of the answers.
 """
 
-from ethical_compression import results
+from ethical_compression import kept_tables
 from ethical_compression.datasets import judged_answers
 from ethical_compression.score.judged import by_wording
 
-results.keep_larger(
+kept_tables.keep_larger(
     "truthfulqa_judged",
     by_wording(judged_answers.load()),
     command="python results/truthfulqa_judged.py",

@@ -8,7 +8,7 @@ import pytest
 from transformers import default_data_collator
 
 from ethical_compression import classification_words as said
-from ethical_compression import results, words
+from ethical_compression import kept_tables, words
 from ethical_compression.score import classification, groups
 
 NAN = math.nan
@@ -180,9 +180,9 @@ def test_both_sets_of_communities_are_shown_where_they_differ():
 
 
 def test_published_tables_are_described_as_they_are():
-    cuts = said.published_cuts(results.published("ida2023_layers"))
+    cuts = said.published_cuts(kept_tables.published("ida2023_layers"))
     assert "falls by 1.9 to 8.0 points" in cuts and "no deeper cut touches fewer" in cuts
-    trend = said.published_trend(results.published("ida2023_attention"))
+    trend = said.published_trend(kept_tables.published("ida2023_attention"))
     assert (
         "Macro F1 rises with every λ but for RoBERTa (80.86 at λ = 0.01 and 78.58 at 0.1)" in trend
     )

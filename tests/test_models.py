@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.datasets import files, text
 from ethical_compression.datasets import multiple_choice as mc
 from ethical_compression.errors import InputError
@@ -28,7 +28,7 @@ def gguf_path():
 def test_the_embedded_model_is_what_its_source_says(smollm2):
     model, _, source = smollm2
     assert source == models.describe("smollm2-135m")
-    assert source["fingerprint"] == results.sha256_of(gguf_path())
+    assert source["fingerprint"] == store.sha256_of(gguf_path())
     assert source["parameters"] == model.num_parameters() == 134_515_008
     assert "Q4_1" in source["caveat"] and "flatter" in source["caveat"]
     assert not model.training and model.dtype == torch.float32

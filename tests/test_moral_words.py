@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ethical_compression import dose_response, moral_words, results, words
+from ethical_compression import dose_response, kept_tables, moral_words, words
 from ethical_compression.figures import LANGUAGES
 
 # (p after Holm, p of equivalence) of a change of +0.02 or −0.02: what it comes to.
@@ -50,7 +50,7 @@ def test_an_outcome_is_counted_to_the_side_that_was_trained():
 
 
 def test_the_published_languages_are_not_alike():
-    published = results.published("naacl2025_moral_preference")
+    published = kept_tables.published("naacl2025_moral_preference")
     gaps = moral_words.language_gaps(published, 12_000).set_index("model")
     row = gaps.loc["Mistral-base"]
     # 44.29% against 49.11% of 12,000: Newcombe's interval by hand, from Wilson's of each.
@@ -85,7 +85,7 @@ def test_a_published_gap_is_said_whichever_way_it_points(french, said):
 
 
 def test_how_published_shares_lie_about_one_half():
-    published = results.published("naacl2025_moral_preference")
+    published = kept_tables.published("naacl2025_moral_preference")
     assert moral_words.published_halves(published, 12_000) == (
         "between 44.3% and 50.8%, 2 of 8 below one half, 6 not told from it"
     )
@@ -95,8 +95,8 @@ def test_how_published_shares_lie_about_one_half():
 
 
 def test_the_two_published_ways():
-    likelihood = results.published("naacl2025_moral_preference")
-    prompted = results.published("naacl2025_declarative_prompt")
+    likelihood = kept_tables.published("naacl2025_moral_preference")
+    prompted = kept_tables.published("naacl2025_declarative_prompt")
     text = moral_words.published_ways(likelihood, prompted)
     assert "84% to 98%" in text
     assert "Mistral-instruct, asked in both ways, goes from 46% to 94% in English" in text

@@ -5,9 +5,9 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from ethical_compression import results
+from ethical_compression import provenance
 
-ROOT = Path(results.__file__).parent
+ROOT = Path(provenance.__file__).parent
 NAME = ROOT.name
 
 
@@ -58,6 +58,6 @@ def test_no_arrow_leads_from_models_to_compress():
 
 
 def test_what_decides_a_models_numbers_counts_in_the_keys_of_results():
-    science = {part.removesuffix(".py") for part in results.SCIENCE}
+    science = {part.removesuffix(".py") for part in provenance.SCIENCE}
     others = {one for one in reached("models") if one.partition(".")[0] not in science}
-    assert others <= {"errors", "results"}
+    assert others <= {"errors", "provenance", "store"}

@@ -25,7 +25,7 @@ from unicodedata import normalize
 # two cores cost each other ten times. It is read once, when torch's threads start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from . import results
+from . import provenance, store
 from .chapters import Parameter, check_values, closest, declared_parameters, refuse_stderr
 from .errors import InputError
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     called = Path(sys.argv[0]).name
     name = called if called.startswith("ethical-compression") else "python -m ethical_compression"
     parser = _Parser(prog=name, description=__doc__)
-    version = results.version("ethical-compression") or "(not installed)"
+    version = provenance.version("ethical-compression") or "(not installed)"
     parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -157,7 +157,7 @@ def plain(text: str) -> str:
 def _run(given: argparse.Namespace) -> None:
     parameters = resolve(given.notebook, given.profile, dict(given.changes))
     output = given.output or Path("_build/executed", given.profile, given.notebook.name)
-    results.check_place(output)
+    store.check_place(output)
     run(given.notebook, output, parameters)
 
 
@@ -174,7 +174,7 @@ def _recipes() -> str:
 
 
 def _compress(given: argparse.Namespace) -> None:
-    results.check_place(given.output, folder=True)
+    store.check_place(given.output, folder=True)
     compress(
         given.model,
         recipe_settings(given.recipe, dict(given.changes)),
@@ -349,13 +349,13 @@ def compare(
 
     from . import statistics, words
     from .datasets import lm_eval_runs
-    from .results import whole_or_nothing
     from .score import confidence
+    from .store import whole_or_nothing
 
     if output is not None and output.suffix != ".csv":
         raise InputError(f"The paired table is written as CSV: name a .csv file, not {output}.")
     for place in filter(None, (output, drawings and drawings / "figure.png")):
-        results.check_place(place)
+        store.check_place(place)
     each, left = [], {}
     pairs = lm_eval_runs.pair(full, compressed, label)
     for benchmark, part in pairs.groupby("benchmark", sort=False):
@@ -414,7 +414,7 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from .results import whole_or_nothing
+    from .store import whole_or_nothing
 
     print(f"{notebook.stem}: running …", file=sys.stderr, flush=True)
     with whole_or_nothing(output) as place:

@@ -322,9 +322,9 @@ def footer(
     """
     from IPython.display import display
 
-    from ethical_compression import results
+    from ethical_compression import provenance
 
-    record: dict[str, Any] = {"parameters": dict(parameters), **results.provenance()}
+    record: dict[str, Any] = {"parameters": dict(parameters), **provenance.provenance()}
     if seeds is None:
         seeds = {name: value for name, value in parameters.items() if name.startswith("seed")}
     record |= {"seeds": seeds, "models": list(models), "data": list(data), **more}

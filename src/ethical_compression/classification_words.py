@@ -249,7 +249,7 @@ def sets_of_communities(shared: pd.DataFrame, own: pd.DataFrame) -> str:
 
 
 def published_cuts(published: pd.DataFrame) -> str:
-    """What the published table of removed layers says: from `results.published`."""
+    """What the published table of removed layers says: from `kept_tables.published`."""
     losses, fewer, columns = [], [], ["significant_subgroup", "significant_bpsn"]
     columns.append("significant_bnsp")
     for model, part in published.groupby("model", sort=False):

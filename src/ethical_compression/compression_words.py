@@ -163,7 +163,7 @@ def between(name: str, value: float, ends: Mapping[str, float]) -> str:
 
 
 def beside_peer(row: Mapping) -> str:
-    """One task of `results.benchmarks("gptq")`: time, and perplexity beside another library's."""
+    """A task of `kept_tables.benchmarks("gptq")`: time, and perplexity beside another library's."""
     draws = len(row["perplexity_peer"])
     theirs = math.exp(np.log(row["perplexity_peer"]).mean())
     return (

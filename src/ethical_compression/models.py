@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
 
@@ -126,7 +126,7 @@ def load(
     `owner/model`, at `revision` (by default the newest commit). A GPTQ checkpoint, made here or
     elsewhere, is dequantised as it is read (`gptq_format`). dtype: one of `DTYPES`.
     device: as torch names it.
-    An embedded model is converted once, to float32 safetensors under `results.cache_dir()`
+    An embedded model is converted once, to float32 safetensors under `store.cache_dir()`
     (dequantised Q4_1 has too many digits for float16), and its hashes are checked at every load.
     Raises InputError for an unknown name, a missing package, no network, weights that are missing,
     not safetensors, NaN or infinite, and a model that is no causal language model.
@@ -211,7 +211,7 @@ def _sha256(path: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _sha256_in_state(path: Path, size: int, changed: int) -> str:
     # Large weights are read once a session, and again if the file was touched.
-    return results.sha256_of(path)
+    return store.sha256_of(path)
 
 
 def _parameters(config) -> int:
@@ -364,17 +364,17 @@ def _converted(name: str, part: str, convert: Callable[[Path, Path], None]) -> P
     """Folder of an embedded model's `part`: converted once, checked against its manifest after."""
     path = _embedded_path(name)
     digest = EMBEDDED[name]["sha256"][:12]
-    folder = results.cache_dir() / "models" / f"{name}-{part}-{digest}-{CONVERSION}"
+    folder = store.cache_dir() / "models" / f"{name}-{part}-{digest}-{CONVERSION}"
     kept = functools.partial(
-        results.read_note, f"{part} {folder.name}", folder / NOTE, digest=_sha256
+        store.read_note, f"{part} {folder.name}", folder / NOTE, digest=_sha256
     )
     if kept():
         return folder
     try:
-        with results.whole_or_nothing(folder, folder=True) as place:
+        with store.whole_or_nothing(folder, folder=True) as place:
             with _one_sentence(name), _quiet():
                 convert(path, place)
-            results.write_note(place / NOTE, sorted(place.iterdir()))
+            store.write_note(place / NOTE, sorted(place.iterdir()))
     except OSError:
         # Two processes may convert at once; the slower one finds its place taken.
         if not kept():
@@ -415,7 +415,7 @@ def _one_sentence(name: str):
     except InputError:
         raise
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        if results.errno_of(error) in results.OF_WRITING:
+        if store.errno_of(error) in store.OF_WRITING:
             raise
         said = " ".join(str(error).split()).split(". ")[0].rstrip(".:")
         raise InputError(

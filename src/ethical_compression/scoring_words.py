@@ -46,7 +46,7 @@ def saving(saved: Mapping[str, float]) -> str:
 
 
 def beside_floor(rows: pd.DataFrame) -> str:
-    """Our time beside the floor and beside other programs: rows of `results.benchmarks`."""
+    """Our time beside the floor and beside other programs: rows of `kept_tables.benchmarks`."""
     if rows.empty:
         return "The repository's measurements are not at hand in this run."
     floor, ratio = rows["floor_ratio"], rows["ratio"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES
 
 from ethical_compression import gptq_format, models
-from ethical_compression.compress import checkpoint, gptq, store
+from ethical_compression.compress import checkpoint, gptq, weight_files
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.integer import round_to_nearest
 from ethical_compression.errors import InputError
@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, n
     with pytest.raises(InputError, match="The disk is full"):
         checkpoint.save_gptq(tmp_path / "model", model, None, weights)
     with pytest.raises(InputError, match="The disk is full"):
-        store.write(tmp_path / "kept", weights, {})
+        weight_files.write(tmp_path / "kept", weights, {})
     assert list(tmp_path.iterdir()) == []
 
 

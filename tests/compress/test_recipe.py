@@ -8,9 +8,9 @@ import torch
 import yaml
 from tiny_models import FAMILIES
 
-from ethical_compression import figures, results
+from ethical_compression import figures, store
 from ethical_compression.compress import recipe as recipes
-from ethical_compression.compress import store
+from ethical_compression.compress import weight_files
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
 from ethical_compression.compress.recipe import METHODS, Recipe
 from ethical_compression.errors import InputError
@@ -66,8 +66,8 @@ def test_every_method_takes_every_family_through_the_store(family, recipe, tmp_p
         found = {n: float((weight_of(m) == 0).float().mean()) for n, m in layers_of(model).items()}
         assert report["sparsity"].tolist() == pytest.approx(list(found.values()))
         assert all(wanted - 1 / 32 <= share <= wanted + 1e-6 for share in found.values())
-    store.write(tmp_path / "kept", weights, {})
-    store.put(again, store.read(tmp_path / "kept")[0])
+    weight_files.write(tmp_path / "kept", weights, {})
+    weight_files.put(again, weight_files.read(tmp_path / "kept")[0])
     with torch.no_grad():
         assert torch.equal(again(inputs[0]).logits, after)
 
@@ -210,9 +210,9 @@ def test_the_version_of_bitsandbytes_counts_where_it_computes_and_nowhere_else(m
         return {name: recipes.stored(Recipe(name, bits=4), "x").name for name in recipes.METHODS}
 
     monkeypatch.setattr(recipes.Recipe, "reads_text", False)  # no files are looked for
-    before, version = stored(), recipes.results.version
+    before, version = stored(), recipes.provenance.version
     monkeypatch.setattr(
-        recipes.results,
+        recipes.provenance,
         "version",
         lambda package: "another" if package == "bitsandbytes" else version(package),
     )
@@ -225,9 +225,9 @@ def test_a_damaged_store_is_noticed(tmp_path, capsys, damage):
     model = tiny_model("gpt2")
     weights, _ = recipes.apply(Recipe("magnitude"), model)
     folder = tmp_path / "kept"
-    assert store.read(folder) is None and not capsys.readouterr().err
-    store.write(folder, weights, {"recipe": {}})
-    assert store.read(folder)[1]["recipe"] == {}
+    assert weight_files.read(folder) is None and not capsys.readouterr().err
+    weight_files.write(folder, weights, {"recipe": {}})
+    assert weight_files.read(folder)[1]["recipe"] == {}
     note = folder / "notes.json"
     said = note.read_text()
     if damage == "weights":
@@ -241,17 +241,17 @@ def test_a_damaged_store_is_noticed(tmp_path, capsys, damage):
     else:
         known = json.loads(said)
         note.write_text(json.dumps({"sha256": known["files"]["weights.safetensors"]}))
-    assert store.read(folder) is None
+    assert weight_files.read(folder) is None
     assert "is damaged; it is made again" in capsys.readouterr().err
     other = tiny_model("llama")
     with pytest.raises(InputError, match="which LlamaForCausalLM lacks"):
-        store.put(other, weights)
+        weight_files.put(other, weights)
 
 
 def test_a_sparse_model_in_the_store_is_smaller_than_its_weights(tmp_path):
     model = tiny_model("llama")
     weights, _ = recipes.apply(Recipe("magnitude", sparsity=0.75, comparison="row"), model)
-    store.write(tmp_path / "kept", weights, {})
+    weight_files.write(tmp_path / "kept", weights, {})
     full = sum(4 * weight_of(layer).numel() for layer in layers_of(model).values())
     # A quarter of the values and a bit for each weight; the rest is the file's header.
     tensors = sum(w.mask.numel() + 4 * w.values.numel() for w in weights.values())
@@ -273,7 +273,7 @@ def test_a_model_loaded_twice_scores_the_same(recipe, tmp_path, monkeypatch):
     from ethical_compression.datasets import multiple_choice
     from ethical_compression.score.evaluate import evaluate
 
-    converted = results.cache_dir() / "models"
+    converted = store.cache_dir() / "models"
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     first = recipes.load(recipe, "tiny-random-llama")
@@ -310,7 +310,7 @@ def test_auto_gptq_says_that_it_only_loads_here():
 @pytest.mark.parametrize("words", ["", "ValueError: no such grid"])
 def test_a_peer_that_is_missing_or_fails_leaves_nothing(tmp_path, monkeypatch, words):
     recipe = Recipe("gptq", quantizer="gptqmodel", **PEER)
-    models_there = results.cache_dir() / "models"
+    models_there = store.cache_dir() / "models"
     store_here = tmp_path / "store"
     store_here.mkdir()
     (store_here / "models").symlink_to(models_there)
@@ -333,7 +333,7 @@ def test_a_layer_of_zeros_leaves_no_nan(tmp_path):
     inputs = [torch.randint(3, 200, (2, 24))]
     _, report = recipes.apply(Recipe("wanda", **TEXT), model, inputs)
     rows = report.to_dict("records")
-    results.write_json(tmp_path / "rows.json", {"layers": rows, "open": [float("nan"), 1.0]})
+    store.write_json(tmp_path / "rows.json", {"layers": rows, "open": [float("nan"), 1.0]})
     said = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)
     assert said["open"] == [None, 1.0]
     zero = next(row for row in said["layers"] if row["layer"].endswith("1.self_attn.o_proj"))

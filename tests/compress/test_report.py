@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.__main__ import main
-from ethical_compression.compress import bits_and_bytes, report, store
+from ethical_compression.compress import bits_and_bytes, report, weight_files
 from ethical_compression.compress.recipe import Recipe, apply
 from ethical_compression.errors import InputError
 
@@ -90,7 +90,7 @@ def test_errors_of_experts_are_measured_too():
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "models").symlink_to(results.cache_dir() / "models")
+    (tmp_path / "cache" / "models").symlink_to(store.cache_dir() / "models")
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "cache"))
 
 
@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     weights, _ = apply(Recipe("magnitude"), tiny_model("llama"))
     with pytest.raises(InputError, match="The disk is full"):
-        store.write(tmp_path / "kept", weights, {})
+        weight_files.write(tmp_path / "kept", weights, {})
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ import urllib.error
 import pandas as pd
 import pytest
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.datasets import judged_answers
 from ethical_compression.errors import InputError
 
@@ -28,7 +28,7 @@ def two_files(tmp_path, monkeypatch):
         }
         path = folder / entry["file"]
         pd.DataFrame(table).to_csv(path, index=False)
-        entries[model] = entry | {"sha256": results.sha256_of(path)}
+        entries[model] = entry | {"sha256": store.sha256_of(path)}
     monkeypatch.setattr(judged_answers, "FILES", entries)
     for name in ("ETHICAL_COMPRESSION_PUBLISHED", "ETHICAL_COMPRESSION_DATA"):
         monkeypatch.delenv(name, raising=False)
@@ -81,7 +81,7 @@ def test_no_network_is_one_sentence(two_files, monkeypatch):
     monkeypatch.setattr(judged_answers.urllib.request, "urlopen", unreachable)
     with pytest.raises(InputError, match="check the network"):
         judged_answers.load("repository")
-    assert not list(results.cache_dir().rglob("*.csv"))
+    assert not list(store.cache_dir().rglob("*.csv"))
 
 
 def test_the_authors_files_are_two_models_on_the_same_questions(mirror):

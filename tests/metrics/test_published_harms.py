@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ethical_compression import results
+from ethical_compression import kept_tables
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import published_harms as harms
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def tables():
-    return {name: results.published(f"xu2024_{name}") for name in ("bbq", "unqover", "harms")}
+    return {name: kept_tables.published(f"xu2024_{name}") for name in ("bbq", "unqover", "harms")}
 
 
 def test_the_identity_holds_in_six_categories_of_ten(tables):

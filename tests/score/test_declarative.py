@@ -183,10 +183,10 @@ def test_what_cannot_be_asked_is_said_in_words(model):
 
 
 def test_a_run_is_kept(tmp_path, monkeypatch):
-    from ethical_compression import results
+    from ethical_compression import store
     from ethical_compression.datasets import moral_stories
 
-    converted = results.cache_dir() / "models"
+    converted = store.cache_dir() / "models"
     converted.mkdir(parents=True, exist_ok=True)
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))

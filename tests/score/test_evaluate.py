@@ -9,7 +9,7 @@ import textwrap
 import pandas as pd
 import pytest
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice, text
 from ethical_compression.errors import InputError
@@ -32,7 +32,7 @@ def run():
 @pytest.fixture
 def fresh_store(tmp_path, monkeypatch):
     # Empty but for the converted tokenizer, which takes ten seconds and is not in question here.
-    converted = results.cache_dir() / "models"
+    converted = store.cache_dir() / "models"
     converted.mkdir(parents=True, exist_ok=True)
 
     def make(name):

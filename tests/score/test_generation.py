@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from test_loglikelihood import closing_tokenizer, tiny_tokenizer
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.score import generation
@@ -276,7 +276,7 @@ def test_a_text_under_int8_hears_of_its_neighbours():
 
 
 def test_study_is_kept_and_says_who_wrote_what(tmp_path, monkeypatch):
-    converted = results.cache_dir() / "models"
+    converted = store.cache_dir() / "models"
     converted.mkdir(parents=True, exist_ok=True)
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from ethical_compression import results
+from ethical_compression import kept_tables
 from ethical_compression.datasets import judged_answers
 from ethical_compression.errors import InputError
 from ethical_compression.score import judged
@@ -45,7 +45,7 @@ def test_the_summary_that_is_kept_is_that_of_the_authors_files(mirror):
         pytest.skip("no folder of published results beside the mirror")
     answers = judged_answers.load()
     found = judged.by_wording(answers)
-    kept, made = results.larger("truthfulqa_judged")
+    kept, made = kept_tables.larger("truthfulqa_judged")
     pd.testing.assert_frame_equal(kept, found, check_dtype=False)
     assert made["data"]["commit"] == judged_answers.COMMIT
     crossed = pd.crosstab(answers["accepted_full"], answers["accepted_quantized"])

@@ -149,9 +149,9 @@ def test_what_cannot_be_asked_is_said_in_words(llama):
 
 
 def test_a_run_is_kept_and_told_by_model_language_and_norm(tmp_path, monkeypatch):
-    from ethical_compression import results
+    from ethical_compression import store
 
-    converted = results.cache_dir() / "models"
+    converted = store.cache_dir() / "models"
     converted.mkdir(parents=True, exist_ok=True)
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.datasets.hate_speech import Post
 from ethical_compression.errors import InputError
 from ethical_compression.train import classifier, encoders, pruned
@@ -69,7 +69,7 @@ def test_a_loss_that_is_not_finite_ends_in_a_sentence_and_keeps_nothing(data):
     wild = Training(learning_rate=1e30, epochs=2, batch_size=4, max_length=16)
     with pytest.raises(InputError, match="NaN or infinite at step"):
         classifier.predictions([Run(TINY)], data, wild, progress=False)
-    assert not list(results.cache_dir().rglob("*.parquet"))
+    assert not list(store.cache_dir().rglob("*.parquet"))
 
 
 def test_class_weights_are_scikit_learns_and_a_missing_class_is_named():

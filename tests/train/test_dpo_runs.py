@@ -22,9 +22,9 @@ def sides():
 @pytest.fixture
 def run(sides, tmp_path, monkeypatch):
     """A run of the random model, with a store of its own for what is made here."""
-    from ethical_compression import models, results
+    from ethical_compression import models, store
 
-    shared = results.cache_dir()
+    shared = store.cache_dir()
     models.load("tiny-random-llama")  # its tokenizer is converted once, in the shared store
     (tmp_path / "models").symlink_to(shared / "models")
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))

@@ -117,7 +117,7 @@ def parts(monkeypatch, tmp_path):
     import io
     import zipfile
 
-    from ethical_compression import results
+    from ethical_compression import store
     from ethical_compression.datasets import files
 
     memory = io.BytesIO()
@@ -133,8 +133,8 @@ def parts(monkeypatch, tmp_path):
     return {
         "parts": [("one", "a"), ("two", "b")],
         "within": "inner",
-        "sha256": results.sha256_of(tmp_path / "whole"),
-        "files": {"config.json": results.sha256_of(tmp_path / "config")},
+        "sha256": store.sha256_of(tmp_path / "whole"),
+        "files": {"config.json": store.sha256_of(tmp_path / "config")},
     }
 
 
@@ -151,9 +151,9 @@ def test_wrong_parts_leave_nothing(parts):
     wrong = parts | {"sha256": "0" * 64}
     with pytest.raises(InputError, match="not those that this book was made with"):
         encoders._embedded_folder(wrong)
-    from ethical_compression import results
+    from ethical_compression import store
 
-    assert not list((results.cache_dir() / "models").iterdir())
+    assert not list((store.cache_dir() / "models").iterdir())
 
 
 def test_a_missing_part_says_what_to_install(parts, monkeypatch):

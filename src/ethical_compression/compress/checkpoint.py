@@ -1,7 +1,7 @@
 """Quantized models written in the format of AutoGPTQ (`gptq_format`), which other libraries read.
 
 Written whole or not at all, read back bit for bit. What this package keeps for itself is in
-`store`.
+`weight_files`.
 """
 
 import bisect
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ethical_compression import results
+from ethical_compression import provenance, store
 from ethical_compression.compress.blocks import (
     read,
     short_text,
@@ -74,7 +74,7 @@ def save_gptq(
     if left:
         # How GPTQModel is told of layers that are not quantized.
         settings["dynamic"] = {f"-:^{re.escape(name)}$": {} for name in left}
-    with results.whole_or_nothing(folder, folder=True) as place:
+    with store.whole_or_nothing(folder, folder=True) as place:
         save_file(state, place / "model.safetensors", metadata={"format": "pt"})
         model.config.save_pretrained(place)
         if model.generation_config is not None:
@@ -138,7 +138,7 @@ def _settings(weights: Mapping[str, QuantizedWeight]) -> dict[str, Any]:
         "true_sequential": True,
         "lm_head": False,
         "pack_dtype": "int32",
-        "meta": {"quantizer": [f"ethical-compression:{results.version('ethical-compression')}"]},
+        "meta": {"quantizer": [f"ethical-compression:{provenance.version('ethical-compression')}"]},
     }
 
 

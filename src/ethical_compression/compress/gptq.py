@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ethical_compression.compress import store
+from ethical_compression.compress import weight_files
 from ethical_compression.compress.blocks import (
     Block,
     Products,
@@ -230,7 +230,7 @@ def quantize_model(
     check_settings(settings["bits"], settings.get("group_size", 128))
     keep_freed_memory()
     blocks = [_only(block, only) for block in survey(model).blocks]
-    kept = [store.read(_part(parts, i)) if parts else None for i in range(len(blocks))]
+    kept = [weight_files.read(_part(parts, i)) if parts else None for i in range(len(blocks))]
     for block, its in zip(blocks, kept, strict=True):
         for name, weight in (its[0] if its else {}).items():
             block.weights[name].copy_(weight.dequantize())
@@ -265,7 +265,7 @@ def quantize_model(
                     _solve_together([name], block.weights, nothing, quantized, rows, settings)
             if parts:
                 done = {name: one for name, one in quantized.items() if name in block.weights}
-                store.write(
+                weight_files.write(
                     _part(parts, index), done, {"rows": {name: rows[name] for name in done}}
                 )
         for name in block.weights:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ethical_compression import results
+from ethical_compression import provenance, store
 from ethical_compression.compress import (
     awq,
     bits_and_bytes,
@@ -24,7 +24,7 @@ from ethical_compression.compress import (
     layers,
     peers,
     sparsity,
-    store,
+    weight_files,
     weighting,
 )
 from ethical_compression.compress.blocks import (
@@ -223,7 +223,7 @@ class Recipe:
         """What decides the result, and so a store's key: the settings, the text that they read, and
         the version of the library where that computes."""
         if self.method in bits_and_bytes.KINDS:
-            return self.to_dict() | {"bitsandbytes": results.version("bitsandbytes")}
+            return self.to_dict() | {"bitsandbytes": provenance.version("bitsandbytes")}
         if not self.reads_text:
             return self.to_dict()
         from ethical_compression.datasets import text
@@ -358,12 +358,12 @@ def apply(
     go on where the method leaves much as it is (`check_touched`). parts: a folder for what GPTQ has
     done so far, so that it can go on there (`gptq.quantize_model`).
 
-    Returns (weights, report): the compressed weights by layer name (`store`), and a DataFrame with
-    one row a layer, each expert of a mixture being one: `layer`; `weight_error`, ‖Ŵ−W‖²/‖W‖²;
-    `output_error`, the relative squared error ‖(Ŵ−W)X‖²/‖WX‖² on the calibration inputs, and
-    `reached`, whether a token of them reached the layer, where the method reads text; and for
-    pruning the counts of `sparsity.mask_statistics`. bitsandbytes' layers are kept by the model
-    itself and "layers" returns no weights either, and a row a layer: `removed`, and its
+    Returns (weights, report): the compressed weights by layer name (`weight_files`), and a
+    DataFrame with one row a layer, each expert of a mixture being one: `layer`; `weight_error`,
+    ‖Ŵ−W‖²/‖W‖²; `output_error`, the relative squared error ‖(Ŵ−W)X‖²/‖WX‖² on the calibration
+    inputs, and `reached`, whether a token of them reached the layer, where the method reads text;
+    and for pruning the counts of `sparsity.mask_statistics`. bitsandbytes' layers are kept by the
+    model itself and "layers" returns no weights either, and a row a layer: `removed`, and its
     `contribution`.
     Raises InputError where a pattern does not fit, where calibration is missing, or where the
     method touches too little (nothing is changed yet), and where the memory is too small; the model
@@ -378,7 +378,7 @@ def apply(
         raise InputError(f"{recipe.label} needs calibration inputs: see calibration_inputs.")
     if recipe.method not in ("none", "layers"):
         check_touched(recipe, model, partial=partial)
-    weights: dict[str, store.Weight] = {}
+    weights: dict[str, weight_files.Weight] = {}
     rows: list[dict] = []
 
     def keep(layer, weight, kept, hessian=None, **more):
@@ -574,7 +574,7 @@ def load_with_report(
 
     loaded = models.load(name, **options)
     rows: list[dict] = []
-    weights: dict[str, store.Weight] = {}
+    weights: dict[str, weight_files.Weight] = {}
     source = loaded.source | {"recipe": recipe.inputs()}
     if recipe.method != "none":
         full_weights(loaded.model, name)
@@ -583,9 +583,9 @@ def load_with_report(
     if recipe.method in bits_and_bytes.KINDS:
         apply(recipe, loaded.model, partial=partial)
     elif recipe.method != "none":
-        kept = store.read(folder := stored(recipe, loaded.source["fingerprint"], **options))
+        kept = weight_files.read(folder := stored(recipe, loaded.source["fingerprint"], **options))
         if kept is None:
-            results.check_place(folder, folder=True)
+            store.check_place(folder, folder=True)
             if recipe.method == "gptq":
                 peers.check(recipe.quantizer, options.get("device", "cpu"))
             windows = calibration_inputs(recipe, loaded.model, loaded.tokenizer)
@@ -597,13 +597,13 @@ def load_with_report(
                     recipe, loaded.model, windows, partial=partial, progress=progress, parts=parts
                 )
                 rows = report.to_dict("records")
-            store.write(folder, weights, {"recipe": recipe.inputs(), "layers": rows})
+            weight_files.write(folder, weights, {"recipe": recipe.inputs(), "layers": rows})
             shutil.rmtree(parts, ignore_errors=True)
         else:
             weights, rows = kept[0], kept[1]["layers"]
             if recipe.method == "layers":
                 layers.remove(loaded.model, [row["layer"] for row in rows if row["removed"]])
-            store.put(loaded.model, weights)
+            weight_files.put(loaded.model, weights)
     return loaded._replace(source=source), rows, weights
 
 
@@ -636,7 +636,7 @@ def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
             f"{recipe.quantizer} names the experts of a mixture in its own way: choose the "
             "quantizer native."
         )
-    with results.scratch_folder() as place:
+    with store.scratch_folder() as place:
         weights = peers.quantize(
             recipe.quantizer, loaded.model, loaded.tokenizer, windows, place, **settings
         )
@@ -646,7 +646,7 @@ def _by_peer(recipe: Recipe, loaded, windows: Sequence[torch.Tensor]):
         for layer, kept in weights.items()
         if layer in places
     ]
-    store.put(loaded.model, weights)
+    weight_files.put(loaded.model, weights)
     return weights, rows
 
 
@@ -660,7 +660,7 @@ def stored(recipe: Recipe, fingerprint: str, **options):
         "recipe": recipe.inputs(),
         "dtype": options.get("dtype", "float32"),
     }
-    return results.cache_dir() / "compressed" / results.key("model", inputs, __name__)
+    return store.cache_dir() / "compressed" / store.key("model", inputs, __name__)
 
 
 def compress(
@@ -693,14 +693,14 @@ def compress(
         "model": loaded.source,
         **{key: loaded.source[key] for key in ("touched",) if key in loaded.source},
         "layers": rows,
-        "provenance": results.provenance(),
+        "provenance": provenance.provenance(),
     }
     how = {key: options[key] for key in ("dtype", "device") if key in options}
-    with results.whole_or_nothing(folder, folder=True) as place:
+    with store.whole_or_nothing(folder, folder=True) as place:
         expected = save(recipe, loaded.model, loaded.tokenizer, weights, place)
         del loaded, weights  # there need not be room for two
         checkpoint.check(place, expected, **how)
-        results.write_json(place / "compression.json", record)
+        store.write_json(place / "compression.json", record)
     return record
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ethical_compression import results
+from ethical_compression import provenance, store
 from ethical_compression.compress import bits_and_bytes, gptq, recipe, sparsity
 from ethical_compression.compress.blocks import survey, weights_named
 from ethical_compression.errors import InputError
@@ -198,14 +198,14 @@ def report(
     record |= {
         "seconds_per_token_full": speed["full"],
         "seconds_per_token": speed["compressed"],
-        "hardware": results.hardware(),
+        "hardware": provenance.hardware(),
     }
     return record, layers
 
 
 def _disk_of(model: torch.nn.Module) -> int:
     """Bytes of a model's weights on disk, found by writing them."""
-    with results.scratch_folder() as scratch:
+    with store.scratch_folder() as scratch:
         model.save_pretrained(scratch)
         return disk(scratch)
 

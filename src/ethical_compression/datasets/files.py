@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.errors import InputError
 
 Row = TypeVar("Row")
@@ -263,8 +263,8 @@ def _hub_fault(error: Exception, what: str, instead: str) -> str:
     """Why the hub's files are not here, in one sentence."""
     from huggingface_hub import errors
 
-    if isinstance(error, OSError) and error.errno in results.UNWRITABLE:
-        return results.unwritable(Path(error.filename or "The hub's cache (HF_HOME)"), error)
+    if isinstance(error, OSError) and error.errno in store.UNWRITABLE:
+        return store.unwritable(Path(error.filename or "The hub's cache (HF_HOME)"), error)
     for one in (error, error.__cause__):
         if isinstance(one, errors.HfHubHTTPError) and getattr(one, "response", None) is not None:
             return (
@@ -303,7 +303,7 @@ def record(
     if source == "embedded":
         package = origin["package"]
         stated |= {"package": package, "version": package_version(package)}
-    return stated | {"sha256": results.sha256_of(path(source, origin, data_dir))}
+    return stated | {"sha256": store.sha256_of(path(source, origin, data_dir))}
 
 
 def label(record: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
 
@@ -48,7 +48,7 @@ def load(source: str = "folder", folder: str | Path | None = None) -> pd.DataFra
         path = _fetched(entry) if source == "repository" else _there(folder) / entry["file"]
         if not path.is_file():
             raise InputError(f"There is no file {path}: add it, or choose the source 'repository'.")
-        if results.sha256_of(path) != entry["sha256"]:
+        if store.sha256_of(path) != entry["sha256"]:
             raise InputError(
                 f"{path} is not the file of the authors' commit {COMMIT[:7]} (its checksum "
                 "differs): fetch it again."
@@ -86,7 +86,7 @@ def _there(folder: str | Path | None) -> Path:
 
 
 def _fetched(entry: dict) -> Path:
-    path = results.cache_dir() / "judged_answers" / COMMIT / entry["file"]
+    path = store.cache_dir() / "judged_answers" / COMMIT / entry["file"]
     if path.is_file():
         return path
     address = f"https://raw.githubusercontent.com/{REPOSITORY}/{COMMIT}/truthfulqa_predictions"
@@ -98,6 +98,6 @@ def _fetched(entry: dict) -> Path:
             f"{entry['file']} could not be fetched from the authors' repository ({error}): check "
             "the network, or choose the source 'folder'."
         ) from error
-    with results.whole_or_nothing(path) as place:
+    with store.whole_or_nothing(path) as place:
         place.write_bytes(content)
     return path

@@ -32,7 +32,7 @@ HARMS = {
 def bbq_identity(table: pd.DataFrame) -> pd.DataFrame:
     """Is a category's s_AMB its accuracy plus a constant? A row a category, over all runs.
 
-    table: `results.published("xu2024_bbq")`. Columns: `category`, `runs`, `mean` and `sd` of
+    table: `kept_tables.published("xu2024_bbq")`. Columns: `category`, `runs`, `mean` and `sd` of
     s_AMB − accuracy in ambiguous contexts, `rho` (Spearman's between the two), and `identical`,
     whether they differ by a constant to the fourth decimal: sd below 10⁻⁴.
     """
@@ -254,8 +254,8 @@ def ranks_said(found: pd.DataFrame, alpha: float = 0.05) -> str:
 def moved_said(bbq: pd.DataFrame, identity: pd.DataFrame) -> str:
     """How far score and accuracy moved from the uncompressed model where they are one number.
 
-    bbq: `results.published("xu2024_bbq")`; identity: of `bbq_identity`. Means of absolute changes
-    over runs and those categories, quantized and pruned runs apart.
+    bbq: `kept_tables.published("xu2024_bbq")`; identity: of `bbq_identity`. Means of absolute
+    changes over runs and those categories, quantized and pruned runs apart.
     """
     names = [name.lower() for name in identity.loc[identity["identical"], "category"]]
     if not names:

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.files import known
@@ -278,7 +278,7 @@ def evaluate(
             way = {"norm": norm, "style": style}
             bar = f"{recipe.label} · {language}{'' if norm else ' without norm'}"
             tables.append(
-                results.table(
+                store.table(
                     "declarative-answers" if written else "declarative-scores",
                     base | options | way | {"language": language, "stories": content},
                     lambda some=some, way=way, bar=bar: ask(

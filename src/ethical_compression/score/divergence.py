@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
@@ -200,7 +200,7 @@ def item_distances(
         return [recipes.load(one, name, progress=progress, **options) for one in (Recipe(), recipe)]
 
     parts = [
-        results.table(
+        store.table(
             "distances",
             base | {"items": fingerprint([asdict(item) for item in items])},
             lambda items=items, benchmark=benchmark: _of_items(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.score import loglikelihood
@@ -61,7 +61,7 @@ def evaluate(
         for begin in range(0, len(items), PART):
             some = items[begin : begin + PART]
             parts.append(
-                results.table(
+                store.table(
                     "scores",
                     base | {"items": fingerprint([asdict(item) for item in some])},
                     lambda some=some, benchmark=benchmark: loglikelihood.score_items(
@@ -73,7 +73,7 @@ def evaluate(
     windows = pd.DataFrame()
     if text:
         reading = {"window": window, "max_windows": max_windows}
-        windows = results.table(
+        windows = store.table(
             "windows",
             base | reading | {"text": fingerprint(list(text))},
             lambda: loglikelihood.score_text(

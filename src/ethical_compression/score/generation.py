@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
@@ -382,7 +382,7 @@ def study(
 
     def kept(kind: str, recipe: Recipe, number: int, work) -> pd.DataFrame:
         bar = f"{recipe.label} · {kind} {number + 1}/{len(parts)}" if progress else None
-        return results.table(
+        return store.table(
             f"generation-{kind}",
             base | {"recipe": recipe.inputs(), "prompts": fingerprint(parts[number])},
             lambda: work(loaded(full).tokenizer, parts[number], progress=bar),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import MoralStory
@@ -55,7 +55,7 @@ def preferences(
                 content = fingerprint([[story.id for story in some], pairs])
                 bar = f"{recipe.label} · {language}{'' if norm else ' without norm'}"
                 tables.append(
-                    results.table(
+                    store.table(
                         "moral-preference",
                         base | options | way | {"language": language, "stories": content},
                         lambda some=some, norm=norm, bar=bar: moral.preferences(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.datasets import hate_speech
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.hate_speech import Post
@@ -352,7 +352,7 @@ def predictions(
     """
 
     def table(run: Run):
-        return results.table(
+        return store.table(
             "predictions",
             inputs(run, data, training),
             lambda: rows(run, data, training, trained(run, data, training)),
@@ -388,7 +388,7 @@ def explanations(
     how = {"explainers": list(explainers), "explained": [post.id for post in posts]}
 
     def table(run: Run):
-        return results.table(
+        return store.table(
             "explanations",
             inputs(run, data, training) | how,
             lambda: _explained(

