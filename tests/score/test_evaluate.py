@@ -111,5 +111,5 @@ def test_a_recipe_that_cannot_be_is_refused_when_it_is_written(settings, words):
 
 
 def test_too_little_calibration_text_is_one_sentence(fresh_store):
-    with pytest.raises(InputError, match="Calibration needs 9 windows of 1000000 tokens"):
-        evaluate(MODEL, Recipe("gptq", bits=4, samples=9, length=10**6), questions())
+    with pytest.raises(InputError, match="Calibration needs 1000000 windows of 512 tokens"):
+        evaluate(MODEL, Recipe("gptq", bits=4, samples=10**6, length=512), questions())
