@@ -46,6 +46,8 @@ def test_mean_interval_equals_statsmodels():
         (43 / 44, *stats.binomtest(43, 44).proportion_ci(method="wilson"))
     )
     assert statistics.mean_interval([1, 1, 1])[2] == 1
+    assert statistics.mean_interval([False] * 44)[2] > 0.05
+    assert statistics.mean_interval([0.0, 0.0]) == (0, 0, 0)  # two runs that did not move
     with pytest.raises(InputError, match="two finite"):
         statistics.mean_interval([1.0])
 

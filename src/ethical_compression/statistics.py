@@ -142,15 +142,17 @@ def in_quadrature(
 def mean_interval(values, *, level: float = 0.95) -> tuple[float, float, float]:
     """The mean of (n,) values, n ≥ 2, and Student's interval of it: (mean, low, high).
 
-    The mean of answers that are all 0 or 1 is a share, and has Wilson's interval: Student's would
-    leave the scale (43 of 44: up to 1.02).
+    The mean of answers (booleans, or values that are all 0 or 1, but not all 0) is a share, and has
+    Wilson's interval: Student's would leave the scale (43 of 44: up to 1.02).
     """
     from scipy import stats
 
+    answers = np.asarray(values).dtype == bool
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise InputError("A mean's interval needs at least two finite values.")
-    if np.isin(values, [0, 1]).all():
+    # Nothing but zeros may as well be differences of two models that are one.
+    if np.isin(values, [0, 1]).all() and (values.any() or answers):
         found = share(values, level=level)
         return found.share, found.ci_low, found.ci_high
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
