@@ -78,14 +78,12 @@ METHODS = {
     "AUC change": ("DeLong's interval of a change of AUC", "interval", groups.auc_difference),
     "AUC test": ("DeLong's test", "test", groups.auc_difference),
     "over seeds": ("Interval of a mean AUC over seeds", "interval", groups.over_seeds),
-    "ECE": ("Bootstrap interval of an ECE", "interval", statistics.resampled),
     "squared": (
         "Interval of a change of squared calibration error",
         "interval",
         reliability.squared_error,
     ),
     "gap": ("Student's interval of confidence − share right", "interval", statistics.mean_interval),
-    "AURC": ("Bootstrap interval of a change of AURC", "interval", statistics.resampled),
     "along": ("Interval of a median divergence", "interval", generation.along_text),
     "dose slope": ("Interval of a dose–response slope", "interval", dose_response.fit),
     "dose test": ("Test of a dose–response slope", "test", dose_response.fit),
@@ -374,31 +372,6 @@ def calibration(n: int, before: float, after: float):
     return study
 
 
-def bootstraps(n: int, before: float, after: float):
-    """An ECE's own interval, and that of a change of the area under the risk–coverage curve."""
-    rng = np.random.default_rng(1)
-    many = [answers(rng, 2000, before, after) for _ in range(300)]
-    areas = [[confidence.aurc(one["confidence"], one["correct"]) for one in pair] for pair in many]
-    change = float(np.diff(np.mean(areas, axis=0))[0])
-    whole = pd.concat([pair[1] for pair in many])
-    ece = confidence.calibration_error(whole["confidence"], whole["correct"])
-
-    def study(rng) -> dict:
-        first, second = answers(rng, n, before, after)
-        seed, answer = int(rng.integers(1 << 30)), {}
-        for key, measure, against, truth in (
-            ("ECE", confidence.calibration_error, None, ece),
-            ("AURC", confidence.aurc, first, change),
-        ):
-            _, low, high = statistics.resampled(
-                second, measure, against=against, resamples=200, seed=seed
-            )
-            answer[key] = holds(low, high, truth)
-        return answer
-
-    return study
-
-
 def divergences(n: int):
     truth = float(stats.gamma(1.5, scale=0.1).median())
 
@@ -636,16 +609,6 @@ LINES = [
         )
         for n in (250, 750)
         for a, b in ((0.0, 0.0), (0.1, 0.0), (0.1, 0.1))
-    ),
-    *(
-        Line(
-            f"bootstraps {n} {b}",
-            CONFIDENCE,
-            f"{n} questions, overconfidence 0.1 → {b}",
-            partial(bootstraps, n, 0.1, b),
-            400,
-        )
-        for n, b in ((250, 0.0), (250, 0.1), (750, 0.0))
     ),
     Line("along 16", "Generation", "16 texts, skewed", partial(divergences, 16), 1000),
     Line("along 60", "Generation", "60 texts, skewed", partial(divergences, 60), 1000),

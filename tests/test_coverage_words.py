@@ -66,6 +66,6 @@ def test_the_committed_table_covers_the_statistics_that_chapters_use():
     assert (table["studies"] >= 400).all() and table["undefined"].max() < 0.1
     assert not table.duplicated(["method", "case"]).any()
     for function in ("paired_test", "tost", "mcnemar", "share", "change_slope", "interaction",
-                     "shift_table", "auc", "auc_difference", "over_seeds", "resampled",
+                     "shift_table", "auc", "auc_difference", "over_seeds", 
                      "squared_error", "rank_within", "holm", "fit"):  # fmt: skip
         assert table["function"].str.endswith(f".{function}").any(), function
