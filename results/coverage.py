@@ -563,7 +563,7 @@ LINES = [
     Line(
         "aucs 13 wide",
         "Uniform or not?",
-        "the same, harmless ones twice as spread",
+        "100 toxic, 13 harmless posts twice as spread, AUC 0.95",
         partial(aucs, 100, 13, 0.95, 2.0),
     ),
     Line(
