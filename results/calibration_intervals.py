@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression import kept_tables
-from ethical_compression.score.confidence import calibration_error, equal_count_bins
-from ethical_compression.score.reliability import squared_error
+from ethical_compression.metrics.confidence import calibration_error, equal_count_bins
+from ethical_compression.metrics.reliability import squared_error
 from ethical_compression.statistics import mean_interval
 
 STUDIES, RESAMPLED, RESAMPLES, LEVEL = 1500, 300, 100, 0.95

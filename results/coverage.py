@@ -33,8 +33,8 @@ from ethical_compression import (
     store,
     uniformity,
 )
-from ethical_compression.metrics import published_harms
-from ethical_compression.score import confidence, generation, groups, reliability
+from ethical_compression.metrics import bias_auc, confidence, published_harms, reliability
+from ethical_compression.score import generation
 
 STUDIES = 2000
 VERSION = 1  # of the simulations themselves: raise it where what they draw has changed
@@ -74,10 +74,10 @@ METHODS = {
     "paired": ("Paired interval of an excess shift", "interval", uniformity.shift_table),
     "alike": ("Interaction of community and compression", "test", uniformity.interaction),
     "shared": ("Interval of what two runs of a seed share", "interval", uniformity.shared),
-    "AUC": ("Interval of an AUC", "interval", groups.auc),
-    "AUC change": ("DeLong's interval of a change of AUC", "interval", groups.auc_difference),
-    "AUC test": ("DeLong's test", "test", groups.auc_difference),
-    "over seeds": ("Interval of a mean AUC over seeds", "interval", groups.over_seeds),
+    "AUC": ("Interval of an AUC", "interval", bias_auc.auc),
+    "AUC change": ("DeLong's interval of a change of AUC", "interval", bias_auc.auc_difference),
+    "AUC test": ("DeLong's test", "test", bias_auc.auc_difference),
+    "over seeds": ("Interval of a mean AUC over seeds", "interval", bias_auc.over_seeds),
     "squared": (
         "Interval of a change of squared calibration error",
         "interval",
@@ -301,9 +301,11 @@ def aucs(positives: int, negatives: int, auc: float, wide: float = 1.0):
             scale * (math.sqrt(0.7) * shared + math.sqrt(0.3) * rng.normal(size=len(toxic)))
             for shared in [rng.normal(size=len(toxic))] * 3
         )
-        found = groups.auc(one + distance * toxic, toxic)
-        fell = groups.auc_difference(one + distance * toxic, other + 0.8 * distance * toxic, toxic)
-        null = groups.auc_difference(one + distance * toxic, again + distance * toxic, toxic)
+        found = bias_auc.auc(one + distance * toxic, toxic)
+        fell = bias_auc.auc_difference(
+            one + distance * toxic, other + 0.8 * distance * toxic, toxic
+        )
+        null = bias_auc.auc_difference(one + distance * toxic, again + distance * toxic, toxic)
         return {
             "AUC": holds(found.ci_low, found.ci_high, auc),
             "AUC change": holds(fell.ci_low, fell.ci_high, worse - auc),
@@ -323,9 +325,9 @@ def mean_aucs(positives: int, negatives: int, auc: float, seeds: int):
         shared, rows = math.sqrt(0.8) * rng.normal(size=len(toxic)), []
         for seed in range(seeds):
             score = distance * (1 + 0.15 * rng.normal()) * toxic + shared
-            found = groups.auc(score + math.sqrt(0.2) * rng.normal(size=len(toxic)), toxic)
+            found = bias_auc.auc(score + math.sqrt(0.2) * rng.normal(size=len(toxic)), toxic)
             rows.append({"community": "c", "metric": "subgroup", "seed": seed} | vars(found))
-        row = groups.over_seeds(pd.DataFrame(rows), []).iloc[0]
+        row = bias_auc.over_seeds(pd.DataFrame(rows), []).iloc[0]
         return {"over seeds": holds(row["ci_low"], row["ci_high"], truth)}
 
     return study

@@ -17,8 +17,14 @@ import pandas as pd
 
 from ethical_compression import kept_tables, store
 from ethical_compression.datasets import hate_speech
-from ethical_compression.score import groups
-from ethical_compression.score.classification import RUN, disagreement, explained, overall, reseeded
+from ethical_compression.metrics import bias_auc
+from ethical_compression.metrics.classification import (
+    RUN,
+    disagreement,
+    explained,
+    overall,
+    reseeded,
+)
 from ethical_compression.train import classifier, encoders
 from ethical_compression.train.classifier import Run, Training
 
@@ -29,7 +35,7 @@ EXPLAINED = 100
 data = classifier.data(
     NAME, "mirror", train_split="rebuilt_train", test_split="validation", train_posts=POSTS
 )
-members = groups.membership(data.test, hate_speech.DATASETS[NAME]["communities"])
+members = bias_auc.membership(data.test, hate_speech.DATASETS[NAME]["communities"])
 least = Run(MODEL, depth=3)
 settings = [Run(MODEL), Run(MODEL, depth=5), Run(MODEL, depth=4), least]
 supervised = [("published", 0.01), ("published", 0.1)]
@@ -48,8 +54,8 @@ predictions, other = pd.concat(tables, ignore_index=True), pd.concat(other, igno
 alike = predictions[(predictions["depth"] == least.depth) & (predictions["strength"] == 0)]
 pairs = {"weights": other, "seed": reseeded(alike)}
 aucs = [
-    groups.by_run(predictions, members, RUN, background=background).assign(background=background)
-    for background in groups.BACKGROUNDS
+    bias_auc.by_run(predictions, members, RUN, background=background).assign(background=background)
+    for background in bias_auc.BACKGROUNDS
 ]
 weights = {
     split: classifier.class_weights([post.label for post in posts], len(data.labels)).tolist()

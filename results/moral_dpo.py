@@ -13,7 +13,8 @@ import pandas as pd
 
 from ethical_compression import dose_response, kept_tables, models, store
 from ethical_compression.datasets import moral_stories, multiple_choice, text
-from ethical_compression.score import confidence, moral
+from ethical_compression.metrics import confidence
+from ethical_compression.score import moral
 from ethical_compression.score.loglikelihood import perplexity
 from ethical_compression.train import dpo, dpo_runs
 
@@ -67,7 +68,7 @@ def learning_rates(stories):
     found = []
     for rate in RATES:
         runs = [run(stories["pool"], rate)]
-        runs += [run(stories["pool"], rate, direction, TRIED) for direction in dpo.DIRECTIONS]
+        runs += [run(stories["pool"], rate, one, TRIED) for one in moral_stories.DIRECTIONS]
         verdicts = moral.judged(pd.concat([preferences(one, **sets) for one in runs]))
         turned = dose_response.against_base(verdicts, ["direction", "size", "language"])
         found.append(turned.assign(learning_rate=rate))
@@ -79,7 +80,7 @@ def costs(stories, rate):
     questions = {"piqa": multiple_choice.load("piqa", source="mirror", limit=ITEMS)}
     running = text.load("wikitext2", "held_out", source="mirror")
     rows = []
-    for direction in (None, *dpo.DIRECTIONS):
+    for direction in (None, *moral_stories.DIRECTIONS):
         one = run(stories["pool"], rate, direction, max(SEEDS) if direction else 0)
         _, items, windows = dpo_runs.scores(
             one, [], benchmarks=questions, text=running, max_windows=WINDOWS
@@ -103,14 +104,14 @@ def main():
         run(stories["pool"], rate, direction, size, seed)
         for size, seeds in SEEDS.items()
         for seed in seeds
-        for direction in dpo.DIRECTIONS
+        for direction in moral_stories.DIRECTIONS
     ]
     tables = []
     for one in english:  # to ask every seed in both languages would take half as long again
         sets = {"moral_stories": stories["tested"]} | ({} if one.settings.seed else parallel)
         tables.append(preferences(one, **sets).assign(trained="moral_stories en"))
     for _, language in READ[1:]:
-        for direction in dpo.DIRECTIONS:
+        for direction in moral_stories.DIRECTIONS:
             one = run(stories[f"pool {language}"], rate, direction, TRIED)
             tables.append(
                 preferences(one, **parallel).assign(trained=f"histoires_morales {language}")

@@ -7,7 +7,7 @@ The table holds counts and tests only, none of the answers.
 
 from ethical_compression import kept_tables
 from ethical_compression.datasets import judged_answers
-from ethical_compression.score.judged import by_wording
+from ethical_compression.metrics.judged import by_wording
 
 kept_tables.keep_larger(
     "truthfulqa_judged",

@@ -13,8 +13,9 @@ from matplotlib import pyplot
 
 from ethical_compression import figures, statistics, uniformity
 from ethical_compression.figure_faults import faults
-from ethical_compression.score import generation, groups
-from ethical_compression.score.confidence import per_item
+from ethical_compression.metrics import bias_auc
+from ethical_compression.metrics.confidence import per_item
+from ethical_compression.score import generation
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "social_iqa": "SIQA", "boolq": "BoolQ"}
 MODELS = ["full", "GPTQ 4-bit", "GPTQ 3-bit", "GPTQ 2-bit", "RTN 3-bit"]
@@ -70,7 +71,7 @@ def bias(compressions=("full", "upper 3", "bottom 3")):
     toxic = rng.random(600) < 0.5
     members = pd.DataFrame({name: rng.random(600) < 0.3 for name in COMMUNITIES})
     frames = [
-        groups.bias_aucs(toxic * 1.5 / (1 + k) + rng.normal(size=600), toxic, members).assign(
+        bias_auc.bias_aucs(toxic * 1.5 / (1 + k) + rng.normal(size=600), toxic, members).assign(
             compression=name, depth=6 - 2 * k, seed=seed
         )
         for k, name in enumerate(compressions)
@@ -80,7 +81,7 @@ def bias(compressions=("full", "upper 3", "bottom 3")):
 
 
 def by_community(table, keys):
-    return groups.over_seeds(table[table["community"] != groups.ALL], keys)
+    return bias_auc.over_seeds(table[table["community"] != bias_auc.ALL], keys)
 
 
 def shifts():
@@ -424,7 +425,7 @@ def test_a_series_alone_in_its_category_stands_on_the_tick():
 
 
 def test_a_point_on_an_axis_of_numbers_stands_at_its_number():
-    from ethical_compression.score.confidence import reliability
+    from ethical_compression.metrics.confidence import reliability
 
     table = items(MODELS[:3])
     fig, _ = figures.reliability_diagram(table, names=NAMES)

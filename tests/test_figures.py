@@ -11,7 +11,7 @@ from matplotlib import pyplot
 
 from ethical_compression import figures, statistics, words
 from ethical_compression.errors import InputError
-from ethical_compression.score.confidence import per_item, summary
+from ethical_compression.metrics.confidence import per_item, summary
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "siqa": "SIQA"}
 FIGURES = [
@@ -107,7 +107,7 @@ def test_change_against_confidence_says_the_numbers_it_draws(items):
 
 
 def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
-    from ethical_compression.score.confidence import aurc
+    from ethical_compression.metrics.confidence import aurc
 
     fig, alt = figures.risk_coverage_curves(items, names=NAMES)
     rows = summary(items).set_index(["benchmark", "model"])["accuracy"]
@@ -332,14 +332,14 @@ def test_change_is_binned_by_the_second_look_where_there_is_one(items):
 
 @pytest.fixture(scope="module")
 def bias():
-    from ethical_compression.score import groups
+    from ethical_compression.metrics import bias_auc
 
     rng = np.random.default_rng(0)
     toxic = rng.random(300) < 0.5
     members = pd.DataFrame({"a": rng.random(300) < 0.4, "b": rng.random(300) < 0.4})
     members["few"] = np.arange(300) < 12
     frames = [
-        groups.bias_aucs(toxic * depth / 4 + rng.normal(size=300), toxic, members).assign(
+        bias_auc.bias_aucs(toxic * depth / 4 + rng.normal(size=300), toxic, members).assign(
             depth=depth, seed=seed, compression="full" if depth == 6 else f"{depth} layers"
         )
         for depth in (6, 4, 3)
@@ -349,9 +349,9 @@ def bias():
 
 
 def test_bias_auc_by_depth_draws_its_table_and_hollows_what_is_weak(bias):
-    from ethical_compression.score import groups
+    from ethical_compression.metrics import bias_auc
 
-    means = groups.over_seeds(bias[bias["community"] != groups.ALL], ["depth"])
+    means = bias_auc.over_seeds(bias[bias["community"] != bias_auc.ALL], ["depth"])
     fig, alt = figures.bias_auc_by_depth(means, names={"a": "Group A"})
     shown = [axes for axes in fig.get_axes() if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == ["Group A", "b", "few"]

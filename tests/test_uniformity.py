@@ -12,7 +12,7 @@ from statsmodels.stats.weightstats import ttost_ind
 
 from ethical_compression import statistics, uniformity
 from ethical_compression.errors import InputError
-from ethical_compression.score import groups
+from ethical_compression.metrics import bias_auc
 
 
 def simulated(rng, communities, seeds, *, excess=0.0, sd=(0.01, 0.01, 0.02), uniform=-0.05):
@@ -237,7 +237,7 @@ def bias():
             strength = np.where((name == "half") & members["b"], 0.3, 2.0)
             score = strength * toxic + rng.normal(size=400)
             frames.append(
-                groups.bias_aucs(score, toxic, members).assign(compression=name, seed=seed)
+                bias_auc.bias_aucs(score, toxic, members).assign(compression=name, seed=seed)
             )
     return pd.concat(frames, ignore_index=True)
 
@@ -247,7 +247,7 @@ def test_gaps_hold_a_community_against_all_texts_or_against_the_others(bias):
     one = table[(table["compression"] == "half") & (table["seed"] == 2)].set_index("community")
     run = bias[(bias["compression"] == "half") & (bias["seed"] == 2)]
     value = run.set_index(["community", "metric"])["auc"]
-    overall = value[groups.ALL, "overall"]
+    overall = value[bias_auc.ALL, "overall"]
     assert one.loc["b", "gap"] == pytest.approx(value["b", "subgroup"] - overall)
     apart = uniformity.gaps(bias, "subgroup", reference="background")
     other = apart[(apart["compression"] == "half") & (apart["seed"] == 2)].set_index("community")

@@ -5,6 +5,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 from ethical_compression import provenance
 
 ROOT = Path(provenance.__file__).parent
@@ -15,13 +17,13 @@ NAME = ROOT.name
 def arrows() -> dict[str, set[str]]:
     """What each file of the package imports of it, within functions too, by dotted names."""
     files = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in ROOT.rglob("*.py")
-        if path.name != "__init__.py"
+        if path.parent != ROOT or path.name != "__init__.py"
     }
     found: dict[str, set[str]] = {}
     for name, path in files.items():
-        package = [NAME, *name.split(".")[:-1]]
+        package = [NAME, *path.relative_to(ROOT).parts[:-1]]
         imported = set()
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
@@ -61,3 +63,30 @@ def test_what_decides_a_models_numbers_counts_in_the_keys_of_results():
     science = {part.removesuffix(".py") for part in provenance.SCIENCE}
     others = {one for one in reached("models") if one.partition(".")[0] not in science}
     assert others <= {"errors", "provenance", "store"}
+
+
+# --- The wall -------------------------------------------------------------------------------------
+
+# Right of it, tables go in, and tables, sentences and pictures come out.
+RIGHT = ("metrics", "statistics", "uniformity", "dose_response", "words", "figures")
+RIGHT += ("figure_faults", "chapters")
+LEFT = ("models", "quantized", "gptq_format", "compress", "score", "train", "kernels")
+MODEL_LIBRARIES = {"torch", "transformers", "bitsandbytes", "peft", "accelerate", "tokenizers"}
+
+
+def room(name: str) -> str:
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("name", sorted(one for one in arrows() if room(one) in RIGHT))
+def test_nothing_right_of_the_wall_reaches_a_model(name):
+    assert not {one for one in reached(name) if room(one) in LEFT}
+    path = ROOT.joinpath(*name.split("."))
+    path = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add((node.module or "").partition(".")[0])
+    assert not imported & MODEL_LIBRARIES

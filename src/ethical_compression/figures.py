@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.figure_faults import GAP, overlap, tick_labels
-from ethical_compression.score.confidence import (
+from ethical_compression.metrics.confidence import (
     aurc,
     equal_count_bins,
     reliability,
     risk_coverage,
 )
-from ethical_compression.score.reliability import gap_by_length
+from ethical_compression.metrics.reliability import gap_by_length
 from ethical_compression.statistics import (
     align,
     mean_interval,

@@ -17,7 +17,7 @@ from ethical_compression.errors import InputError
 # What decides a number; figures, statistics and prose may change without a model being run again.
 SCIENCE = (
     *("models.py", "gptq_format.py", "quantized.py"),
-    *("datasets", "compress", "kernels", "score", "train"),
+    *("datasets", "compress", "kernels", "metrics", "score", "train"),
 )
 PACKAGES = (
     "ethical-compression",

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ethical_compression import words
 from ethical_compression.errors import InputError
-from ethical_compression.score.groups import ALL, LEAST
+from ethical_compression.metrics.bias_auc import ALL, LEAST
 from ethical_compression.statistics import holm, minimum_detectable, power_of_t
 
 # What a community's score is held against: the score over all texts, its own among them, as

@@ -15,7 +15,7 @@ from ethical_compression.__main__ import main
 from ethical_compression.datasets import lm_eval_runs
 from ethical_compression.datasets.multiple_choice import MultipleChoiceItem
 from ethical_compression.errors import InputError
-from ethical_compression.score import confidence
+from ethical_compression.metrics import confidence
 
 PIQA = [
     {"goal": "keep tea warm", "sol1": "a cup under a hat", "sol2": "a pot in a scarf", "label": 1},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc, f1_score, precision_recall_curve
 
 from ethical_compression.errors import InputError
+from ethical_compression.metrics import plausibility
 from ethical_compression.score import rationales
 
 # [PAD] is 1, as RoBERTa and MPNet have it: they count positions from there.
@@ -59,7 +60,7 @@ def log_odds(output) -> torch.Tensor:
 def test_token_measures_by_hand():
     # Important: words 0 1 2 3 4 of 8; marked: 3 4 5.
     importance = np.array([8, 7, 6, 5, 4, 3, 2, 1.0])
-    table = rationales.plausibility([importance], [[0, 0, 0, 1, 1, 1, 0, 0]])
+    table = plausibility.plausibility([importance], [[0, 0, 0, 1, 1, 1, 0, 0]])
     one = table.iloc[0]
     assert (one["token_precision"], one["token_recall"]) == (2 / 5, 2 / 3)
     assert one["token_f1"] == pytest.approx(0.5)
@@ -74,16 +75,16 @@ def test_token_measures_by_hand():
 def test_spans_are_found_at_half_an_overlap():
     # Important (top 3): 0, 1 and 5. Marked: 0 1 2 (shares 2 of 3: found) and 6 (not).
     importance = np.array([9, 8, 1, 1, 1, 7, 1.0])
-    table = rationales.plausibility([importance], [[1, 1, 1, 0, 0, 0, 1]], top=3)
+    table = plausibility.plausibility([importance], [[1, 1, 1, 0, 0, 0, 1]], top=3)
     one = table.iloc[0]
     assert (one["spans_precision"], one["spans_recall"]) == (1 / 2, 1 / 2)
-    assert rationales.spans([1, 1, 0, 0, 1]) == [(0, 2), (4, 5)]
-    assert rationales.spans([]) == rationales.spans([0, 0]) == []
+    assert plausibility.spans([1, 1, 0, 0, 1]) == [(0, 2), (4, 5)]
+    assert plausibility.spans([]) == plausibility.spans([0, 0]) == []
 
 
 def erasers_iou(chosen, marked):
     """Precision and recall of ERASER's `partial_match_score` at one half, from its definition."""
-    human = [set(range(*span)) for span in rationales.spans(marked)]
+    human = [set(range(*span)) for span in plausibility.spans(marked)]
     found = sum(
         max((len(one & t) / len(one | t) for t in human), default=0) >= 0.5 for one in chosen
     )
@@ -94,26 +95,26 @@ def test_every_word_is_a_span_of_its_own_in_hatexplains_iou():
     # Important: 0 1 2 and 4 5. Marked: 0 1 2, found as one span and by no single word; 4 5, found
     # as a span, and twice by single words.
     importance, marked = np.array([9, 8, 7, 0, 6, 5, 0.0]), [1, 1, 1, 0, 1, 1, 0]
-    one = rationales.plausibility([importance], [marked]).iloc[0]
+    one = plausibility.plausibility([importance], [marked]).iloc[0]
     assert (one["spans_precision"], one["spans_recall"]) == (1, 1)
     expected = erasers_iou([{0}, {1}, {2}, {4}, {5}], marked)
     assert (one["singles_precision"], one["singles_recall"]) == expected == (2 / 5, 1)
-    twice = rationales.plausibility([importance], [[0, 0, 0, 0, 1, 1, 0]]).iloc[0]
+    twice = plausibility.plausibility([importance], [[0, 0, 0, 0, 1, 1, 0]]).iloc[0]
     assert twice["singles_recall"] == 2 and twice["spans_recall"] == 1
-    (row,) = rationales.plausibility_summary(
-        rationales.plausibility([importance], [marked])
+    (row,) = plausibility.plausibility_summary(
+        plausibility.plausibility([importance], [marked])
     ).to_dict("records")
     assert row["iou_f1"] == 1 and row["iou_f1_singles"] == pytest.approx(2 * 0.4 / 1.4)
 
 
 def test_summary_averages_as_eraser_does():
     perfect, wrong = np.array([2, 1, 0.0]), np.array([0, 1, 2.0])
-    table = rationales.plausibility([perfect, wrong, wrong], [[1, 0, 0], [1, 0, 0], None], top=1)
-    (row,) = rationales.plausibility_summary(table).to_dict("records")
+    table = plausibility.plausibility([perfect, wrong, wrong], [[1, 0, 0], [1, 0, 0], None], top=1)
+    (row,) = plausibility.plausibility_summary(table).to_dict("records")
     assert (row["posts"], row["scored"], row["token_f1"]) == (3, 2, 0.5)
     assert row["iou_f1"] == 0.5  # mean precision 1/2 and mean recall 1/2
     assert row["note"] == "1 posts without a rationale left out"
-    by = rationales.plausibility_summary(table.assign(kind=["x", "y", "y"]), ["kind"])
+    by = plausibility.plausibility_summary(table.assign(kind=["x", "y", "y"]), ["kind"])
     assert by.set_index("kind")["token_f1"].to_dict() == {"x": 1, "y": 0}
 
 
@@ -126,8 +127,8 @@ marked_posts = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_token_measures_equal_scikit_learns(rows, top):
     values, marked = np.array(rows, dtype=float).T
-    one = rationales.plausibility([values], [marked], top=top).iloc[0]
-    chosen = rationales.most_important(values, top)
+    one = plausibility.plausibility([values], [marked], top=top).iloc[0]
+    chosen = plausibility.most_important(values, top)
     assert chosen.sum() == min(top, len(values))
     assert values[chosen].min() >= values[~chosen].max(initial=-1)
     assert one["token_f1"] == pytest.approx(f1_score(marked, chosen))
@@ -140,7 +141,7 @@ def test_token_measures_equal_scikit_learns(rows, top):
 
 
 def test_empty_rationale_and_unseen_words_are_said():
-    table = rationales.plausibility(
+    table = plausibility.plausibility(
         [np.array([0.1, 0.2]), np.array([0.1, np.nan, 0.3]), np.array([])],
         [[0, 0], [0, 1, 1], None],
         top=2,
@@ -149,12 +150,12 @@ def test_empty_rationale_and_unseen_words_are_said():
                                    "no rationale"]  # fmt: skip
     assert table.loc[[0, 2], "token_f1"].isna().all()
     assert table.loc[1, "token_recall"] == 0.5
-    nothing = rationales.plausibility_summary(table[table["marked"] == 0]).iloc[0]
+    nothing = plausibility.plausibility_summary(table[table["marked"] == 0]).iloc[0]
     assert nothing["scored"] == 0 and math.isnan(nothing["iou_f1"])
     with pytest.raises(InputError, match="same words"):
-        rationales.plausibility([np.zeros(3)], [[1, 0]])
+        plausibility.plausibility([np.zeros(3)], [[1, 0]])
     with pytest.raises(InputError, match="one rationale"):
-        rationales.plausibility([np.zeros(3)], [])
+        plausibility.plausibility([np.zeros(3)], [])
 
 
 # --- Explainers -----------------------------------------------------------------------------------
@@ -286,4 +287,4 @@ def test_the_words_a_classifier_goes_by_are_found(tokenizer):
     values = rationales.integrated_gradients(model, tokenizer, posts, steps=50)
     for one, mark in zip(values, marks, strict=True):
         assert np.abs(one[~np.array(mark)]).max() < 1e-6 < np.abs(one[mark]).min()
-    assert isinstance(rationales.plausibility(values, marks), pd.DataFrame)
+    assert isinstance(plausibility.plausibility(values, marks), pd.DataFrame)

@@ -7,8 +7,8 @@ from scipy.spatial import distance
 
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice
+from ethical_compression.metrics.confidence import per_item
 from ethical_compression.score import weightings
-from ethical_compression.score.confidence import per_item
 from ethical_compression.score.evaluate import evaluate
 
 MODEL = "tiny-random-llama"

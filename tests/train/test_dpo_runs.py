@@ -62,7 +62,7 @@ def test_one_reference_serves_both_directions(run, monkeypatch):
     loaded = models.load("tiny-random-llama")
     scored, calls = dpo.reference_logprobs, []
     monkeypatch.setattr(dpo, "reference_logprobs", lambda *given: calls.append(1) or scored(*given))
-    for direction in dpo.DIRECTIONS:
+    for direction in moral_stories.DIRECTIONS:
         one = dataclasses.replace(run, direction=direction, size=5)
         pairs = dpo.pairs(one.stories, direction)
         own = scored(loaded.model, dpo.encode_pairs(loaded.tokenizer, pairs))

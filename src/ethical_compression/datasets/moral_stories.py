@@ -33,6 +33,9 @@ FIELDS = (
     "immoral_consequence",
 )
 
+# What preference training can be toward, and what the study calls a model so trained.
+DIRECTIONS = {"moral": "DPO_M", "immoral": "DPO_I"}
+
 
 @dataclass(frozen=True)
 class MoralStory:

@@ -17,7 +17,7 @@ from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
-from ethical_compression.score.confidence import option_probabilities
+from ethical_compression.metrics.confidence import option_probabilities
 from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.loglikelihood import (
     Encoded,

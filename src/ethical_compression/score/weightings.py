@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ethical_compression.compress.recipe import Recipe
-from ethical_compression.score.confidence import equal_count_bins, per_item
+from ethical_compression.metrics.confidence import equal_count_bins, per_item
 from ethical_compression.score.divergence import option_distances
 from ethical_compression.score.evaluate import evaluate
 

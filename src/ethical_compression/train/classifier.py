@@ -20,6 +20,7 @@ from ethical_compression.datasets import hate_speech
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.hate_speech import Post
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.plausibility import plausibility
 from ethical_compression.score import rationales
 from ethical_compression.train import encoders
 
@@ -376,7 +377,7 @@ def explanations(
     `score.rationales.EXPLAINERS`, or `PIECES`: attention to every token, special ones among them,
     against the marks of tokens, which is what the released code scores (plausibility alone: what
     is deleted are words). Columns: those that tell a run in `predictions` (`model` to
-    `seed`), `explainer`, `id`, and then those of `rationales.plausibility` and
+    `seed`), `explainer`, `id`, and then those of `metrics.plausibility` and
     `rationales.faithfulness`. Stored run by run, as the predictions are; a run whose predictions
     were asked for just before need not be trained again. InputError where no post has a rationale.
     """
@@ -436,11 +437,11 @@ def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: 
                 model, tokenizer, words, max_length=max_length
             )
             pieces = [row["marked"] for row in encoded(posts, tokenizer, max_length)]
-            both = rationales.plausibility(importance, pieces)
+            both = plausibility(importance, pieces)
         else:
             explain = rationales.EXPLAINERS[name]
             importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
-            plausible = rationales.plausibility(importance, marked)
+            plausible = plausibility(importance, marked)
             faithful = rationales.faithfulness(
                 model, tokenizer, words, importance, max_length=max_length
             )

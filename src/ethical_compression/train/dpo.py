@@ -27,7 +27,7 @@ from ethical_compression import store
 from ethical_compression.compress import bits_and_bytes
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.datasets.files import known
-from ethical_compression.datasets.moral_stories import MoralStory
+from ethical_compression.datasets.moral_stories import DIRECTIONS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.quantized import keep_unpacked
@@ -35,7 +35,6 @@ from ethical_compression.score import loglikelihood as engine
 from ethical_compression.score import moral
 
 # Which of a story's two actions is preferred: DPO_M and DPO_I of Leteno et al. 2025.
-DIRECTIONS = {"moral": "DPO_M", "immoral": "DPO_I"}
 # The projections of attention and feed-forward layers, by the names that families give them.
 PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),

@@ -13,7 +13,7 @@ from typing import Any
 from ethical_compression import models, store
 from ethical_compression.compress import recipe as recipes
 from ethical_compression.compress.recipe import Recipe
-from ethical_compression.datasets.moral_stories import FIELDS, MoralStory
+from ethical_compression.datasets.moral_stories import DIRECTIONS, FIELDS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.score import loglikelihood as engine
 from ethical_compression.score import moral
@@ -26,7 +26,7 @@ class Run:
     """What is done to model `name`, in this order, under a `label` for tables and figures.
 
     before: how it is compressed first. direction, size, settings: which actions it is then trained
-    to prefer (a key of `dpo.DIRECTIONS`; None: none), on how many of the stories in `pool`, and
+    to prefer (a key of `DIRECTIONS`; None: none), on how many of the stories in `pool`, and
     how; the settings' seed draws them. after: how what came of it is compressed; on_stories:
     whether that calibrates on the stories trained on, instead of the recipe's own text.
     """
@@ -45,7 +45,7 @@ class Run:
     @property
     def label(self) -> str:
         """`DPO_M 84`, `DPO_I 84, then GPTQ 3-bit`, `NF4, then DPO_M 84`, or `full`."""
-        trained = f"{dpo.DIRECTIONS[self.direction]} {self.size}" if self.direction else None
+        trained = f"{DIRECTIONS[self.direction]} {self.size}" if self.direction else None
         steps = [
             None if self.before.method == "none" else self.before.label,
             trained,

@@ -1,6 +1,7 @@
 """How good is a classifier over all posts, and how it explains itself: a row a trained run.
 
-What it does to single communities is in `groups`, what its explanations are worth in `rationales`.
+What it does to single communities is in `bias_auc`, what its explanations are worth in
+`plausibility`.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.score.confidence import calibration_error
-from ethical_compression.score.groups import ALL, LEAST
-from ethical_compression.score.rationales import plausibility_summary
+from ethical_compression.metrics.bias_auc import ALL, LEAST
+from ethical_compression.metrics.confidence import calibration_error
+from ethical_compression.metrics.plausibility import plausibility_summary
 from ethical_compression.statistics import (
     benjamini_hochberg,
     holm,
@@ -75,7 +76,7 @@ def explained(explanations: pd.DataFrame) -> pd.DataFrame:
     """A row per run and explainer: means over posts of `EXPLAINED`, `iou_f1` and `iou_f1_singles`.
 
     explanations: from `train.classifier.explanations`. Both IOU F1 are those of the posts' mean
-    span precision and recall, as in ERASER (`rationales.plausibility_summary`).
+    span precision and recall, as in ERASER (`plausibility.plausibility_summary`).
     """
     by = [*RUN, "explainer"]
     spans = ["iou_f1", "iou_f1_singles"]
@@ -212,10 +213,10 @@ def by_community(
 ) -> pd.DataFrame:
     """`changes` of every community's bias AUCs: a row per community, metric and compression.
 
-    bias: from `groups.by_run`, with the columns `compression` and `seed`. The columns of `changes`
-    with `community` and `metric` in front and `p_bh` (Benjamini–Hochberg) behind; the corrections
-    count all rows. Left out are communities without `least` posts of either kind for a metric: a
-    handful of posts decides nothing, however many seeds score them.
+    bias: from `bias_auc.by_run`, with the columns `compression` and `seed`. The columns of
+    `changes` with `community` and `metric` in front and `p_bh` (Benjamini–Hochberg) behind; the
+    corrections count all rows. Left out are communities without `least` posts of either kind for a
+    metric: a handful of posts decides nothing, however many seeds score them.
     """
     enough = bias["auc"].notna() & (bias[["positives", "negatives"]].min(axis=1) >= least)
     named = (bias["community"] != ALL) & (bias["metric"] != "background")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ethical_compression import compression_words as said
 from ethical_compression import statistics
 from ethical_compression.errors import InputError
+from ethical_compression.words import compression as said
 
 LEVELS = np.array([0.9, 1.1, 1.0, 1.2, 0.8, 1.05])
 NOISE = np.array([0.01, -0.02, 0.015, 0.0, -0.01, 0.005])

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ethical_compression import statistics
+from ethical_compression.datasets.moral_stories import DIRECTIONS
 from ethical_compression.dose_response import VERDICTS, DoseResponse
 from ethical_compression.figures import LANGUAGES
-from ethical_compression.train.dpo import DIRECTIONS
 from ethical_compression.words import (
     counted,
     interval,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ethical_compression.score import groups
+from ethical_compression.metrics import bias_auc
 from ethical_compression.words import counted, from_to, outcome, signed, with_interval
 
 AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
@@ -204,12 +204,12 @@ def against_constant(gold: Sequence[int], accuracy: float, macro_f1: float) -> s
 
 
 def below_chance(table: pd.DataFrame, full: str = "full", whose: str = "full model") -> str:
-    """Which bias AUCs of the uncompressed model lie below one half: from `groups.over_seeds`.
+    """Which bias AUCs of the uncompressed model lie below one half: from `bias_auc.over_seeds`.
 
     full: its name in the column `compression`; whose: how it is called in the sentence.
     """
     part = table[(table["compression"] == full) & table["metric"].isin(list(AUCS))]
-    part = part[(part["community"] != groups.ALL) & part["auc"].notna()]
+    part = part[(part["community"] != bias_auc.ALL) & part["auc"].notna()]
     if part.empty:
         return f"The {whose} has no bias AUC here."
     below = part[part["auc"] < 0.5]
@@ -228,7 +228,7 @@ def below_chance(table: pd.DataFrame, full: str = "full", whose: str = "full mod
 
 
 def sets_of_communities(shared: pd.DataFrame, own: pd.DataFrame) -> str:
-    """Both rules of `groups.aggregate` beside each other, on means over runs."""
+    """Both rules of `bias_auc.aggregate` beside each other, on means over runs."""
     parts = []
     for metric, title in AUCS.items():
         one, other = (table[table["metric"] == metric] for table in (shared, own))

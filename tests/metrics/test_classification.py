@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from ethical_compression import classification_words
 from ethical_compression.errors import InputError
-from ethical_compression.score import classification as c
+from ethical_compression.metrics import classification as c
 from ethical_compression.statistics import holm, minimum_detectable, n_for_power
+from ethical_compression.words import classification as classification_words
 
 RUN = {
     "model": "m",

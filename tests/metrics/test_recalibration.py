@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import calibration as cal
-from ethical_compression.score import confidence as cf
+from ethical_compression.metrics import confidence as cf
+from ethical_compression.metrics import recalibration as cal
 
 FITTED = ["temperature", "temperature and length", "isotonic"]
 

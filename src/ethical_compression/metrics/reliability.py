@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.score.confidence import equal_count_bins
+from ethical_compression.metrics.confidence import equal_count_bins
 from ethical_compression.statistics import (
     holm,
     mean_interval,

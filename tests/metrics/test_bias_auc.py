@@ -12,7 +12,7 @@ from scipy import special, stats
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import groups
+from ethical_compression.metrics import bias_auc
 
 RNG = np.random.default_rng(0)
 TOXIC = RNG.random(600) < 0.6
@@ -31,14 +31,14 @@ posts = st.lists(
 )
 
 
-@given(posts, st.sampled_from(groups.BACKGROUNDS))
+@given(posts, st.sampled_from(bias_auc.BACKGROUNDS))
 @settings(max_examples=150, deadline=None)
 def test_every_subset_has_scikit_learns_auc(rows, background):
     scores, toxic, *inside = map(np.array, zip(*rows, strict=True))
     members = pd.DataFrame(dict(zip("ab", inside, strict=True)))
-    table = groups.bias_aucs(scores, toxic, members, background=background)
+    table = bias_auc.bias_aucs(scores, toxic, members, background=background)
     for community in "ab":
-        for metric in groups.METRICS:
+        for metric in bias_auc.METRICS:
             chosen = [
                 k
                 for k, (_, is_toxic, *mentions) in enumerate(rows)
@@ -59,7 +59,7 @@ def test_every_subset_has_scikit_learns_auc(rows, background):
                 assert found["auc"] == pytest.approx(roc_auc_score(toxic[chosen], scores[chosen]))
             assert found["positives"] == toxic[chosen].sum()
             assert found["positives"] + found["negatives"] == len(chosen)
-            assert found["note"] or min(found["positives"], found["negatives"]) >= groups.LEAST
+            assert found["note"] or min(found["positives"], found["negatives"]) >= bias_auc.LEAST
 
 
 def test_interval_covers_at_its_level():
@@ -70,7 +70,7 @@ def test_interval_covers_at_its_level():
         toxic = np.arange(positives + negatives) < positives
         hits = 0
         for _ in range(400):
-            found = groups.auc(rng.normal(size=len(toxic)) + separation * toxic, toxic)
+            found = bias_auc.auc(rng.normal(size=len(toxic)) + separation * toxic, toxic)
             hits += found.ci_low <= true <= found.ci_high
         assert abs(hits / 400 - 0.95) < 0.038, (separation, hits)
 
@@ -84,19 +84,19 @@ def test_interval_covers_where_a_handful_of_posts_carry_a_high_auc():
         distance = stats.norm.ppf(0.95) * math.sqrt(1 + spread**2)
         hits = 0
         for _ in range(300):
-            found = groups.auc(scale * rng.normal(size=313) + distance * toxic, toxic)
+            found = bias_auc.auc(scale * rng.normal(size=313) + distance * toxic, toxic)
             hits += found.ci_low <= 0.95 <= found.ci_high
         assert hits / 300 > 0.93, spread
 
 
 def test_perfect_separation_is_newcombes_interval():
     """At an AUC of 1 its limit solves 1 − x = z √V(x): by hand, on a grid."""
-    found = groups.auc([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 1, 1])
+    found = bias_auc.auc([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 1, 1])
     x = np.linspace(0.3, 0.9999, 200_000)
     variance = x * (1 - x) * (1 + 2 * ((1 - x) / (2 - x) + x / (1 + x))) / 8
     low = x[np.argmax(1 - x <= 1.959964 * np.sqrt(variance))]
     assert (found.auc, found.ci_high) == (1, 1) and found.ci_low == pytest.approx(low, abs=1e-4)
-    back = groups.auc([6, 5, 4, 3, 2, 1], [0, 0, 1, 1, 1, 1])
+    back = bias_auc.auc([6, 5, 4, 3, 2, 1], [0, 0, 1, 1, 1, 1])
     assert (back.ci_low, back.ci_high) == pytest.approx((0, 1 - found.ci_low))
 
 
@@ -107,7 +107,7 @@ def test_delongs_variance_from_its_definition():
     variance = (
         kernel.mean(1).var(ddof=1) / toxic.sum() + kernel.mean(0).var(ddof=1) / (~toxic).sum()
     )
-    assert groups.auc(scores, toxic).se == pytest.approx(math.sqrt(variance))
+    assert bias_auc.auc(scores, toxic).se == pytest.approx(math.sqrt(variance))
 
 
 def test_paired_test_keeps_its_size_and_its_interval_covers():
@@ -117,8 +117,8 @@ def test_paired_test_keeps_its_size_and_its_interval_covers():
     for _ in range(600):
         shared = rng.normal(size=120) + toxic
         before, after = (shared + rng.normal(size=120) for _ in range(2))
-        rejected += groups.auc_difference(before, after, toxic).p < 0.05
-        worse = groups.auc_difference(before, shared + 2 * rng.normal(size=120), toxic)
+        rejected += bias_auc.auc_difference(before, after, toxic).p < 0.05
+        worse = bias_auc.auc_difference(before, shared + 2 * rng.normal(size=120), toxic)
         true = stats.norm.cdf(1 / math.sqrt(10)) - stats.norm.cdf(0.5)
         covered += worse.ci_low <= true <= worse.ci_high
     assert abs(rejected / 600 - 0.05) < 0.031
@@ -128,80 +128,80 @@ def test_paired_test_keeps_its_size_and_its_interval_covers():
 def test_paired_test_has_satterthwaites_degrees_of_freedom():
     """As Welch's test of the components' differences, which it is."""
     scores, toxic = np.stack([SCORES, SCORES + RNG.normal(size=600)])[:, :80], TOXIC[:80]
-    parts = groups._components(scores, toxic)[1:]
+    parts = bias_auc._components(scores, toxic)[1:]
     toxic_part, other_part = (part[1] - part[0] for part in parts)
     welch = stats.ttest_ind(toxic_part, -other_part, equal_var=False)
-    assert groups.auc_difference(*scores, toxic).df == pytest.approx(welch.df)
+    assert bias_auc.auc_difference(*scores, toxic).df == pytest.approx(welch.df)
 
 
 def test_paired_test_and_its_degenerate_cases():
     other = SCORES + RNG.normal(size=600)
-    found = groups.auc_difference(SCORES, other, TOXIC)
+    found = bias_auc.auc_difference(SCORES, other, TOXIC)
     assert found.auc_after == pytest.approx(roc_auc_score(TOXIC, other))
     assert found.difference == pytest.approx(found.auc_after - found.auc_before)
     assert (found.p < 0.05) == (not found.ci_low <= 0 <= found.ci_high)
-    back = groups.auc_difference(other, SCORES, TOXIC)
+    back = bias_auc.auc_difference(other, SCORES, TOXIC)
     assert (back.difference, back.p) == pytest.approx((-found.difference, found.p))
     # A monotone transformation changes no rank.
-    same = groups.auc_difference(SCORES, np.exp(SCORES), TOXIC)
+    same = bias_auc.auc_difference(SCORES, np.exp(SCORES), TOXIC)
     assert (same.difference, same.p, same.ci_low) == (0, 1, 0)
     with pytest.raises(InputError, match="at least two"):
-        groups.auc_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [True, False, False])
+        bias_auc.auc_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [True, False, False])
 
 
 def test_what_cannot_be_measured_says_so():
     members = pd.DataFrame({"nobody": np.zeros(600, bool), "attacked": TOXIC & (SCORES > 2)})
     members["one"] = np.arange(600) == np.flatnonzero(~TOXIC)[0]
-    table = groups.bias_aucs(SCORES, TOXIC, members)
+    table = bias_auc.bias_aucs(SCORES, TOXIC, members)
     assert row(table, "nobody", "subgroup")["note"] == "no post"
     assert row(table, "nobody", "bnsp")["note"] == "no toxic post"
     assert row(table, "attacked", "subgroup")["note"] == "no non-toxic post"
     assert row(table, "one", "bpsn")["note"] == "a single non-toxic post: no interval"
-    apart = groups.auc([1, 2, 3, 4], [False, False, True, True])
+    apart = bias_auc.auc([1, 2, 3, 4], [False, False, True, True])
     assert (apart.auc, apart.note) == (1, "no overlap of scores: the interval is Newcombe's")
-    tied = groups.auc([3, 3, 3, 3], [False, False, True, True])
+    tied = bias_auc.auc([3, 3, 3, 3], [False, False, True, True])
     assert (tied.auc, tied.note) == (0.5, "all scores tied: no interval")
     assert (table["note"] != "").equals(
-        table["ci_low"].isna() | (table[["positives", "negatives"]].min(axis=1) < groups.LEAST)
+        table["ci_low"].isna() | (table[["positives", "negatives"]].min(axis=1) < bias_auc.LEAST)
     )
-    rates = groups.error_rates(SCORES, TOXIC, members)
+    rates = bias_auc.error_rates(SCORES, TOXIC, members)
     assert math.isnan(rates.loc[0, "fpr"]) and "no non-toxic post" in rates.loc[0, "note"]
-    summary = groups.aggregate(table).set_index("metric")
+    summary = bias_auc.aggregate(table).set_index("metric")
     assert summary.loc["subgroup", "communities"] == 0
     assert "nobody" in summary.loc["subgroup", "note"]
 
 
 def test_released_selection_turns_bnsp_into_subgroup_and_bpsn_into_background():
     defined, released = (
-        groups.bias_aucs(SCORES, TOXIC, MEMBERS, selection=how) for how in groups.SELECTIONS
+        bias_auc.bias_aucs(SCORES, TOXIC, MEMBERS, selection=how) for how in bias_auc.SELECTIONS
     )
     for community in MEMBERS:
-        value = {metric: row(released, community, metric)["auc"] for metric in groups.METRICS}
+        value = {metric: row(released, community, metric)["auc"] for metric in bias_auc.METRICS}
         assert value["bnsp"] == value["subgroup"] == row(defined, community, "subgroup")["auc"]
         assert value["bpsn"] == value["background"] == row(defined, community, "background")["auc"]
         assert value["bnsp"] != row(defined, community, "bnsp")["auc"]
 
 
 def test_error_rates_are_those_of_the_confusion_matrix():
-    table = groups.error_rates(SCORES, TOXIC, MEMBERS, threshold=0.4)
+    table = bias_auc.error_rates(SCORES, TOXIC, MEMBERS, threshold=0.4)
     inside = MEMBERS["a"].to_numpy()
     (tn, fp), (fn, tp) = confusion_matrix(TOXIC[inside], SCORES[inside] >= 0.4)
     first = table.iloc[0]
     assert (first["fpr"], first["fnr"]) == pytest.approx((fp / (fp + tn), fn / (fn + tp)))
     assert first["fpr_low"] < first["fpr"] < first["fpr_high"]
-    assert table.iloc[-1]["community"] == groups.ALL
+    assert table.iloc[-1]["community"] == bias_auc.ALL
     assert table.iloc[-1]["positives"] == TOXIC.sum()
 
 
 def test_membership_counts_and_orders_communities():
     found = [("p", ["x", "y"]), ("q", ["y"]), ("r", []), ("s", ["z"])]
     records = [SimpleNamespace(id=name, communities=tuple(names)) for name, names in found]
-    table = groups.membership(records, most=2)
+    table = bias_auc.membership(records, most=2)
     assert list(table.columns) == ["y", "x"]
     assert table.loc["p"].all() and not table.loc["r"].any()
-    assert list(groups.membership(records, ["z", "w"]).sum()) == [1, 0]
+    assert list(bias_auc.membership(records, ["z", "w"]).sum()) == [1, 0]
     with pytest.raises(InputError, match="twice"):
-        groups.membership(records + records[:1])
+        bias_auc.membership(records + records[:1])
 
 
 def runs(seeds=3, n=200):
@@ -220,13 +220,13 @@ def runs(seeds=3, n=200):
 
 def test_runs_are_scored_each_on_its_own_whatever_the_order():
     predictions, members = runs()
-    table = groups.by_run(predictions.sample(frac=1, random_state=0), members, ["depth", "seed"])
+    table = bias_auc.by_run(predictions.sample(frac=1, random_state=0), members, ["depth", "seed"])
     part = predictions[(predictions["depth"] == "half") & (predictions["seed"] == 1)]
-    alone = groups.bias_aucs(part["toxic_score"], part["toxic"], members)
+    alone = bias_auc.bias_aucs(part["toxic_score"], part["toxic"], members)
     found = table[(table["depth"] == "half") & (table["seed"] == 1)]
     np.testing.assert_allclose(found["auc"], alone["auc"])
 
-    mean = groups.over_seeds(table, ["depth"])
+    mean = bias_auc.over_seeds(table, ["depth"])
     picked = table[(table["depth"] == "half") & (table["community"] == "a")]
     values = picked.loc[picked["metric"] == "bpsn"]
     one = row(mean[mean["depth"] == "half"], "a", "bpsn")
@@ -238,7 +238,7 @@ def test_runs_are_scored_each_on_its_own_whatever_the_order():
     half /= one["auc"] * (1 - one["auc"])
     ends = special.logit(one[["ci_low", "ci_high"]].astype(float))
     assert ends.tolist() == pytest.approx(special.logit(one["auc"]) + np.array([-half, half]))
-    lone = groups.over_seeds(table[table["seed"] == 0], ["depth"])
+    lone = bias_auc.over_seeds(table[table["seed"] == 0], ["depth"])
     assert lone["note"].str.startswith("one seed").all()
 
 
@@ -254,9 +254,9 @@ def test_mean_over_seeds_is_covered_at_a_high_auc():
         for seed in range(3):
             strength = distance * (1 + 0.15 * rng.normal())
             score = strength * toxic + shared + math.sqrt(0.2) * rng.normal(size=113)
-            rows.append({"study": study, "seed": seed} | vars(groups.auc(score, toxic)))
+            rows.append({"study": study, "seed": seed} | vars(bias_auc.auc(score, toxic)))
     table = pd.DataFrame(rows).assign(community="c", metric="subgroup")
-    found = groups.over_seeds(table, ["study"])
+    found = bias_auc.over_seeds(table, ["study"])
     covered = (found["ci_low"] <= true) & (true <= found["ci_high"])
     assert covered[found["ci_low"].notna()].mean() > 0.93
     assert found["ci_high"].max() <= 1
@@ -276,23 +276,23 @@ def test_mean_over_seeds_is_covered_at_a_high_auc():
 def test_runs_that_cannot_be_compared_are_refused_in_words(spoil, words):
     predictions, members = runs()
     with pytest.raises(InputError, match=words):
-        groups.by_run(spoil(predictions), members, ["depth", "seed"])
+        bias_auc.by_run(spoil(predictions), members, ["depth", "seed"])
 
 
 def test_generalised_mean_by_hand():
-    assert groups.generalised_mean([0.5, 1.0]) == pytest.approx(((2**5 + 1) / 2) ** -0.2)
-    assert groups.generalised_mean([0.7, 0.7, 0.7]) == pytest.approx(0.7)
-    assert groups.generalised_mean([0.9, 0.0]) == 0
+    assert bias_auc.generalised_mean([0.5, 1.0]) == pytest.approx(((2**5 + 1) / 2) ** -0.2)
+    assert bias_auc.generalised_mean([0.7, 0.7, 0.7]) == pytest.approx(0.7)
+    assert bias_auc.generalised_mean([0.9, 0.0]) == 0
     for bad, p in (([], -5), ([0.5, np.nan], -5), ([0.5], 0)):
         with pytest.raises(InputError):
-            groups.generalised_mean(bad, p)
+            bias_auc.generalised_mean(bad, p)
 
 
 def test_aggregate_is_the_mean_over_communities_that_count():
-    table = groups.bias_aucs(SCORES, TOXIC, MEMBERS.assign(few=np.arange(600) < 9))
-    found = groups.aggregate(table).set_index("metric").loc["bpsn"]
+    table = bias_auc.bias_aucs(SCORES, TOXIC, MEMBERS.assign(few=np.arange(600) < 9))
+    found = bias_auc.aggregate(table).set_index("metric").loc["bpsn"]
     values = [row(table, community, "bpsn")["auc"] for community in "ab"]
-    assert found["auc"] == pytest.approx(groups.generalised_mean(values))
+    assert found["auc"] == pytest.approx(bias_auc.generalised_mean(values))
     assert found["communities"] == 2 and found["note"] == "without few: too few posts"
     assert found["lowest"] == "ab"[int(np.argmin(values))]
 
@@ -301,18 +301,18 @@ def test_means_of_all_metrics_are_over_one_set_of_communities():
     """A community with posts enough for BNSP alone is in no mean, unless each may have its own."""
     attacked = np.zeros(600, bool)
     attacked[np.flatnonzero(TOXIC)[:50]] = True
-    attacked[np.flatnonzero(~TOXIC)[: groups.LEAST - 1]] = True
-    table = groups.bias_aucs(SCORES, TOXIC, MEMBERS.assign(attacked=attacked))
+    attacked[np.flatnonzero(~TOXIC)[: bias_auc.LEAST - 1]] = True
+    table = bias_auc.bias_aucs(SCORES, TOXIC, MEMBERS.assign(attacked=attacked))
     table = pd.concat([table.assign(seed=seed) for seed in (0, 1)])
-    together = groups.aggregate(table, ["seed"]).set_index(["seed", "metric"])
-    own = groups.aggregate(table, ["seed"], shared=False).set_index(["seed", "metric"])
+    together = bias_auc.aggregate(table, ["seed"]).set_index(["seed", "metric"])
+    own = bias_auc.aggregate(table, ["seed"], shared=False).set_index(["seed", "metric"])
     assert set(together["communities"]) == {2}
     assert set(together["note"]) == {"without attacked: too few posts"}
     counts = own["communities"].xs(0).to_dict()
     assert counts == {"subgroup": 2, "bpsn": 2, "bnsp": 3, "background": 3}
     values = [row(table, community, "bnsp")["auc"] for community in ("a", "b", "attacked")]
-    assert own.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values))
-    assert together.loc[(1, "bnsp"), "auc"] == pytest.approx(groups.generalised_mean(values[:2]))
+    assert own.loc[(1, "bnsp"), "auc"] == pytest.approx(bias_auc.generalised_mean(values))
+    assert together.loc[(1, "bnsp"), "auc"] == pytest.approx(bias_auc.generalised_mean(values[:2]))
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_the_lowest_score_is_below_one_half_only_where_its_interval_is(auc, low,
         ],
         columns=["community", "metric", "positives", "negatives", "auc", "ci_low", "ci_high"],
     )
-    text = groups.lowest_sentence(table, {"bpsn": "BPSN"})
+    text = bias_auc.lowest_sentence(table, {"bpsn": "BPSN"})
     assert said in text and "nan" not in text
     assert text.endswith(said) or auc < 0.5
-    assert "can be leaned on" in groups.lowest_sentence(table[1:2], {"bpsn": "BPSN"})
+    assert "can be leaned on" in bias_auc.lowest_sentence(table[1:2], {"bpsn": "BPSN"})

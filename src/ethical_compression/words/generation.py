@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ethical_compression.confidence_words import OFTEN, outcomes
 from ethical_compression.words import counted, interval, p_text, sentence, with_interval
+from ethical_compression.words.confidence import OFTEN, outcomes
 
 
 def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.score.confidence import option_probabilities, per_item
+from ethical_compression.metrics.confidence import option_probabilities, per_item
 
 TERMS = {
     "temperature": ("logprob",),

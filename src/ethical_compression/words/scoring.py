@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from . import statistics
-from .words import scientific
+from ethical_compression import statistics
+from ethical_compression.words import scientific
 
 # Nats: a difference of two log-likelihoods that no result of the book, given to a thousandth of a
 # probability, could show. Named here, before anything is measured.

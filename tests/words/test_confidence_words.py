@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ethical_compression import confidence_words as cw
 from ethical_compression import statistics, words
-from ethical_compression.score import reliability
+from ethical_compression.metrics import reliability
+from ethical_compression.words import confidence as cw
 
 NAN = math.nan
 # (difference, p after Holm, p of equivalence after Holm): one for each of words.OUTCOMES.
@@ -352,7 +352,7 @@ STATIC = (
 
 @pytest.mark.parametrize("name", ["confidence", "confidence_change", "calibration", "generation"])
 def test_pages_leave_outcomes_to_functions(name):
-    file = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+    file = Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb"
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     text = " ".join(" ".join("".join(cell["source"]) for cell in cells).split())
     assert not [words for words in STATIC if words in text]

@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from ethical_compression import scoring_words as said
 from ethical_compression import statistics
+from ethical_compression.words import scoring as said
 
 
 @pytest.mark.parametrize(

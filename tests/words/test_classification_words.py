@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from transformers import default_data_collator
 
-from ethical_compression import classification_words as said
 from ethical_compression import kept_tables, words
-from ethical_compression.score import classification, groups
+from ethical_compression.metrics import bias_auc, classification
+from ethical_compression.words import classification as said
 
 NAN = math.nan
 # difference, p_holm, p_tost_holm: one a possible outcome, and what a clause about it begins with.
@@ -153,7 +153,7 @@ def test_bias_aucs_of_the_full_model_below_one_half_are_named():
             good,
             ("full", "bpsn", "women", 0.4, 0.3, 0.45),
             ("full", "bnsp", "jews", 0.48, NAN, NAN),
-            ("full", "bnsp", groups.ALL, 0.3, 0.2, 0.4),
+            ("full", "bnsp", bias_auc.ALL, 0.3, 0.2, 0.4),
             ("half", "bpsn", "jews", 0.1, 0.0, 0.2),
         )
     )
@@ -279,7 +279,7 @@ def test_single_communities_are_tested_where_posts_are_enough():
         }
         for name in ("full", "half")
         for seed in range(6)
-        for who in ("a", "b", "few", groups.ALL)
+        for who in ("a", "b", "few", bias_auc.ALL)
         for metric in ("subgroup", "bpsn", "background")
     ]
     found = classification.by_community(pd.DataFrame(rows), margin=0.02)

@@ -7,7 +7,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from ethical_compression import kept_tables
 from ethical_compression.datasets import judged_answers
 from ethical_compression.errors import InputError
-from ethical_compression.score import judged
+from ethical_compression.metrics import judged
 
 TABLE = pd.DataFrame(
     [

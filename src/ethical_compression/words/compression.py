@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from . import statistics
-from .errors import InputError
-from .words import interval, outcome, p_text, signed
+from ethical_compression import statistics
+from ethical_compression.errors import InputError
+from ethical_compression.words import interval, outcome, p_text, signed
 
 
 def relative(value: float, reference: float) -> str:

@@ -6,8 +6,8 @@ The table is that of `results/coverage.py`: `method`, `kind`, `used`, `case`, `n
 
 import pandas as pd
 
-from .errors import InputError
-from .words import listed
+from ethical_compression.errors import InputError
+from ethical_compression.words import listed
 
 # An interval that holds the truth less often than this, and a test that rejects what is true more
 # often, is named on the pages that use it.

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import reliability
-from ethical_compression.score.confidence import calibration_error
-from ethical_compression.score.reliability import squared_error
+from ethical_compression.metrics import reliability
+from ethical_compression.metrics.confidence import calibration_error
+from ethical_compression.metrics.reliability import squared_error
 
 
 def records(confidence, correct, benchmark="b"):

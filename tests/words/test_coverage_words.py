@@ -5,9 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from ethical_compression import coverage_words as said
 from ethical_compression import kept_tables
 from ethical_compression.errors import InputError
+from ethical_compression.words import coverage as said
 
 
 def lines(*rows):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import confidence as cf
+from ethical_compression.metrics import confidence as cf
 
 
 def scores_table(logprobs, gold, benchmark="toy", tokens=None, sizes=None):

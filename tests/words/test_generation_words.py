@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from ethical_compression import generation_words as gw
 from ethical_compression import words
+from ethical_compression.words import generation as gw
 
 CASES = {"lower": (-0.3, 0.001), "higher": (0.3, 0.001), "open": (0.1, 0.4)}
 CASES["untestable"] = (math.nan, math.nan)
