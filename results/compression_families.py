@@ -21,7 +21,7 @@ from ethical_compression import kept_tables, store
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "compress")]
 import families  # noqa: E402
-from test_families import RECIPES, carried  # noqa: E402
+from test_families_compressed import RECIPES, carried  # noqa: E402
 
 
 def outcomes(family: str) -> pd.DataFrame:

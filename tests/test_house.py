@@ -404,3 +404,9 @@ def test_no_chapter_overwrites_a_parameter(path):
             if not isinstance(node, (*own, ast.GeneratorExp)):
                 waiting += ast.iter_child_nodes(node)
         assert not written & declared, f"{cell.id} writes {written & declared}"
+
+
+def test_no_two_files_of_tests_share_a_name():
+    """Without packages pytest takes the second for the first, and collects nothing."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
