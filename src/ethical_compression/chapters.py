@@ -195,6 +195,19 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     keep(name, value, display=display)
 
 
+def glue_time(prefix: str) -> None:
+    """Glue what the chapter took, for the box on its first screen: `-minutes` and `-machine`.
+
+    The time since `check_parameters`, or that in which its kept results were made, then or now,
+    whichever is longer: a page that reads them back does not claim to be quick.
+    """
+    from . import provenance, store, words
+
+    machine = provenance.hardware()
+    glue(f"{prefix}-machine", f"{machine['GPU'] or machine['processor']}, {machine['cores']} cores")
+    glue(f"{prefix}-minutes", words.minutes(max(time.time() - _STARTED, store.seconds_spent())))
+
+
 def _refuse_markdown(text: str, where: str) -> None:
     if raw := _MARKDOWN.search(text):
         raise InputError(f"{where} holds Markdown, which a page shows raw: take {raw[0]!r} out.")

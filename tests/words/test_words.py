@@ -135,3 +135,18 @@ def test_counts_name_what_occurred():
 )
 def test_lists_are_said_as_one_says_them(parts, said):
     assert words.listed(iter(parts)) == words.listed(parts) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, "under a minute"),
+        (59.9, "under a minute"),
+        (60, "1 minute"),
+        (89, "1 minute"),
+        (91, "2 minutes"),
+        (720, "12 minutes"),
+    ],
+)
+def test_a_time_is_said_with_the_right_number(seconds, said):
+    assert words.minutes(seconds) == said

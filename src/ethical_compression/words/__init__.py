@@ -82,6 +82,14 @@ def signed(value: float, digits: int = 3) -> str:
     return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
 
 
+def minutes(seconds: float) -> str:
+    """A time as a reader plans with it: "under a minute", "1 minute", "12 minutes"."""
+    whole = round(seconds / 60)
+    if seconds < 60:
+        return "under a minute"
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
 def interval(
     value: float,
     low: float,
