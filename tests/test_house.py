@@ -410,3 +410,13 @@ def test_no_two_files_of_tests_share_a_name():
     """Without packages pytest takes the second for the first, and collects nothing."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_glues_each_name_once(path):
+    """A second text under one name takes the first one's place, on the page too."""
+    notebook = nbformat.read(path, as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    # Branches of one `if` glue one name each; they stand indented.
+    names = re.findall(r'(?m)^chapters\.glue\(\s*"([^"{]+)"', code)
+    assert sorted(names) == sorted(set(names))

@@ -349,7 +349,7 @@ def compare(
 
     from . import statistics, words
     from .datasets import lm_eval_runs
-    from .score import confidence
+    from .metrics import confidence
     from .store import whole_or_nothing
 
     if output is not None and output.suffix != ".csv":

@@ -217,6 +217,12 @@ def hub_rows(origin: dict[str, Any], commit: str):
         said = str(error).strip().splitlines()[0]
         raise InputError(f"The hub's data set {name} could not be read: {said}") from error
     except Exception as error:
+        said = (str(error).strip() or "no words").splitlines()[0]
+        if isinstance(error, RuntimeError) and "script" in said:  # which is never run
+            raise InputError(
+                f"The data set {name} cannot be read without running its own code ({said}): give a "
+                "revision that holds plain files, such as 'refs/convert/parquet'."
+            ) from error
         raise InputError(_hub_fault(error, name, ANOTHER)) from error
 
 

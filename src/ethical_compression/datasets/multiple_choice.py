@@ -443,14 +443,7 @@ def load(
     """
     origin = _origin(benchmark, source)
     record = files.record(source, origin, data_dir=data_dir, revision=revision)
-    try:
-        place, rows = files.content(source, origin, record, data_dir=data_dir)
-    except RuntimeError as error:  # a data set that is a script, which is never run
-        said = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"The data set {origin['id']} cannot be read without running its own code ({said}): "
-            "give a revision that holds plain files, such as 'refs/convert/parquet'."
-        ) from error
+    place, rows = files.content(source, origin, record, data_dir=data_dir)
     items = [
         parse(benchmark, source, row, number=number, place=place, label=files.label(record))
         for number, row in enumerate(rows)
