@@ -217,7 +217,7 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     """Show a matplotlib figure with its alternative text, drawn at twice the screen's resolution.
 
     alt: what the picture shows, for who cannot see it; caption: plain text under it; name: the
-    anchor to link to. Warns of each of `figure_faults.faults`: a reader who changed a parameter
+    anchor to link to. Warns of each of `figures.faults.faults`: a reader who changed a parameter
     sees the picture all the same, and a build stops at a warning. Raises InputError if `alt` is
     empty, the caption is Markdown, or it has no word for the intervals that are drawn.
     """
@@ -227,7 +227,7 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     from IPython.display import display
     from matplotlib import pyplot
 
-    from .figure_faults import faults, has_intervals
+    from .figures.faults import faults, has_intervals
 
     if has_intervals(fig) and "interval" not in (caption or ""):
         raise InputError("a figure's caption must name what its bars or bands are intervals of.")

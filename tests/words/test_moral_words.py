@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ethical_compression import dose_response, kept_tables, words
-from ethical_compression.figures import LANGUAGES
+from ethical_compression.figures.moral import LANGUAGES
 from ethical_compression.words import moral as moral_words
 
 # (p after Holm, p of equivalence) of a change of +0.02 or −0.02: what it comes to.
