@@ -25,16 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ethical_compression import (
-    dose_response,
-    kept_tables,
-    provenance,
-    statistics,
-    store,
-    uniformity,
-)
+from ethical_compression import kept_tables, provenance, statistics, store
 from ethical_compression.metrics import bias_auc, confidence, published_harms, reliability
 from ethical_compression.score import generation
+from ethical_compression.statistics import dose_response, uniformity
 
 STUDIES = 2000
 VERSION = 1  # of the simulations themselves: raise it where what they draw has changed

@@ -11,11 +11,12 @@ the test set. Every piece is stored when it is done: a run that was stopped goes
 
 import pandas as pd
 
-from ethical_compression import dose_response, kept_tables, models, store
+from ethical_compression import kept_tables, models, store
 from ethical_compression.datasets import moral_stories, multiple_choice, text
 from ethical_compression.metrics import confidence
 from ethical_compression.score import moral
 from ethical_compression.score.loglikelihood import perplexity
+from ethical_compression.statistics import dose_response
 from ethical_compression.train import dpo, dpo_runs
 
 MODEL = "smollm2-135m"

@@ -6,8 +6,9 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from ethical_compression import dose_response, statistics
+from ethical_compression import statistics
 from ethical_compression.errors import InputError
+from ethical_compression.statistics import dose_response
 
 # The model before training, then runs of (pairs, seed): the chapter's in `laptop`, the kept run's.
 FEW = ((0, 0), (8, 0), (8, 1), (32, 0), (32, 1), (84, 0))

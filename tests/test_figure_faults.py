@@ -11,11 +11,12 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from ethical_compression import figures, statistics, uniformity
+from ethical_compression import figures, statistics
 from ethical_compression.figures.faults import faults
 from ethical_compression.metrics import bias_auc
 from ethical_compression.metrics.confidence import per_item
 from ethical_compression.score import generation
+from ethical_compression.statistics import uniformity
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "social_iqa": "SIQA", "boolq": "BoolQ"}
 MODELS = ["full", "GPTQ 4-bit", "GPTQ 3-bit", "GPTQ 2-bit", "RTN 3-bit"]

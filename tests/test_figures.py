@@ -365,7 +365,7 @@ def test_bias_auc_by_depth_draws_its_table_and_hollows_what_is_weak(bias):
 
 
 def test_shift_against_overall_draws_intervals_of_the_excess(bias):
-    from ethical_compression import uniformity
+    from ethical_compression.statistics import uniformity
 
     shifts = uniformity.shift_table(uniformity.gaps(bias, "subgroup"))
     fig, alt = figures.shift_against_overall(shifts, margin=0.02)

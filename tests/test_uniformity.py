@@ -10,9 +10,10 @@ from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import ttost_ind
 
-from ethical_compression import statistics, uniformity
+from ethical_compression import statistics
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import bias_auc
+from ethical_compression.statistics import uniformity
 
 
 def simulated(rng, communities, seeds, *, excess=0.0, sd=(0.01, 0.01, 0.02), uniform=-0.05):

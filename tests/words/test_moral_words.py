@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ethical_compression import dose_response, kept_tables, words
+from ethical_compression import kept_tables, words
 from ethical_compression.figures.moral import LANGUAGES
+from ethical_compression.statistics import dose_response
 from ethical_compression.words import moral as moral_words
 
 # (p after Holm, p of equivalence) of a change of +0.02 or −0.02: what it comes to.

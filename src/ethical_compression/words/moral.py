@@ -12,8 +12,8 @@ import pandas as pd
 
 from ethical_compression import statistics
 from ethical_compression.datasets.moral_stories import DIRECTIONS
-from ethical_compression.dose_response import VERDICTS, DoseResponse
 from ethical_compression.figures.moral import LANGUAGES
+from ethical_compression.statistics.dose_response import VERDICTS, DoseResponse
 from ethical_compression.words import (
     counted,
     interval,

@@ -1,0 +1,67 @@
+"""Paired tests, intervals, power and tables of them: what chapters call by this room's name.
+
+`uniformity` and `dose_response` are designs of their own.
+"""
+
+from ethical_compression.statistics.intervals import Share, in_quadrature, mean_interval, share
+from ethical_compression.statistics.power import (
+    minimum_detectable,
+    minimum_detectable_mcnemar,
+    n_for_mcnemar,
+    n_for_power,
+    power_of_t,
+)
+from ethical_compression.statistics.tables import (
+    align,
+    others,
+    paired_answers,
+    paired_by_group,
+    paired_sides,
+    paired_table,
+)
+from ethical_compression.statistics.tests import (
+    Equivalence,
+    McNemar,
+    PairedTest,
+    Slope,
+    benjamini_hochberg,
+    bootstrap_interval,
+    change_slope,
+    each_against_others,
+    holm,
+    mcnemar,
+    p_within,
+    paired_test,
+    tost,
+)
+
+__all__ = [
+    "Equivalence",
+    "McNemar",
+    "PairedTest",
+    "Share",
+    "Slope",
+    "align",
+    "benjamini_hochberg",
+    "bootstrap_interval",
+    "change_slope",
+    "each_against_others",
+    "holm",
+    "in_quadrature",
+    "mcnemar",
+    "mean_interval",
+    "minimum_detectable",
+    "minimum_detectable_mcnemar",
+    "n_for_mcnemar",
+    "n_for_power",
+    "others",
+    "p_within",
+    "paired_answers",
+    "paired_by_group",
+    "paired_sides",
+    "paired_table",
+    "paired_test",
+    "power_of_t",
+    "share",
+    "tost",
+]
