@@ -131,18 +131,22 @@ def ranks(rhos, p_holms) -> pd.DataFrame:
         (
             [-0.68, 0.1],
             [0.03, 1.0],
-            "Of 2 scores, perplexity ranks 1 after Holm: score 0 (ρ −0.68 (95% interval −0.88 to "
-            "−0.48)). For 1 it cannot be told: correlations below 0.50 to 0.50 would often not "
-            "have been found.",
+            "Of 2 scores, perplexity is correlated with 1 after Holm: score 0 (ρ −0.68 (95% interval "
+            "−0.88 to −0.48)). For 1 it cannot be told: correlations below 0.50 would often not have "
+            "been found.",
         ),
         (
             [0.1],
             [0.4],
-            "Of 1 scores, perplexity ranks none after Holm. For 1 it cannot be told: correlations "
-            "below 0.50 to 0.50 would often not have been found.",
+            "Of 1 score, perplexity is correlated with none after Holm. For 1 it cannot be told: "
+            "correlations below 0.50 would often not have been found.",
         ),
-        ([0.7], [0.01], "ranks 1 after Holm: score 0 (ρ +0.70 (95% interval +0.50 to +0.90))."),
-        ([0.1], [np.nan], "ranks none after Holm. 1 could not be tested."),
+        (
+            [0.7],
+            [0.01],
+            "correlated with 1 after Holm: score 0 (ρ +0.70 (95% interval +0.50 to +0.90)).",
+        ),
+        ([0.1], [np.nan], "correlated with none after Holm. 1 could not be tested."),
     ],
 )
 def test_a_sentence_on_ranks_for_every_outcome(rhos, p_holms, said):
@@ -188,7 +192,7 @@ def test_how_far_the_score_moved_is_how_far_the_accuracy_did(tables):
 def test_the_answer_for_every_outcome(tables):
     identity = harms.bbq_identity(tables["bbq"])
     settled = harms.answer(identity, ranks([-0.68, 0.9], [0.03, 0.2]))
-    assert "ranks 1 of 2 published scores beyond doubt, most of all score 0 (ρ −0.68" in settled
+    assert "correlated with 1 of 2 published scores: that is score 0 (ρ −0.68" in settled
     open_ = harms.answer(identity, ranks([0.1], [0.4]))
-    assert "ranks none of 1 published scores beyond doubt; a correlation of 0.50" in open_
-    assert "ranks none of 1" in harms.answer(identity, ranks([np.nan], [np.nan]))
+    assert "correlated with none of 1 published scores; one of 0.50" in open_
+    assert "with none of 1" in harms.answer(identity, ranks([np.nan], [np.nan]))

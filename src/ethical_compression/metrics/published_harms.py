@@ -235,7 +235,8 @@ def ranks_said(found: pd.DataFrame, alpha: float = 0.05) -> str:
     settled = found[[one in ("lower", "higher") for one in came]]
     left = found[[one == "open" for one in came]]
     untold = len(found) - len(settled) - len(left)
-    text = f"Of {len(found)} scores, perplexity ranks {len(settled) or 'none'} after Holm"
+    scores = f"{len(found)} score" + "s" * (len(found) > 1)
+    text = f"Of {scores}, perplexity is correlated with {len(settled) or 'none'} after Holm"
     if len(settled):
         each = [
             f"{row.score} (ρ {interval(row.rho, row.ci_low, row.ci_high, least=2)})"
@@ -243,10 +244,11 @@ def ranks_said(found: pd.DataFrame, alpha: float = 0.05) -> str:
         ]
         text += f": {'; '.join(each)}"
     if len(left):
+        least, most = (f"{left['detectable'].agg(end):.2f}" for end in ("min", "max"))
+        sizes = least if least == most else f"{least} to {most}"
         text += (
-            f". For {len(left)} it cannot be told: correlations below "
-            f"{left['detectable'].min():.2f} to {left['detectable'].max():.2f} would often not "
-            "have been found"
+            f". For {len(left)} it cannot be told: correlations below {sizes} would often not have "
+            "been found"
         )
     return text + (f". {untold} could not be tested." if untold else ".")
 
@@ -283,12 +285,13 @@ def answer(identity: pd.DataFrame, ranks: pd.DataFrame, alpha: float = 0.05) -> 
     text = identity_said(identity)
     if settled.empty:
         return (
-            f"{text} Perplexity ranks none of {len(ranks)} published scores beyond doubt; a "
-            f"correlation of {ranks['detectable'].median():.2f} is what would usually be found."
+            f"{text} After Holm, perplexity is correlated with none of {len(ranks)} published "
+            f"scores; one of {ranks['detectable'].median():.2f} is what would usually be found."
         )
     most = settled.loc[settled["rho"].abs().idxmax()]
     rho = interval(most["rho"], most["ci_low"], most["ci_high"], least=2)
+    first = "the largest correlation is that with" if len(settled) > 1 else "that is"
     return (
-        f"{text} Perplexity ranks {len(settled)} of {len(ranks)} published scores beyond doubt, "
-        f"most of all {most['score']} (ρ {rho})."
+        f"{text} After Holm, perplexity is correlated with {len(settled)} of {len(ranks)} "
+        f"published scores: {first} {most['score']} (ρ {rho})."
     )

@@ -6,12 +6,42 @@ The table is that of `results/coverage.py`: `method`, `kind`, `used`, `case`, `n
 
 import pandas as pd
 
+from ethical_compression import kept_tables
 from ethical_compression.errors import InputError
 from ethical_compression.words import listed
 
 # An interval that holds the truth less often than this, and a test that rejects what is true more
 # often, is named on the pages that use it.
 LEAST, MOST = 0.93, 0.07
+
+
+# What `results/calibration_intervals.py` calls the two intervals that chapters use; the others of
+# its table are those that were tried and left.
+_CALIBRATION = {
+    "squared error, jackknife": "Interval of a change of squared calibration error",
+    "confidence − share right, Student": "Student's interval of confidence − share right",
+}
+
+
+def kept() -> pd.DataFrame:
+    """The committed cases: those of `results/coverage.py`, and those of calibration made apart."""
+    table, _ = kept_tables.larger("coverage")
+    apart, _ = kept_tables.larger("calibration_intervals")
+    apart = apart[apart["measure"].isin(list(_CALIBRATION))]
+    apart = pd.DataFrame(
+        {
+            "method": apart["measure"].map(_CALIBRATION),
+            "kind": "interval",
+            "case": apart["n"].astype(str) + " questions, overconfidence " + apart["case"],
+            "nominal": 0.95,
+            "rate": apart["coverage"],
+            "error": apart["error"],
+            "studies": apart["studies"],
+            "undefined": 0.0,
+            "used": "Confidence, Calibration, Change of confidence",
+        }
+    )
+    return pd.concat([table, apart], ignore_index=True)
 
 
 def faults(table: pd.DataFrame) -> pd.DataFrame:
