@@ -131,9 +131,9 @@ def ranks(rhos, p_holms) -> pd.DataFrame:
         (
             [-0.68, 0.1],
             [0.03, 1.0],
-            "Of 2 scores, perplexity is correlated with 1 after Holm: score 0 (ρ −0.68 (95% interval "
-            "−0.88 to −0.48)). For 1 it cannot be told: correlations below 0.50 would often not have "
-            "been found.",
+            "Of 2 scores, perplexity is correlated with 1 after Holm: score 0 (ρ −0.68 (95% "
+            "interval −0.88 to −0.48)). For 1 it cannot be told: correlations below 0.50 would "
+            "often not have been found.",
         ),
         (
             [0.1],
