@@ -214,7 +214,7 @@ def test_an_interval_with_zero_is_no_proof_of_no_direction():
     assert "no preferred direction" not in text
     answer = cw.change_answer(*[list(SLOPES.values())] * 3, 0.1)
     assert "−0.30 to +0.30 (1 of 5 below zero, 1 above zero" in answer
-    assert "not settled would have been found four times in five from 0.56 on" in answer
+    assert "not settled: a slope would have been found four times in five from 0.56 on" in answer
     assert "found" not in cw.change_answer(*[[SLOPES["lower"]]] * 3, 0.1)
     assert cw.slopes_said([SLOPES["untestable"]], 0.1) == "no slope could be computed"
 
@@ -272,10 +272,45 @@ def test_a_repair_has_every_outcome(came):
     assert {"lower": "better with", "higher": "worse with", "equivalent": "alike"}.get(
         came, "not "
     ) in carried
-    equal = cw.against_equal(table(came))
-    assert {"lower": "knows more", "higher": "worse than saying", "equivalent": "next to"}.get(
+    equal = cw.against_equal(table(came), 0.02)
+    assert {"lower": "knows more", "higher": "worse than saying", "equivalent": "±0.02 of eq"}.get(
         came, "not"
     ) in equal
+    # The p printed is that of the verdict: of equivalence where it is one, of a difference else.
+    p = words.p_text(CASES[came][2 if came == "equivalent" else 1])
+    p = f"equivalence {p}" if came == "equivalent" else p
+    assert equal.endswith(f", {p} after Holm)") and text.endswith(f", {p} after Holm.")
+
+
+@pytest.mark.parametrize(("margin", "share"), [(0.02, "60%"), (0.08, "70%")])
+def test_what_lies_within_a_margin_of_nothing_may_know_something(margin, share):
+    equal = cw.against_equal(table("equivalent"), margin)
+    assert f"(as does a calibrated model right in {share} of two-option questions)" in equal
+    right = float(share.strip("%")) / 100
+    brier = right * 2 * (1 - right) ** 2 + (1 - right) * 2 * right**2
+    assert 0.5 - brier == pytest.approx(margin)
+    assert "calibrated model" not in cw.against_equal(table("equivalent"), 0.6)
+
+
+def test_an_unbounded_interval_has_no_equivalence():
+    weak = statistics.Slope(250, 0.001, -math.inf, math.inf, 0.9, 0.05, 0.01)
+    found = cw.slope_table([weak, SLOPES["open"]], 0.1)
+    assert found.loc[0, ["p_tost", "detectable"]].isna().all()
+    assert cw.outcomes(found) == ["open", "open"]
+    assert "nothing tells which slope" in cw.direction([weak], 0.1)
+    both = cw.change_answer(*[[weak, SLOPES["open"]]] * 3, 0.1)
+    assert (
+        "from 0.56 on (for 1 of 2, whose interval is unbounded, nothing" in both
+        and "nan" not in both
+    )
+
+
+def test_a_change_of_perplexity_is_claimed_at_5_percent():
+    # 90% interval 0.001 to 0.039: it excludes 0, that of 95% does not.
+    same = statistics.Equivalence(12, 0.02, 0.001, 0.039, 0.02, 0.5, False)
+    found = table("open").assign(mean_first=0.1, mean_second=0.1)
+    text = cw.weighting(found, same, ("GPTQ 3-bit", "weighted"), "PIQA")
+    assert "not shown to be equal" in text and "(95% interval −0.003 to +0.043)" in text
 
 
 def test_what_is_still_off_is_read_off_the_numbers():
@@ -312,9 +347,10 @@ def test_the_answer_on_calibration_says_what_could_be_seen():
     found = table("equivalent", "open", "lower", "higher")
     text = cw.calibration_answer(found, found, found, found, 0.05, 0.02)
     assert "1 of 4 better calibrated, 1 worse calibrated, 1 shown to lie within ±25" in text
-    assert "(found four times in five from 300 on)" in text
+    assert "(a change of 300 would have been found four times in five)" in text
     assert "1 of 4 know more than equal probabilities do, 1 are worse" in text
-    assert "1 are shown to lie within ±0.02 of equal probabilities, that is to say next to" in text
+    assert "1 are shown to lie within ±0.02 of equal probabilities" in text
+    assert "next to nothing" not in text and "also repaired, after Holm: 1 of 4" in text
     assert "four times" not in cw.calibration_answer(found, found.iloc[[0]], found, found, 0.05, 1)
 
 

@@ -51,12 +51,14 @@ def curves(**same):
 
 def test_half_is_gone_or_is_not():
     found = curves(a=[1, 0.4, 0.2], b=[1, 0.9, 0.8], c=[0.4, 0.2, 0.1])
-    said = "a 1 token; b more than 2 tokens; c 0 tokens"
+    said = "a 1 token; b: at least half are, to the end (2 tokens); c 0 tokens"
     assert gw.half_gone(found, list("abc")) == said
     whole = pd.DataFrame(
         {"model": ["a"], "texts": [40], "mean": [1.2], "low": [0.9], "high": [1.5]}
     )
     assert "a 1.20 (95% interval 0.90 to 1.50)" in gw.generation_answer(found, whole, ["a"])
+    small = {"mean": 0.0012, "low": 0.0010, "high": 0.0014}
+    assert gw.over_text(small) == "0.0012 (95% interval 0.0010 to 0.0014)"
 
 
 @pytest.mark.parametrize("came", CASES)

@@ -48,6 +48,13 @@ def _range(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
     return ends[0] if ends[0] == ends[1] else to.join(ends)
 
 
+def _settling_p(row: Mapping, came: str) -> str:
+    """The p-value behind a verdict, after Holm: that of the equivalence where it is one."""
+    if came == "equivalent":
+        return f"equivalence {p_text(row['p_tost_holm'])} after Holm"
+    return f"{p_text(row['p_holm'])} after Holm"
+
+
 def _points(value: float, low: float, high: float, level: float = 0.95) -> str:
     """A change of a squared error, in squared percentage points."""
     return interval(1e4 * value, 1e4 * low, 1e4 * high, level=level, least=0)
@@ -135,7 +142,7 @@ def against_guessing(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     parts = [
         f"{100 * row['accuracy']:.1f}% of {row['n']:,} on "
         f"{names.get(row['benchmark'], row['benchmark'])}, where guessing has "
-        f"{100 * row['guessing']:.1f}% ({said[came]}, {p_text(row['p_holm'])} after Holm)"
+        f"{100 * row['guessing']:.1f}% ({said[came]}, {_settling_p(row, came)})"
         for (_, row), came in zip(table.iterrows(), outcomes(table), strict=True)
     ]
     text = f"The full model is right in {'; '.join(parts)}."
@@ -278,17 +285,28 @@ def normalisations(changed: pd.DataFrame) -> str:
 
 
 def slope_table(slopes: Sequence, margin: float) -> pd.DataFrame:
-    """`statistics.Slope`s as a table that `outcomes` reads, Holm over the slopes given."""
+    """`statistics.Slope`s as a table that `outcomes` reads, Holm over the slopes given.
+
+    Where the interval is unbounded, the standard error tells nothing (weak instruments): there is
+    then no test of equivalence and no smallest slope that would be found (NaN).
+    """
+    errors = [
+        one.se if math.isfinite(one.ci_low) and math.isfinite(one.ci_high) else math.nan
+        for one in slopes
+    ]
     table = pd.DataFrame(
         {
             "difference": [one.slope for one in slopes],
             "ci_low": [one.ci_low for one in slopes],
             "ci_high": [one.ci_high for one in slopes],
             "p": [one.p for one in slopes],
-            "p_tost": [statistics.p_within(one.slope, one.se, margin, one.n - 2) for one in slopes],
+            "p_tost": [
+                statistics.p_within(one.slope, se, margin, one.n - 2)
+                for one, se in zip(slopes, errors, strict=True)
+            ],
             "detectable": [
-                statistics.minimum_detectable(one.se, one.n - 2) if one.se > 0 else math.nan
-                for one in slopes
+                statistics.minimum_detectable(se, one.n - 2) if se > 0 else math.nan
+                for one, se in zip(slopes, errors, strict=True)
             ],
         }
     )
@@ -311,6 +329,22 @@ def slopes_said(slopes: Sequence, margin: float) -> str:
     return f"{between} ({counted(outcomes(table), f'±{margin:g}', names)}, after Holm)"
 
 
+def _found_from(table: pd.DataFrame) -> str:
+    """From which slope on those that are not settled would have been found; "" for none."""
+    unsettled = table.loc[[came == "open" for came in outcomes(table)], "detectable"]
+    if unsettled.empty:
+        return ""
+    if unsettled.isna().all():
+        return "their intervals are unbounded, so that nothing tells which slope would be found"
+    text = f"a slope would have been found {OFTEN} from {_range(unsettled, 2)} on"
+    unknown = int(unsettled.isna().sum())
+    return (
+        f"{text} (for {unknown} of {len(unsettled)}, whose interval is unbounded, nothing tells)"
+        if unknown
+        else text
+    )
+
+
 def direction(slopes: Sequence, margin: float) -> str:
     """What the directed slopes came to, and what that does not show."""
     table = slope_table(slopes, margin)
@@ -329,10 +363,9 @@ def direction(slopes: Sequence, margin: float) -> str:
             "coming back cancel."
         )
     if "open" in came:
-        unsettled = table.loc[[one == "open" for one in came], "detectable"]
         text += (
-            " Of those not settled we cannot tell whether the change prefers a direction: a slope "
-            f"would have been found {OFTEN} from {_range(unsettled, 2)} on."
+            " Of those not settled we cannot tell whether the change prefers a direction: "
+            f"{_found_from(table)}."
         )
     return text
 
@@ -345,14 +378,8 @@ def change_answer(naive: Sequence, second: Sequence, directed: Sequence, margin:
         f"{slopes_said(second, margin)}; and in the directed part alone "
         f"{slopes_said(directed, margin)}"
     )
-    table = slope_table(directed, margin)
-    unsettled = table.loc[[came == "open" for came in outcomes(table)], "detectable"]
-    if unsettled.empty:
-        return f"{text}."
-    return (
-        f"{text}, where a slope that is not settled would have been found {OFTEN} from "
-        f"{_range(unsettled, 2)} on."
-    )
+    found = _found_from(slope_table(directed, margin))
+    return f"{text}. Of the directed slopes not settled: {found}." if found else f"{text}."
 
 
 def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> str:
@@ -369,6 +396,8 @@ def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> s
         "open": "the data do not settle whether the weighting helps",
         "untestable": "the two could not be compared",
     }[came]
+    from scipy import stats
+
     half = (least["ci_high"] - least["ci_low"]) / 2
     text = (
         f"On the {least['n']:,} least sure questions ({among}), the mean distance from the full "
@@ -377,22 +406,23 @@ def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> s
         f"{verdict}."
     )
     if came == "open" and half > 0:
-        from scipy import stats
-
         se = half / stats.t.ppf(0.975, least["n"] - 1)
         found_from = statistics.minimum_detectable(se, least["n"] - 1)
         text += f" So many questions find a difference {OFTEN} from {found_from:.3f} on."
+    # TOST's interval has level 90%; a change is claimed at 5%, as everywhere.
+    wider = stats.t.ppf(0.975, same.n - 1) / stats.t.ppf(0.95, same.n - 1)
+    half = wider * (same.ci_high - same.ci_low) / 2
+    low, high = same.difference - half, same.difference + half
     read = (
         "equal within the margin"
         if same.equivalent
         else "not shown to be equal"
-        if same.ci_low <= 0 <= same.ci_high
+        if low <= 0 <= high
         else "changed"
     )
     return (
-        f"{text} Log-perplexity changes by "
-        f"{interval(same.difference, same.ci_low, same.ci_high, level=0.9)} nats: {read} (TOST "
-        f"{p_text(same.p)})."
+        f"{text} Log-perplexity changes by {interval(same.difference, low, high)} nats: {read} "
+        f"(TOST {p_text(same.p)})."
     )
 
 
@@ -488,7 +518,7 @@ def repaired(
         f"{label}: the {fix} {own} the squared calibration error "
         f"({from_to(1e4 * against_none['before'], 1e4 * against_none['after'], 0)} squared points, "
         f"a change of {change(against_none)}). It is then {full} ({change(against_full)}). Its "
-        f"Brier score is {left}: {with_interval(brier)}, {p_text(brier['p_holm'])} after Holm."
+        f"Brier score is {left}: {with_interval(brier)}, {_settling_p(brier, came(brier))}."
     )
 
 
@@ -508,17 +538,32 @@ def carried_over(table: pd.DataFrame, margin: float) -> str:
     return "; ".join(parts)
 
 
-def against_equal(table: pd.DataFrame) -> str:
-    """Brier scores against equal probabilities, less being better: paired tests by `model`."""
+def _near_equal(margin: float) -> str:
+    """How little, or how much, a Brier score within ±margin of equal probabilities can know.
+
+    A calibrated model right in a share s of two-option questions has 2·s·(1 − s), summed over the
+    options, and equal probabilities have 1/2: it gains 2·(s − 1/2)².
+    """
+    share = 0.5 + math.sqrt(margin / 2)
+    if share > 1:
+        return ""
+    return f" (as does a calibrated model right in {share:.0%} of two-option questions)"
+
+
+def against_equal(table: pd.DataFrame, margin: float) -> str:
+    """Brier scores against equal probabilities, less being better: paired tests by `model`.
+
+    margin: that of the equivalence, in units of the Brier score.
+    """
     said = {
         "lower": "knows more than nothing",
         "higher": "is worse than saying nothing",
-        "equivalent": "is shown to say next to nothing",
+        "equivalent": f"lies within ±{margin:g} of equal probabilities{_near_equal(margin)}",
         "open": "is not told from saying nothing",
         "untestable": "could not be compared",
     }
     return "; ".join(
-        f"{row['model']} {said[came]} ({with_interval(row)})"
+        f"{row['model']} {said[came]} ({with_interval(row)}, {_settling_p(row, came)})"
         for (_, row), came in zip(table.iterrows(), outcomes(table), strict=True)
     )
 
@@ -601,18 +646,17 @@ def calibration_answer(
     before, after = (_range(1e4 * itself[name], 0, "–") for name in ("before", "after"))
     text = (
         f"A temperature takes the quantized models' squared calibration error from {before} to "
-        f"{after} squared points ({counted(outcomes(itself), names=names)}); so repaired, they "
-        "come, against the full model with its own and after Holm, to "
+        f"{after} squared points ({counted(outcomes(itself), names=names)}). Against the "
+        "full model, also repaired, after Holm: "
         f"{counted(outcomes(same_fix), f'±{1e4 * margin**2:.0f}', CALIBRATED)}"
     )
     unsettled = same_fix.loc[[came == "open" for came in outcomes(same_fix)], "detectable"]
     if unsettled.notna().any():
-        text += f" (found {OFTEN} from {1e4 * unsettled.min():.0f} on)"
+        text += f" (a change of {_range(1e4 * unsettled, 0)} would have been found {OFTEN})"
     knows = {
         "lower": "know more than equal probabilities do",
         "higher": "are worse than equal probabilities",
-        "equivalent": f"are shown to lie within ±{brier_margin:g} of equal probabilities, that is "
-        "to say next to nothing",
+        "equivalent": f"are shown to lie within ±{brier_margin:g} of equal probabilities",
         "open": "are not told from equal probabilities",
     }
     most = _largest(brier)

@@ -19,17 +19,21 @@ def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
         gone = line.loc[line["same"] < 0.5, "position"]
         at = int(gone.iloc[0]) if len(gone) else None
         last = int(line["position"].iloc[-1])
-        said = f"more than {last} tokens" if at is None else f"{at} token{'s' * (at != 1)}"
-        parts.append(f"{label} {said}")
+        if at is None:
+            parts.append(f"{label}: at least half are, to the end ({last} tokens)")
+        else:
+            parts.append(f"{label} {at} token{'s' * (at != 1)}")
     return "; ".join(parts)
+
+
+def over_text(row: Mapping) -> str:
+    """`mean` nats over a whole text with `low` and `high`: digits enough for a small one."""
+    return interval(row["mean"], row["low"], row["high"], least=2, sign=False)
 
 
 def generation_answer(curves: pd.DataFrame, whole: pd.DataFrame, labels: Sequence[str]) -> str:
     """The chapter's answer. whole: `model`, `texts`, `mean`, `low`, `high`, nats over a text."""
-    nats = "; ".join(
-        f"{row['model']} {interval(row['mean'], row['low'], row['high'], least=2, sign=False)}"
-        for _, row in whole.iterrows()
-    )
+    nats = "; ".join(f"{row['model']} {over_text(row)}" for _, row in whole.iterrows())
     return (
         "With the same luck, fewer than half of the sampled texts are still the full model's "
         f"after: {half_gone(curves, labels)}. Over a whole text the models' predictions are apart, "
