@@ -53,6 +53,25 @@ def test_a_clause_has_a_wording_for_every_outcome(came):
     assert ("does not mean unchanged" in one) == (came == "open")
 
 
+@pytest.mark.parametrize(
+    ("came", "expected"),
+    [
+        ("lower", "lower at λ = 1: −0.100 (95% interval −0.110 to −0.090)"),
+        ("higher", "higher at λ = 0.01: +0.044 (95% interval +0.010 to +0.080) and 1: +0.100"),
+        ("equivalent", "shown to lie within ±0.02 at λ = 1"),
+        ("open", "not settled at λ = 0.1 and 1 (from 0.050 on found in four studies of five)"),
+        ("untestable", "not testable at λ = 1"),
+    ],
+)
+def test_an_answer_speaks_of_every_strength(came, expected):
+    weak = row("higher", difference=0.044, ci_low=0.01, ci_high=0.08)
+    rows = table(row(came), weak, row("open")).assign(strength=[1, 0.01, 0.1])
+    text = said.answer_by_strength("With it", {"F1": rows, "AUC": rows[:0]}, 0.02)
+    assert text.startswith("With it, after Holm: F1 is ") and expected in text
+    assert "higher at λ = 0.01: +0.044" in text and "not settled at λ = 0.1" in text
+    assert text.endswith("; AUC was not compared.")
+
+
 def test_counts_add_up_and_the_largest_change_is_the_largest_in_size():
     found = table(*(row(came) for came in CASES), row("lower", "most", difference=-0.3))
     text = said.changes(found, "F1", 0.02)
@@ -157,13 +176,18 @@ def test_bias_aucs_of_the_full_model_below_one_half_are_named():
             ("half", "bpsn", "jews", 0.1, 0.0, 0.2),
         )
     )
-    assert "worse than chance in 2 of 3 bias AUCs, 1 of them with an interval below" in text
+    assert (
+        "lies below one half in 2 of 3 bias AUCs; for 1 the interval does, too (uncorrected)"
+        in text
+    )
     assert "BPSN of posts about “women” 0.400 (0.300 to 0.450); BNSP" in text and "nan" not in text
     assert "has no bias AUC" in said.below_chance(aucs())
     other = said.below_chance(
         aucs(("none", "bpsn", "women", 0.4, 0.3, 0.45)), "none", "short model"
     )
-    assert other.startswith("The short model itself is worse than chance in 1 of 1 bias AUCs")
+    assert other.startswith("The short model itself lies below one half in 1 of 1 bias AUCs")
+    unsure = said.below_chance(aucs(("full", "bpsn", "women", 0.4, 0.3, 0.55)))
+    assert "for none the interval does" in unsure
 
 
 def test_both_sets_of_communities_are_shown_where_they_differ():
@@ -218,7 +242,8 @@ def test_published_tables_that_said_otherwise_would_be_described_otherwise():
 def test_published_and_ours_are_compared_where_ours_is_settled(came):
     rise = said.beside([("F1", 0.6, 0.7, row(came))], 0.02)
     fall = said.beside([("F1", 0.7, 0.6, row(came))], 0.02)
-    assert CASES[came][3] in rise and "F1 from 0.600 to 0.700" in rise
+    assert CASES[came][3].replace("F1", "it") in rise and "F1 from 0.600 to 0.700" in rise
+    assert "F1 from 0.6430 to 0.6434" in said.beside([("F1", 0.643, 0.6434, row(came))], 0.02)
     if came not in ("lower", "higher"):
         assert "no direction can be compared" in rise
         return
@@ -226,7 +251,8 @@ def test_published_and_ours_are_compared_where_ours_is_settled(came):
     assert agrees.endswith("The one of ours that is settled has the same direction.")
     assert differs.endswith("The one of ours that is settled has another direction.")
     both = said.beside([("F1", 0.6, 0.7, row(came)), ("AUC", 0.7, 0.6, row(came))], 0.02)
-    assert both.endswith("Of the 2 of ours that are settled, 1 in the same direction.")
+    same = "F1" if came == "higher" else "AUC"
+    assert both.endswith(f"Of the 2 of ours that are settled, 1 ({same}) in the same direction.")
 
 
 @pytest.mark.parametrize("came", CASES)

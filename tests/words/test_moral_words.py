@@ -135,17 +135,39 @@ def test_a_share_is_told_from_one_half_or_not(yes, said):
 def test_one_training_in_a_sentence(found, said, unsaid, direction):
     text = moral_words.training(moved(found, direction=direction), "44 stories", 0.05)
     assert said in text and unsaid not in text and "of this one run" in text
+    assert "84 pairs changes the margin by" in text
     several = moral_words.training(moved(found, runs=3), "44 stories", 0.05)
     assert "over stories and 3 runs" in several
 
 
 def test_the_fewest_pairs_are_those_that_turned_to_the_trained_side():
     table = pd.DataFrame([moved("open", size=8), moved("higher", size=32), moved("higher")])
-    assert moral_words.fewest(table, "moral", "en") == "32 pairs"
+    expected = "The fewest pairs with a settled change toward the moral side are 32."
+    assert moral_words.fewest(table, "moral", "en") == expected
     # A significant change the wrong way is none.
     wrong = pd.DataFrame([moved("lower", size=8)])
-    assert moral_words.fewest(wrong, "moral", "en") == "none of the sizes tried"
-    assert moral_words.fewest(table, "moral", "fr") == "none of the sizes tried"
+    none = "No size tried has a settled change toward the moral side."
+    assert moral_words.fewest(wrong, "moral", "en") == none
+    assert moral_words.fewest(table, "moral", "fr") == none
+
+
+@pytest.mark.parametrize("found", [one for one in words.OUTCOMES if one != "higher"])
+def test_no_size_turned_the_immoral_side_whatever_else_was_found(found):
+    row = pd.DataFrame([moved(found, direction="immoral")])
+    expected = "No size tried has a settled change toward the immoral side."
+    assert moral_words.fewest(row, "immoral", "en") == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (moral_words.MISTRAL, "Mistral-7B, about as large."),
+        (134_515_008, "Mistral-7B, about 54 times as large."),
+        (4 * moral_words.MISTRAL, "Mistral-7B, about 0.2 times as large."),
+    ],
+)
+def test_the_model_of_the_study_is_measured_by_ours(parameters, said):
+    assert moral_words.study_size(parameters).endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +279,11 @@ def test_rows_across_languages_are_counted():
 @pytest.mark.parametrize("found", words.OUTCOMES)
 def test_the_answer_on_training_has_a_wording_for_every_outcome(found):
     text = moral_words.trained(both(found), both("higher", runs=3), 0.05, "of this book")
-    assert "on 44 stories of this book, 84 pairs move DPO_M by" in text
+    assert (
+        "on 44 stories of this book, training on 84 pairs changes it toward the moral action "
+        "(DPO_M) by" in text
+    )
+    assert "toward the immoral action (DPO_I) by" in text and "move" not in text
     assert "over stories and 3 runs" in text and "of this one run" in text
     assert ("is not settled (0.031" in text) == (found == "open")
     assert ("shown to lie within" in text) == (found == "equivalent")
@@ -288,9 +314,23 @@ def test_what_survived_has_a_wording_for_every_outcome(found):
     assert "*" not in mixed
     answer = moral_words.aligned(survival(found), "150 stories", 0.1)
     assert "1 of 1" in answer and "nan" not in answer and "one run a direction" in answer
-    assert "by less than 10% for certain" in moral_words.survived(
-        survival("lower", small=0.01), 0.1
-    )
+    small = survival("lower", small=0.01)
+    assert "by less than 10% for certain" in moral_words.survived(small, 0.1)
+    answer = moral_words.aligned(small, "150 stories", 0.1)
+    assert "weaker (1 by less than 10% for certain: c0 of DPO_M, 96% kept)" in answer
+
+
+@pytest.mark.parametrize("found", [one for one in words.OUTCOMES if one != "untestable"])
+def test_the_largest_settled_change_is_named(found):
+    table = survival(found, found, "open")
+    larger = table["compression"] == "c1"
+    table.loc[larger, "difference"] *= 2
+    table.loc[larger, "d_z"] /= 10
+    table.loc[table["compression"] == "c2", "difference"] = 0.03
+    answer = moral_words.aligned(table, "150 stories", 0.1)
+    settled = found in ("lower", "higher")
+    which = "The largest settled change is" if settled else "No change is settled; the largest is"
+    assert f"{which} c1's of DPO_M" in answer
 
 
 def test_the_tables_of_outcomes_are_whole():
@@ -333,6 +373,7 @@ def test_calibrating_and_turning_have_a_wording_for_every_outcome(found):
     assert "1 of 1" in moral_words.calibrated(table)
     text = moral_words.turned(table)
     assert text.startswith("1 of 1") and "nan" not in text
+    assert ("c0 first, DPO_M, held out" in text) == (found in ("lower", "higher"))
 
 
 def test_what_could_have_been_found_is_said_of_the_spread():

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.metrics import bias_auc
-from ethical_compression.words import counted, from_to, outcome, signed, with_interval
+from ethical_compression.words import counted, from_to, listed, outcome, signed, with_interval
 
 AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
 SETTLED = ("lower", "higher")
@@ -130,6 +130,41 @@ def answer(subject: str, rows: Sequence[tuple[str, Mapping]], margin: float) -> 
     return f"{subject} {'; '.join(clauses)}."
 
 
+def answer_by_strength(
+    subject: str, found: Mapping[str, pd.DataFrame], margin: float, symbol: str = "λ"
+) -> str:
+    """As `answer`, of every strength that `subject` was tried with: none is picked.
+
+    found: {score: rows of a table of changes, with the column `strength`}. What is settled is said
+    with its interval, the rest by its strengths alone.
+    """
+    names = {
+        "lower": "lower",
+        "higher": "higher",
+        "equivalent": f"shown to lie within ±{margin:g}",
+        "open": "not settled",
+        "untestable": "not testable",
+    }
+    clauses = []
+    for what, rows in found.items():
+        came = outcomes(rows)
+        parts = []
+        for name, said in names.items():
+            mine = rows[came == name].sort_values("strength").to_dict("records")
+            if not mine:
+                continue
+            at = [f"{row['strength']:g}" for row in mine]
+            if name in SETTLED:
+                at = [f"{one}: {with_interval(row)}" for one, row in zip(at, mine, strict=True)]
+            text = f"{said} at {symbol} = {listed(at)}"
+            least = max((row["detectable"] for row in mine), default=math.nan)
+            if name == "open" and least == least:
+                text += f" (from {least:.3f} on found {FOUR_OF_FIVE})"
+            parts.append(text)
+        clauses.append(f"{what} is {', '.join(parts)}" if parts else f"{what} was not compared")
+    return f"{subject}, after Holm: {'; '.join(clauses)}."
+
+
 def community_answer(found: pd.DataFrame, margin: float) -> str:
     """`community_changes` of one compression, as short as a first screen needs it."""
     came = outcomes(found)
@@ -222,8 +257,8 @@ def below_chance(table: pd.DataFrame, full: str = "full", whose: str = "full mod
         for row in below.itertuples()
     )
     return (
-        f"The {whose} itself is worse than chance in {len(below)} of {len(part)} bias AUCs, "
-        f"{sure} of them with an interval below one half: {names}."
+        f"The {whose} itself lies below one half in {len(below)} of {len(part)} bias AUCs; for "
+        f"{sure or 'none'} the interval does, too (uncorrected): {names}."
     )
 
 
@@ -300,21 +335,29 @@ def published_trend(published: pd.DataFrame) -> str:
 
 
 def beside(rows: Sequence[tuple[str, float, float, Mapping]], margin: float) -> str:
-    """Published changes beside ours: (score, published before, after, our row of `changes`)."""
-    parts, alike, tested = [], 0, 0
+    """Published changes beside ours: (score, published before, after, our row of `changes`).
+
+    Where several settings were tried, all of them are to be given, the setting named in the score.
+    """
+    parts, alike, tested = [], [], 0
     for title, before, after, row in rows:
         (came,) = outcomes(pd.DataFrame([row]))
         if came in SETTLED:
             tested += 1
-            alike += (came == "higher") == (after > before) and after != before
-        parts.append(f"{title} {from_to(before, after, 3)}, ours {change(row, title, margin)}")
+            if (came == "higher") == (after > before) and after != before:
+                alike.append(title)
+        # A digit more where a change would not show, so that its direction can be seen.
+        digits = 3 if f"{before:.3f}" != f"{after:.3f}" else 4
+        published = from_to(before, after, digits)
+        parts.append(f"{title} {published}, ours {change(row, 'it', margin)}")
     text = f"Published: {'; '.join(parts)}."
     if not tested:
         return f"{text} None of ours is settled, so that no direction can be compared."
     if tested == 1:
         which = "the same" if alike else "another"
         return f"{text} The one of ours that is settled has {which} direction."
-    return f"{text} Of the {tested} of ours that are settled, {alike} in the same direction."
+    which = f"{len(alike)} ({listed(alike)})" if 0 < len(alike) < tested else str(len(alike))
+    return f"{text} Of the {tested} of ours that are settled, {which} in the same direction."
 
 
 def weighted(

@@ -129,6 +129,14 @@ def english(model: str) -> str:
     return "What languages it learnt from is for its makers to say."
 
 
+def study_size(parameters: float) -> str:
+    """How large the model that the study trains is beside one with so many weights."""
+    times = MISTRAL / parameters
+    if 0.9 < times < 1.1:
+        return "The study trains Mistral-7B, about as large."
+    return f"The study trains Mistral-7B, about {times:,.{0 if times >= 2 else 1}f} times as large."
+
+
 # --- Shares ---------------------------------------------------------------------------------------
 
 
@@ -193,7 +201,7 @@ def training(row: Mapping, where: str, within: float) -> str:
     """One row of `against_base` as a sentence. where: the stories, as in "44 stories in French"."""
     said = toward(row)
     text = (
-        f"{DIRECTIONS[row['direction']]} on {row['size']:,} pairs moves the margin by "
+        f"{DIRECTIONS[row['direction']]} on {row['size']:,} pairs changes the margin by "
         f"{with_interval(said)} nats a token to the trained side on {where}, {of_runs(row)}: d_z "
         f"{signed(abs(row['d_z']) * math.copysign(1, said['difference']), 2)}, "
         f"{p_text(row['p'])}, {p_text(row['p_holm'])} after Holm. The moral action is preferred in "
@@ -218,7 +226,9 @@ def fewest(tests: pd.DataFrame, direction: str, language: str) -> str:
     """The smallest size whose change to the trained side is settled in the language trained in."""
     mine = tests[(tests["direction"] == direction) & (tests["language"] == language)]
     sizes = [row["size"] for row in mine.to_dict("records") if moved(row) == "higher"]
-    return f"{min(sizes):,} pairs" if sizes else "none of the sizes tried"
+    if not sizes:
+        return f"No size tried has a settled change toward the {direction} side."
+    return f"The fewest pairs with a settled change toward the {direction} side are {min(sizes):,}."
 
 
 def movements(tests: pd.DataFrame, within: float) -> str:
@@ -289,7 +299,7 @@ def words_alone(own: pd.DataFrame, public: pd.DataFrame, within: float) -> str:
     )
     text = (
         f"On this book's stories, where words give nothing away, {own['size'].iloc[0]:,} pairs "
-        f"move the margin to the trained side by {changes} nats a token"
+        f"change the margin to the trained side by {changes} nats a token"
     )
     if there != {"higher"}:
         return f"{text}. As Moral Stories did not turn both ways, there is nothing to compare."
@@ -368,13 +378,18 @@ def trained(own: pd.DataFrame, public: pd.DataFrame, within: float, stories: str
                 "untestable": "cannot be tested",
             }[found]
             change = with_interval(toward(row))
-            parts.append(f"{DIRECTIONS[row['direction']]} by {change}, which {ending}")
+            toward_which = f"toward the {row['direction']} action ({DIRECTIONS[row['direction']]})"
+            parts.append(f"{toward_which} by {change}, which {ending}")
         first = rows.iloc[0]
-        return f"{first['size']:,} pairs move {', and '.join(parts)} ({of_runs(first)})"
+        return (
+            f"training on {first['size']:,} pairs changes it {', and '.join(parts)} "
+            f"({of_runs(first)})"
+        )
 
     size, tested = own["n"].iloc[0], public["n"].iloc[0]
     return (
-        f"Margin of held-out stories, in nats a token to the trained side: on {size} stories "
+        "The margin of held-out stories is the log-likelihood a token, in nats, of the action "
+        f"trained toward, less that of the other: on {size} stories "
         f"{stories}, {said(own)}; on {tested} Moral Stories, {said(public)}."
     )
 
@@ -385,6 +400,13 @@ def trained(own: pd.DataFrame, public: pd.DataFrame, within: float, stories: str
 def compared(found: pd.DataFrame) -> pd.DataFrame:
     """The rows of `dose_response.survival` that were compared with the uncompressed model."""
     return found[found["outcome"].notna()]
+
+
+def largest(rows: pd.DataFrame) -> tuple[dict, bool]:
+    """The row with the largest settled `difference`, or the largest at all; and whether settled."""
+    settled = rows[rows["outcome"].isin(["lower", "higher"])]
+    among = rows if settled.empty else settled
+    return among.loc[among["difference"].abs().idxmax()].to_dict(), not settled.empty
 
 
 def survived(found: pd.DataFrame, margin: float) -> str:
@@ -447,9 +469,10 @@ def directions_alike(found: pd.DataFrame, margin: float) -> str:
     told = found[found["difference"].notna()]
     if told.empty:
         return f"{text}."
-    row = told.loc[told["p"].idxmin()].to_dict()
+    row, settled = largest(told)
     return (
-        f"{text}. The surest difference in the share kept, DPO_M minus DPO_I, is that of "
+        f"{text}. The largest {'settled ' if settled else ''}difference in the share kept"
+        f"{'' if settled else ' (none is settled)'}, DPO_M minus DPO_I, is that of "
         f"{row['compression']}, {row['kept_moral']:.2f} against {row['kept_immoral']:.2f}: "
         f"{with_interval(row)}, {p_text(row['p_holm'])} after Holm."
     )
@@ -486,7 +509,10 @@ def calibrated(found: pd.DataFrame) -> str:
 
 
 def turned(found: pd.DataFrame) -> str:
-    """Is a compressed base turned further? found: compared rows of `survival`, with `stories`."""
+    """Is a compressed base turned further? found: compared rows of `survival`, with `stories`.
+
+    Counts, and then what is settled; the rest is for a table.
+    """
     names = {
         "lower": "turned less far than the full base",
         "higher": "turned further",
@@ -499,9 +525,10 @@ def turned(found: pd.DataFrame) -> str:
     said = "; ".join(
         f"{row['compression']} first, {DIRECTIONS[row['direction']]}, {row['stories']} "
         f"{with_interval(row)}, {p_text(row['p_holm'])}"
-        for row in found.to_dict("records")
+        for row in found[found["outcome"].isin(["lower", "higher"])].to_dict("records")
     )
-    return f"{counted(found['outcome'], names=names)} ({said}, after Holm)"
+    text = f"{counted(found['outcome'], names=names)}, after Holm"
+    return f"{text}. What is settled: {said}" if said else text
 
 
 def aligned(found: pd.DataFrame, stories: str, margin: float) -> str:
@@ -514,6 +541,14 @@ def aligned(found: pd.DataFrame, stories: str, margin: float) -> str:
         "open": "not settled",
         "untestable": "without a shift to keep",
     }
+    for came in ("lower", "higher"):
+        mine = rows[(rows["outcome"] == came) & (rows["p_kept_holm"] < 0.05)]
+        if len(mine):
+            which = listed(
+                f"{row.compression} of {DIRECTIONS[row.direction]}, {row.kept:.0%} kept"
+                for row in mine.itertuples()
+            )
+            names[came] += f" ({len(mine)} by less than {margin:.0%} for certain: {which})"
     text = (
         f"On {stories}, the shift that training left comes out of compression as follows: "
         f"{counted(rows['outcome'], names=names)} (one run a direction)."
@@ -521,8 +556,9 @@ def aligned(found: pd.DataFrame, stories: str, margin: float) -> str:
     told = rows[rows["kept"].notna()]
     if told.empty:
         return text
-    row = told.loc[told["d_z"].abs().idxmax()].to_dict()
+    row, settled = largest(told)
+    which = "The largest settled change is" if settled else "No change is settled; the largest is"
     return (
-        f"{text} The surest change is {row['compression']}'s of {DIRECTIONS[row['direction']]}: "
+        f"{text} {which} {row['compression']}'s of {DIRECTIONS[row['direction']]}: "
         f"{with_interval(row)} nats a token, {row['kept']:.0%} of the shift kept."
     )
