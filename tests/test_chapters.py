@@ -95,6 +95,7 @@ def kept(project: Path) -> list[str]:
         (["--profile", "latin"], "cannot be read as UTF-8 text"),
         (["--output", "notebooks/demo.ipynb/x.ipynb"], "a file is where a folder should be"),
         (["--output", "notebooks"], "notebooks cannot be written (it is a folder)"),
+        (["--output", "notebooks/../notebooks/demo.ipynb"], "which is never written to"),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_runs(project, capsys, arguments, sentence):
@@ -551,3 +552,17 @@ def test_importing_the_helpers_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     ).stdout.split()
     assert not {"torch", "transformers", "pandas", "matplotlib", "IPython"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "full", ""],
+        ["compare", "a", "b", "--label", " "],
+        ["compress", "m", "--output", ""],
+    ],
+)
+def test_an_unset_variable_of_the_shell_is_told(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "is a variable unset?" in capsys.readouterr().err

@@ -72,22 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     run_command = commands.add_parser("run", help="execute one chapter")
-    run_command.add_argument("notebook", type=Path)
+    run_command.add_argument("notebook", type=_place)
     run_command.add_argument("--profile", default="laptop", help="a file of notebooks/profiles")
-    run_command.add_argument("--output", type=Path, help="default: _build/executed/PROFILE/NAME")
+    run_command.add_argument("--output", type=_place, help="default: _build/executed/PROFILE/NAME")
     _add_changes(run_command, "NAME")
     run_command.set_defaults(func=_run, interrupted="nothing was kept of this chapter's page.")
 
     show_command = commands.add_parser("parameters", help="list what a chapter can be given")
-    show_command.add_argument("notebook", type=Path)
+    show_command.add_argument("notebook", type=_place)
     show_command.set_defaults(func=_show, interrupted="not all parameters were listed.")
 
     compress_command = commands.add_parser("compress", help="compress a model into a folder")
     compress_command.about = _recipes
     compress_command.add_argument("model", help="an embedded model, a folder, or a hub id")
-    compress_command.add_argument("--recipe", type=Path, help="a YAML or JSON file of settings")
+    compress_command.add_argument("--recipe", type=_place, help="a YAML or JSON file of settings")
     _add_changes(compress_command, "SETTING")
-    compress_command.add_argument("--output", type=Path, required=True, help="a new folder")
+    compress_command.add_argument("--output", type=_place, required=True, help="a new folder")
     compress_command.add_argument("--report", action="store_true", help="measure it afterwards")
     compress_command.add_argument(
         "--partial",
@@ -105,17 +105,21 @@ def _parser() -> argparse.ArgumentParser:
     compare_command = commands.add_parser(
         "compare", help="compare two runs of lm-eval --log_samples, item by item"
     )
-    compare_command.add_argument("full", type=Path, help="the full model's folder or samples file")
-    compare_command.add_argument("compressed", type=Path, help="the compressed model's")
-    compare_command.add_argument("--label", default="compressed", help="the latter's name")
+    compare_command.add_argument(
+        "full", type=_place, help="the full model's folder or samples file"
+    )
+    compare_command.add_argument("compressed", type=_place, help="the compressed model's")
+    compare_command.add_argument(
+        "--label", type=_label, default="compressed", help="the latter's name"
+    )
     compare_command.add_argument(
         "--measure",
         default="p_true",
         choices=["p_true", "confidence", "entropy_bits", "brier", "log_score"],
     )
     compare_command.add_argument("--normalisation", default="none", choices=["none", "byte"])
-    compare_command.add_argument("--output", type=Path, help="a .csv of the paired table")
-    compare_command.add_argument("--figures", type=Path, help="a folder for the figures")
+    compare_command.add_argument("--output", type=_place, help="a .csv of the paired table")
+    compare_command.add_argument("--figures", type=_place, help="a folder for the figures")
     compare_command.set_defaults(
         func=_compare,
         interrupted="not all was compared; what was written is whole.",
@@ -152,6 +156,19 @@ def plain(text: str) -> str:
     text = re.sub("[⁰¹²³⁴-⁹⁻ⁿ]+", lambda raised: f"^{normalize('NFKC', raised[0])}", text)
     bare = (PLAIN.get(sign, normalize("NFKD", sign)) for sign in text)
     return "".join(sign.encode("ascii", "ignore").decode() or "?" for sign in bare)
+
+
+def _place(text: str) -> Path:
+    """A path that was given; an unset variable of a shell gives none, which is no place."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path was given: is a variable unset?")
+    return Path(text)
+
+
+def _label(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty label was given: is a variable unset?")
+    return text
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -416,6 +433,10 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
 
     from .store import whole_or_nothing
 
+    if output.resolve() == notebook.resolve():
+        raise InputError(
+            f"{output} is the chapter itself, which is never written to: name another."
+        )
     print(f"{notebook.stem}: running …", file=sys.stderr, flush=True)
     with whole_or_nothing(output) as place:
         draft = place.with_name(output.name)  # papermill goes by the ending

@@ -192,3 +192,16 @@ def test_a_missing_library_and_an_unknown_kind_are_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(InputError, match="pip install bitsandbytes"):
         bits_and_bytes.quantize_model(tiny_model("llama"), "nf4")
+
+
+@needed
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_a_folder_of_the_full_model_is_one_of_plain_weights(kind, tmp_path):
+    """A quantized folder, and the method none: saved as the floats that its layers stand for."""
+    model = tiny_model("llama", width=64)
+    bits_and_bytes.quantize_model(model, kind)
+    model.save_pretrained(tmp_path / "quantized")
+    models.load("tiny-random-llama").tokenizer.save_pretrained(tmp_path / "quantized")
+    recipe.compress(recipe.Recipe("none"), str(tmp_path / "quantized"), tmp_path / "plain")
+    plain = models.of_folder(tmp_path / "plain")
+    assert not any(map(bits_and_bytes.is_quantized, plain.modules()))

@@ -148,6 +148,7 @@ def test_every_method_has_a_label_and_a_look_of_its_own():
         ),
         ({"method": "layers", "position": "top"}, "no position of layers 'top'"),
         ({"method": "layers", "remove": ["a"]}, "remove must be"),
+        ({"method": "layers", "remove": [1, 2, 1]}, "named twice"),
         ({"method": "gptq", "bits": 4, "samples": 0}, "at least one window"),
     ],
 )

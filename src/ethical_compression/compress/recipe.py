@@ -115,6 +115,8 @@ class Recipe:
         known("compression method", self.method, METHODS)
         if isinstance(self.remove, list):  # as JSON and YAML hand it over
             object.__setattr__(self, "remove", tuple(self.remove))
+        if isinstance(self.remove, tuple) and len(set(self.remove)) < len(self.remove):
+            raise InputError(f"A layer is named twice in {list(self.remove)}: name each once.")
         if self.comparison is None:
             object.__setattr__(self, "comparison", COMPARED.get(self.method))
         if self.clipping is None:
@@ -196,7 +198,8 @@ class Recipe:
             return "full"
         if self.method == "layers":
             if isinstance(self.remove, tuple):
-                return f"without layers {', '.join(map(str, self.remove))}"
+                many = "s" * (len(self.remove) != 1)
+                return f"without layer{many} {', '.join(map(str, self.remove))}"
             which = {"contribution": "least contributing"}.get(self.position, self.position)
             return f"without {self.remove} {which} layer{'s' * (self.remove != 1)}"
         used = self.settings()
@@ -688,6 +691,8 @@ def compress(
     loaded, rows, weights = load_with_report(
         recipe, name, partial=partial, progress=progress, **options
     )
+    if recipe.method == "none":  # a folder of the full model is one of plain weights
+        full_weights(loaded.model, name)
     record = {
         "recipe": recipe.inputs(),
         "model": loaded.source,
