@@ -69,3 +69,12 @@ def test_the_committed_table_covers_the_statistics_that_chapters_use():
                      "shift_table", "auc", "auc_difference", "over_seeds", 
                      "squared_error", "rank_within", "holm", "fit"):  # fmt: skip
         assert table["function"].str.endswith(f".{function}").any(), function
+
+
+def test_the_least_of_each_intervals_cases_is_drawn():
+    table, _ = kept_tables.larger("coverage")
+    found = said.worst(table)
+    rows = table[(table["kind"] == "interval") & table["rate"].notna()]
+    assert set(found["row"]) == set(rows["method"])
+    assert found["difference"].min() == pytest.approx(100 * (rows["rate"] - 0.95).min())
+    assert (found["ci_low"] <= found["difference"]).all()

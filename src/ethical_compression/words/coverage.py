@@ -51,6 +51,28 @@ def faults(table: pd.DataFrame) -> pd.DataFrame:
     return table[short | liberal | table["rate"].isna()]
 
 
+def worst(table: pd.DataFrame, kind: str = "interval") -> pd.DataFrame:
+    """Each method's case that keeps least, for `figures.interval_panels`: kept less promised.
+
+    Columns `panel`, `row` (the method), `model`, and `difference`, `ci_low`, `ci_high` in points:
+    below zero an interval holds the truth less often than it says. The bars are twice the
+    simulation's standard error.
+    """
+    rows = table[(table["kind"] == kind) & table["rate"].notna()]
+    rows = rows.loc[rows.groupby("method", sort=False)["rate"].idxmin()]
+    kept = 100 * (rows["rate"] - rows["nominal"])
+    return pd.DataFrame(
+        {
+            "panel": kind,
+            "row": rows["method"],
+            "model": "least of its cases",
+            "difference": kept,
+            "ci_low": kept - 200 * rows["error"],
+            "ci_high": kept + 200 * rows["error"],
+        }
+    )
+
+
 def rate(row) -> str:
     """`93.6% ± 0.8`, or that no study had an answer."""
     if pd.isna(row.rate):
