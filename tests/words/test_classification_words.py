@@ -57,19 +57,29 @@ def test_a_clause_has_a_wording_for_every_outcome(came):
     ("came", "expected"),
     [
         ("lower", "lower at λ = 1: −0.100 (95% interval −0.110 to −0.090)"),
-        ("higher", "higher at λ = 0.01: +0.044 (95% interval +0.010 to +0.080) and 1: +0.100"),
-        ("equivalent", "shown to lie within ±0.02 at λ = 1"),
-        ("open", "not settled at λ = 0.1 and 1 (from 0.050 on found in four studies of five)"),
+        ("higher", "higher at λ = 0.01 and 1, most at 1: +0.100 (95% interval +0.090 to +0.110)"),
+        ("equivalent", "shown to move by less than 0.02 at λ = 1"),
+        ("open", f"not settled at λ = 0.1 and 1 (from 0.070 on found {said.FOUR_OF_FIVE})"),
         ("untestable", "not testable at λ = 1"),
     ],
 )
 def test_an_answer_speaks_of_every_strength(came, expected):
     weak = row("higher", difference=0.044, ci_low=0.01, ci_high=0.08)
-    rows = table(row(came), weak, row("open")).assign(strength=[1, 0.01, 0.1])
+    rows = table(row(came), weak, row("open", detectable=0.07)).assign(strength=[1, 0.01, 0.1])
     text = said.answer_by_strength("With it", {"F1": rows, "AUC": rows[:0]}, 0.02)
     assert text.startswith("With it, after Holm: F1 is ") and expected in text
-    assert "higher at λ = 0.01: +0.044" in text and "not settled at λ = 0.1" in text
-    assert text.endswith("; AUC was not compared.")
+    assert "higher at λ = 0.01" in text and "not settled at λ = 0.1" in text
+    assert text.count("95% interval") == (2 if came == "lower" else 1)
+    assert text.endswith("; AUC is not compared.")
+
+
+def test_scores_of_which_the_same_is_to_be_said_share_a_clause():
+    alike, other = (table(row(came)).assign(strength=[1]) for came in ("equivalent", "untestable"))
+    text = said.answer_by_strength("With it", {"F1": alike, "X": other, "AUC": alike}, 0.02)
+    assert text == (
+        "With it, after Holm: F1 and AUC are each shown to move by less than 0.02 at λ = 1; X is "
+        "not testable at λ = 1."
+    )
 
 
 def test_counts_add_up_and_the_largest_change_is_the_largest_in_size():
@@ -80,7 +90,10 @@ def test_counts_add_up_and_the_largest_change_is_the_largest_in_size():
         "1 not settled, 1 not testable"
     ) in text
     assert "The largest is that of “most”: −0.300" in text
-    assert "with 6 seeds a change is found in four studies of five from 0.050 on" in text
+    assert (
+        "with 6 seeds a change is found by a single test in four studies of five from 0.050 on"
+        in text
+    )
     # The most negative of two changes is not the largest where the other is larger.
     found = table(row("lower", difference=-0.016), row("higher", difference=0.188))
     assert "The largest is that of “higher”: +0.188" in said.changes(found, "F1", 0.02)

@@ -16,7 +16,8 @@ from ethical_compression.words import counted, from_to, listed, outcome, signed,
 
 AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
 SETTLED = ("lower", "higher")
-FOUR_OF_FIVE = "in four studies of five"
+# What is settled is so after Holm, which a single test's power does not count.
+FOUR_OF_FIVE = "by a single test in four studies of five"
 
 
 def outcomes(found: pd.DataFrame) -> pd.Series:
@@ -93,8 +94,8 @@ def community_changes(found: pd.DataFrame, margin: float) -> str:
     detectable = found.loc[came == "open", "detectable"].median()
     if detectable == detectable:
         text += (
-            f" Of what is not settled, half could have been found {FOUR_OF_FIVE}, as single tests, "
-            f"only from {detectable:.3f} on."
+            f" Of what is not settled, half could have been found {FOUR_OF_FIVE} only "
+            f"from {detectable:.3f} on."
         )
     return text
 
@@ -135,33 +136,38 @@ def answer_by_strength(
 ) -> str:
     """As `answer`, of every strength that `subject` was tried with: none is picked.
 
-    found: {score: rows of a table of changes, with the column `strength`}. What is settled is said
-    with its interval, the rest by its strengths alone.
+    found: {score: rows of a table of changes, with the column `strength`}. Of the strengths that
+    moved a score one way the largest change is said with its interval, of those that leave it open
+    what they could have found; scores of which the same is said share a clause.
     """
     names = {
-        "lower": "lower",
         "higher": "higher",
-        "equivalent": f"shown to lie within ±{margin:g}",
+        "lower": "lower",
+        "equivalent": f"shown to move by less than {margin:g}",
         "open": "not settled",
         "untestable": "not testable",
     }
-    clauses = []
+    same: dict[str, list[str]] = {}
     for what, rows in found.items():
         came = outcomes(rows)
         parts = []
         for name, said in names.items():
-            mine = rows[came == name].sort_values("strength").to_dict("records")
-            if not mine:
+            mine = rows[came == name].sort_values("strength")
+            if mine.empty:
                 continue
-            at = [f"{row['strength']:g}" for row in mine]
+            text = f"{said} at {symbol} = {listed(f'{one:g}' for one in mine['strength'])}"
             if name in SETTLED:
-                at = [f"{one}: {with_interval(row)}" for one, row in zip(at, mine, strict=True)]
-            text = f"{said} at {symbol} = {listed(at)}"
-            least = max((row["detectable"] for row in mine), default=math.nan)
-            if name == "open" and least == least:
-                text += f" (from {least:.3f} on found {FOUR_OF_FIVE})"
+                most = mine.loc[mine["difference"].abs().idxmax()]
+                which = f", most at {most['strength']:g}" if len(mine) > 1 else ""
+                text += f"{which}: {with_interval(most)}"
+            elif name == "open" and mine["detectable"].notna().any():
+                text += f" (from {mine['detectable'].max():.3f} on found {FOUR_OF_FIVE})"
             parts.append(text)
-        clauses.append(f"{what} is {', '.join(parts)}" if parts else f"{what} was not compared")
+        same.setdefault(", ".join(parts) or "not compared", []).append(what)
+    clauses = (
+        f"{listed(scores)} {'is' if len(scores) == 1 else 'are each'} {text}"
+        for text, scores in same.items()
+    )
     return f"{subject}, after Holm: {'; '.join(clauses)}."
 
 
