@@ -1,0 +1,72 @@
+"""What is measured most: a model under a recipe, and a checkpoint that somebody made."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ethical_compression import models
+from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """Model `model` (a name that `models.load` takes) as `recipe` leaves it.
+
+    label: what tables call it, by default as the recipe does; needed where two recipes of one grid
+    differ in what their labels do not say, such as a seed. dtype, device: those of `models.load`.
+    """
+
+    model: str
+    recipe: Recipe = field(default_factory=Recipe)
+    dtype: str = "float32"
+    device: str = "cpu"
+    label: str = ""
+
+    @property
+    def compression(self) -> str:
+        """The label, or the recipe's."""
+        return self.label or self.recipe.label
+
+    def inputs(self) -> dict[str, Any]:
+        """What decides its numbers: JSON-ready."""
+        return {
+            "model": models.describe(self.model)["fingerprint"],
+            "recipe": self.recipe.inputs(),
+            "dtype": self.dtype,
+            "device": self.device,
+        }
+
+    def load(self, *, progress: bool = False) -> models.Loaded:
+        """The compressed model (`recipe.load`)."""
+        return recipes.load(
+            self.recipe, self.model, progress=progress, dtype=self.dtype, device=self.device
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What lies at `place`, a folder or a hub id, however it was made of base model `model`.
+
+    label: what tables call it, by default the last part of `place`.
+    """
+
+    model: str
+    place: str
+    dtype: str = "float32"
+    device: str = "cpu"
+    label: str = ""
+
+    @property
+    def compression(self) -> str:
+        """The label, or the name of the folder or repository."""
+        return self.label or Path(self.place).name
+
+    def inputs(self) -> dict[str, Any]:
+        """What decides its numbers: JSON-ready."""
+        found = models.describe(self.place)["fingerprint"]
+        return {"checkpoint": found, "dtype": self.dtype, "device": self.device}
+
+    def load(self, *, progress: bool = False) -> models.Loaded:
+        """The model as it lies there (`models.load`)."""
+        return models.load(self.place, dtype=self.dtype, device=self.device)
