@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ethical_compression import __main__ as runner
-from ethical_compression import chapters
+from ethical_compression import chapters, words
 from ethical_compression.__main__ import main, resolve
 from ethical_compression.errors import InputError
 
@@ -441,6 +441,29 @@ def test_no_p_value_of_a_table_is_rounded_to_nothing():
     assert second == ["b", "4.2 × 10⁻²⁸", "< 10⁻³⁰⁰", "0.031", "–", "1"]
 
 
+def test_a_number_of_a_table_has_a_true_minus_and_no_sign_where_it_is_nothing():
+    data = pd.DataFrame({"x": ["-1"], "a": [-0.004], "b": [-0.5], "c": [-0.0004], "d": [0.04]})
+    data = data.assign(e=-4.2e-5, f=0.5)
+    formats = {"a": ".2f", "b": "{:.0%}", "c": "+.1%", "d": "+.1f", "e": ".2g", "f": ".2g"}
+    markup = chapters.table_html(data, "x", formats)
+    said = ["-1", "0.00", "−50%", "0.0%", "0.0", "−4.2 × 10⁻⁵", "0.5"]
+    assert Cells(markup).rows[1] == said
+
+
+@given(st.floats(-9, 9), st.integers(0, 3), st.sampled_from(["", "+"]))
+def test_glued_numbers_are_signed_as_words_sign_them(value, digits, sign):
+    text = chapters._with_signs(f"from {value:{sign}.{digits}f}, ({-value:{sign}.{digits}f}).")
+    said = [words.signed(one, digits) for one in (value, -value)]
+    if not sign:
+        said = [one.replace("+", "") for one in said]
+    assert text == f"from {said[0]}, ({said[1]})."
+
+
+@pytest.mark.parametrize("text", ["2026-11-30", "DPO_I-1", "3-5", "+0.5 and −0.05", "GPT-2", "±0"])
+def test_what_is_no_minus_stays(text):
+    assert chapters._with_signs(text) == text
+
+
 def test_table_refuses_a_format_for_no_column():
     with pytest.raises(InputError, match="no column 'q'"):
         chapters.table_html(pd.DataFrame({"p": [1.0]}), "x", {"q": ".2f"})
@@ -464,12 +487,13 @@ def test_figure_carries_its_words_and_is_closed(shown):
 
     fig, axes = pyplot.subplots()
     axes.plot([1, 2])
-    chapters.figure(fig, 'It "rises"', caption="<b> & more", name="fig-a")
+    chapters.figure(fig, 'It\n"rises"', caption="<b> & more", name="fig-a")
     markup = shown[0]["text/html"]
     assert 'alt="It &quot;rises&quot;"' in markup
     assert "<figcaption>&lt;b&gt; &amp; more</figcaption>" in markup
     assert 'id="fig-a"' in markup
     assert shown[0]["image/png"] in markup
+    assert shown[0]["text/plain"] == 'It "rises"'
     assert not pyplot.fignum_exists(fig.number)
     with pytest.raises(InputError, match="alternative text"):
         chapters.figure(fig, "  ")

@@ -28,6 +28,9 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 _P_VALUES = re.compile(r"(p|Holm)( ?[(,].*)?$")
 # Emphasis, code and links: what Markdown would make of a text that is glued, if it were read.
 _MARKDOWN = re.compile(r"\*\*|`|\]\(|(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
+# The hyphen before a number; the sign before a number that is all zeros.
+_HYPHEN_MINUS = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
+_SIGNED_ZERO = re.compile(r"(?<![\w.])[+−](?=0(?:\.0+)?(?!\.?\d))")
 _RECORD = "application/vnd.ethical-compression.provenance+json"
 
 
@@ -182,11 +185,13 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     """Keep a value under a name for the prose: ``{glue:text}`name``` in a Markdown cell.
 
     Where myst-nb is not installed (Colab) the prose cannot take it up: it is printed instead, with
-    its name. display: show it under the cell in the book, too. Raises InputError for a text with
-    Markdown in it, which would show as it is typed: asterisks and all.
+    its name. display: show it under the cell in the book, too. Numbers in a text get the signs of
+    `words.signed`. Raises InputError for a text with Markdown in it, which would show as it is
+    typed: asterisks and all.
     """
     if isinstance(value, str):
         _refuse_markdown(value, f"the text glued as '{name}'")
+        value = _with_signs(value)
     try:
         from myst_nb import glue as keep
     except ImportError:
@@ -208,6 +213,11 @@ def glue_time(prefix: str) -> None:
     glue(f"{prefix}-minutes", words.minutes(max(time.time() - _STARTED, store.seconds_spent())))
 
 
+def _with_signs(text: str) -> str:
+    """Numbers with a true minus, and without a sign where they are rounded to nothing."""
+    return _SIGNED_ZERO.sub("", _HYPHEN_MINUS.sub("−", text))
+
+
 def _refuse_markdown(text: str, where: str) -> None:
     if raw := _MARKDOWN.search(text):
         raise InputError(f"{where} holds Markdown, which a page shows raw: take {raw[0]!r} out.")
@@ -216,12 +226,13 @@ def _refuse_markdown(text: str, where: str) -> None:
 def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = None) -> None:
     """Show a matplotlib figure with its alternative text, drawn at twice the screen's resolution.
 
-    alt: what the picture shows, for who cannot see it; caption: plain text under it; name: the
-    anchor to link to. Warns of each of `figures.faults.faults`: a reader who changed a parameter
+    alt: what the picture shows, for who cannot see it (a title's line breaks are taken out of it);
+    caption: plain text under it; name: the anchor to link to. Warns of each of `figures.faults.faults`: a reader who changed a parameter
     sees the picture all the same, and a build stops at a warning. Raises InputError if `alt` is
     empty, the caption is Markdown, or it has no word for the intervals that are drawn.
     """
-    if not alt.strip():
+    alt = " ".join(alt.split())
+    if not alt:
         raise InputError("a figure needs an alternative text: say in words what it shows.")
     _refuse_markdown(caption or "", "a figure's caption")
     from IPython.display import display
@@ -316,7 +327,11 @@ def _formatted(value: Any, rule: str | Callable[[Any], str] | None) -> str:
         text = rule.format(value) if "{" in rule else format(value, rule)
     else:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if isinstance(value, str) else text.replace("-", "−")
+    if isinstance(value, float) and "e" in text:
+        from .words import scientific
+
+        return scientific(value)
+    return text if isinstance(value, str) else _with_signs(text)
 
 
 def footer(
