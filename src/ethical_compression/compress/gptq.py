@@ -162,32 +162,45 @@ def solve(
     return quantized, loss
 
 
+# What is known of a weight's inputs after one more call: gather(before, name, index, fed), with
+# what was known before (None at first), the weight's name, the call's number and its inputs.
+Gather = Callable[[Hessian | None, str, int, torch.Tensor], Hessian]
+
+
+def gather_hessian(token_weights: Sequence[torch.Tensor] | None = None) -> Gather:
+    """Gathers a weight's Hessian. token_weights: of each call, (batch, length), or one each; see
+    `add_to_hessian`."""
+
+    def gather(before, name, index, fed):
+        return add_to_hessian(before, fed, token_weights[index] if token_weights else None)
+
+    return gather
+
+
 def hessians(
-    block: torch.nn.Module,
-    calls: Sequence[tuple],
-    token_weights: Sequence[torch.Tensor] | None = None,
+    block: torch.nn.Module, calls: Sequence[tuple], gather: Gather | None = None
 ) -> dict[str, Hessian]:
     """Hessian of each weight of a block over recorded calls (`blocks.stream_blocks`), by its name
     within the block; an expert's is that of the tokens it was given. Weights that no call reaches
     have none.
 
     Weights fed with the same tensor (queries, keys and values, say) share one Hessian.
-    token_weights: of each call, (batch, length); see `add_to_hessian`.
+    gather: what is kept of the inputs, by default their Hessian alone, all tokens alike.
     """
+    gather = gather or gather_hessian()
     found: dict[str, Hessian] = {}
     leader: dict[str, str] = {}
     last = None  # of the weights that every call comes to: only inputs are wanted
     for index, call in enumerate(calls):
-        weights = token_weights[index] if token_weights else None
         here: dict[tuple, tuple[str, torch.Tensor]] = {}  # kept, so that none takes its place
 
-        def see(name, fed, here=here, weights=weights, last=last):
+        def see(name, fed, here=here, index=index, last=last):
             if not fed.numel():
                 return
             if name not in leader:
                 leader[name] = here.setdefault(where(fed), (name, fed))[0]
             if leader[name] == name:
-                found[name] = add_to_hessian(found.get(name), fed, weights)
+                found[name] = gather(found.get(name), name, index, fed)
                 if name == last:
                     raise Reached
 
@@ -202,6 +215,8 @@ def quantize_model(
     inputs: Sequence[torch.Tensor],
     *,
     token_weights: Sequence[torch.Tensor] | None = None,
+    gather: Gather | None = None,
+    solver: Callable[..., QuantizedWeight] | None = None,
     only: Callable[[torch.Tensor], bool] | None = None,
     note: Callable[[str, dict[str, Any]], None] | None = None,
     parts: Path | None = None,
@@ -217,6 +232,8 @@ def quantize_model(
     rounded to nearest.
     inputs: calibration token ids, each (batch, length). settings: those of `solve`.
     token_weights: how much each token counts, shaped as `inputs`; equally where left out.
+    gather, solver: what is known of a weight's inputs, and solver(weight, known, **settings), the
+    quantized weight made of it; by default its Hessian, token_weights counted in, and `solve`.
     only(weight): whether a weight (out, in) is quantized; all are where left out.
     note(name, row) is told of each weight: `output_error`, the relative output error
     ‖(Ŵ−W)X‖²/‖WX‖², and `reached`, whether any token reached it.
@@ -228,6 +245,7 @@ def quantize_model(
     from tqdm.auto import tqdm
 
     check_settings(settings["bits"], settings.get("group_size", 128))
+    gather, solver = gather or gather_hessian(token_weights), solver or _solved
     keep_freed_memory()
     blocks = [_only(block, only) for block in survey(model).blocks]
     kept = [weight_files.read(_part(parts, i)) if parts else None for i in range(len(blocks))]
@@ -253,6 +271,9 @@ def quantize_model(
     rows: dict[str, dict[str, Any]] = {}
     bar = tqdm(total=len(blocks), unit="block", desc=progress, disable=progress is None)
 
+    def solve_one(weight, hessian):
+        return solver(weight, hessian, **settings)
+
     def finish(index):
         block = blocks[index]
         if kept[index]:
@@ -262,7 +283,7 @@ def quantize_model(
             for name, weight in block.weights.items():
                 if name not in rows:
                     nothing = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
-                    _solve_together([name], block.weights, nothing, quantized, rows, settings)
+                    _solve_together([name], block.weights, nothing, quantized, rows, solve_one)
             if parts:
                 done = {name: one for name, one in quantized.items() if name in block.weights}
                 weight_files.write(
@@ -282,10 +303,10 @@ def quantize_model(
                 finish(finished)
                 finished += 1
             for group in blocks[index].steps[step]:
-                hessian = _hessian_of(group, said, token_weights)
+                hessian = _hessian_of(group, said, gather)
                 if hessian is not None:
                     _solve_together(
-                        group, blocks[index].weights, hessian, quantized, rows, settings
+                        group, blocks[index].weights, hessian, quantized, rows, solve_one
                     )
                 del hessian
             said.clear()
@@ -310,14 +331,17 @@ def _only(block: Block, wanted: Callable[[torch.Tensor], bool] | None) -> Block:
     return block._replace(weights=weights, steps=[step for step in steps if step])
 
 
-def _hessian_of(group, said, token_weights) -> Hessian | None:
+def _solved(weight: torch.Tensor, hessian: Hessian, **settings) -> QuantizedWeight:
+    return solve(weight, hessian.matrix, **settings)[0]
+
+
+def _hessian_of(group, said, gather: Gather) -> Hessian | None:
     """Hessian of a group of weights from what each call fed to it; None where no call did."""
     hessian = None
     for index, found in said.items():
-        weights = token_weights[index] if token_weights else None
         fed = next((fed for name, fed in found if name in group), None)
         if fed is not None and len(fed):
-            hessian = add_to_hessian(hessian, fed, weights)
+            hessian = gather(hessian, group[0], index, fed)
     return hessian
 
 
@@ -327,13 +351,13 @@ def _solve_together(
     hessian: Hessian,
     quantized: dict[str, QuantizedWeight],
     rows: dict[str, dict[str, Any]],
-    settings: Mapping[str, Any],
+    solve_one: Callable[[torch.Tensor, Hessian], QuantizedWeight],
 ) -> None:
     """Solve weights with one input as one stack, since the factor of their Hessian and every step
     over columns are the same for all; give them their values, and note what that cost."""
     own = [weights[name] for name in group]
     try:
-        stack, _ = solve(torch.cat(own) if len(own) > 1 else own[0], hessian.matrix, **settings)
+        stack = solve_one(torch.cat(own) if len(own) > 1 else own[0], hessian)
     except InputError as error:
         raise InputError(f"{group[0]}: {error}") from error
     parts = split_rows(stack, [len(weight) for weight in own])
