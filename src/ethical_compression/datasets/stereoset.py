@@ -7,10 +7,12 @@ development and the test split share no term and no sentence.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ethical_compression.datasets import files
+from ethical_compression.datasets.contrast import Contrast
 from ethical_compression.errors import InputError
 
 SPLITS = {"development": "dev.json", "test": "test.json"}
@@ -79,6 +81,26 @@ def _triplet(row: dict[str, Any], task: str) -> Triplet:
         context=row["context"] if task == "between" else "",
         texts=tuple(said[label] for label in LABELS),
     )
+
+
+def contrasts(triplets: Sequence[Triplet]) -> list[Contrast]:
+    """The stereotype beside its opposite, without the third sentence: `group`: the kind of bias,
+    `kind`: the task, `cluster`: the target term. Of two sentences that are one (an item of the test
+    split, between sentences) no contrast is made."""
+    return [
+        Contrast(
+            benchmark="stereoset",
+            id=one.id,
+            group=one.bias_type,
+            kind=one.task,
+            cluster=one.target,
+            sides=LABELS[:2],
+            texts=one.texts[:2],
+            context=one.context,
+        )
+        for one in triplets
+        if one.texts[0] != one.texts[1]
+    ]
 
 
 def source_record(
