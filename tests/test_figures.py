@@ -407,3 +407,14 @@ def test_bias_by_community_says_who_is_lowest_and_what_changed():
     assert len(fig.get_axes()) == 1
     assert "the model full is lowest on b (0.600)" in alt
     assert "small changes it by −0.050 (a) to +0.010 (b)" in alt
+
+
+def test_the_bias_aucs_of_a_figure_lie_on_one_scale():
+    row = {"compression": "full", "community": "a"}
+    rows = [
+        row | {"metric": metric, "auc": auc, "ci_low": auc - 0.1, "ci_high": auc + 0.1}
+        for metric, auc in {"subgroup": 0.9, "bpsn": 0.4, "bnsp": 0.7}.items()
+    ]
+    fig, _ = figures.bias_by_community(pd.DataFrame(rows))
+    first, *others = [axes.get_xlim() for axes in fig.get_axes()]
+    assert others == [first] * 2

@@ -70,6 +70,16 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert words.signed(-1.5, 1) == "−1.5"
     small = {"difference": 0.00042, "ci_low": 0.00012, "ci_high": 0.00072}
     assert words.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
+
+
+@pytest.mark.parametrize(
+    ("ends", "p_holm", "alone"),
+    [((-0.3, -0.1), 0.06, True), ((-0.3, -0.1), 0.04, False), ((-0.3, 0.1), 0.06, False)]
+    + [((0.1, 0.3), 0.2, True), ((0.1, 0.3), math.nan, False), ((math.nan, math.nan), 0.9, False)],
+)
+def test_an_interval_that_holm_overrules_is_said_to_count_one_test(ends, p_holm, alone):
+    row = {"difference": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1], "p_holm": p_holm}
+    assert words.with_interval(row).endswith(", for this test alone)") == alone
     assert words.scientific(0.0000271) == "2.7 × 10⁻⁵"
     assert words.scientific(-31.4) == "−3.1 × 10¹"
     assert words.scientific(0.0) == "0"

@@ -169,7 +169,7 @@ def shift_against_overall(
             f"{compressions[place]}: overall {signed(overall)}"
             + (
                 f", furthest from it {title_of(far['community'], names)} "
-                f"({signed(far['excess'])}), {single} of {int(here['p'].notna().sum())} with "
+                f"(by {signed(far['excess'])}), {single} of {int(here['p'].notna().sum())} with "
                 f"p < 0.05, {holm} after Holm"
                 if far is not None
                 else ", no community could be tested"
@@ -211,6 +211,7 @@ def bias_by_community(
     fig, panels = pyplot.subplots(
         1,
         len(metrics),
+        sharex=True,  # the three are read against each other
         sharey=True,
         squeeze=False,
         figsize=(WIDTH, 1.2 + len(communities) * (0.2 + 0.12 * len(models))),

@@ -127,8 +127,16 @@ def interval_digits(low: float, high: float, least: int = 3) -> int:
 
 
 def with_interval(row: Mapping, level: float = 0.95) -> str:
-    """`interval` of a row of a table of comparisons: its `difference`, `ci_low` and `ci_high`."""
-    return interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
+    """`interval` of a row of a table of comparisons: its `difference`, `ci_low` and `ci_high`.
+
+    Where the interval leaves out zero and the row's `p_holm` settles nothing, the two seem to
+    contradict each other: it is then said that the interval counts this test alone.
+    """
+    text = interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
+    clear = row["ci_low"] > 0 or row["ci_high"] < 0
+    if clear and row.get("p_holm", 0) >= 1 - level:
+        return f"{text[:-1]}, for this test alone)"
+    return text
 
 
 def p_value(p: float) -> str:
@@ -182,10 +190,11 @@ def sentence(
     if math.isnan(row["d_z_low"]):
         return f"{start} leaves the {measure} of every item exactly as it was."
     digits = interval_digits(row["ci_low"], row["ci_high"])
+    change = interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
     text = (
         f"{start} takes the {measure} from {row['mean_full']:.{digits}f} to "
         f"{row['mean_compressed']:.{digits}f}, "
-        f"a change of {with_interval(row, level)}: d_z {signed(row['d_z'], 2)} "
+        f"a change of {change}: d_z {signed(row['d_z'], 2)} "
         f"({signed(row['d_z_low'], 2)} to {signed(row['d_z_high'], 2)}), paired t-test "
         f"{p_text(row['p'])}, {p_text(row['p_holm'])} after Holm."
     )
