@@ -28,7 +28,7 @@ from scipy import stats
 from ethical_compression import kept_tables, provenance, statistics, store
 from ethical_compression.metrics import bias_auc, confidence, published_harms, reliability
 from ethical_compression.score import generation
-from ethical_compression.statistics import dose_response, uniformity
+from ethical_compression.statistics import auc, dose_response, uniformity
 
 STUDIES = 2000
 VERSION = 1  # of the simulations themselves: raise it where what they draw has changed
@@ -68,9 +68,9 @@ METHODS = {
     "paired": ("Paired interval of an excess shift", "interval", uniformity.shift_table),
     "alike": ("Interaction of community and compression", "test", uniformity.interaction),
     "shared": ("Interval of what two runs of a seed share", "interval", uniformity.shared),
-    "AUC": ("Interval of an AUC", "interval", bias_auc.auc),
-    "AUC change": ("DeLong's interval of a change of AUC", "interval", bias_auc.auc_difference),
-    "AUC test": ("DeLong's test", "test", bias_auc.auc_difference),
+    "AUC": ("Interval of an AUC", "interval", auc.auc),
+    "AUC change": ("DeLong's interval of a change of AUC", "interval", auc.auc_difference),
+    "AUC test": ("DeLong's test", "test", auc.auc_difference),
     "over seeds": ("Interval of a mean AUC over seeds", "interval", bias_auc.over_seeds),
     "squared": (
         "Interval of a change of squared calibration error",
@@ -283,11 +283,11 @@ def shifts(seeds: int, communities: int, spread: str, ratio: float = 1.0, kept: 
     return study
 
 
-def aucs(positives: int, negatives: int, auc: float, wide: float = 1.0):
+def aucs(positives: int, negatives: int, area: float, wide: float = 1.0):
     """Normal scores, those of harmless posts `wide` times as spread as those of toxic ones."""
     toxic = np.arange(positives + negatives) < positives
     scale = np.where(toxic, 1.0, wide)
-    distance = stats.norm.ppf(auc) * math.sqrt(1 + wide**2)
+    distance = stats.norm.ppf(area) * math.sqrt(1 + wide**2)
     worse = float(stats.norm.cdf(0.8 * distance / math.sqrt(1 + wide**2)))
 
     def study(rng) -> dict:
@@ -295,23 +295,21 @@ def aucs(positives: int, negatives: int, auc: float, wide: float = 1.0):
             scale * (math.sqrt(0.7) * shared + math.sqrt(0.3) * rng.normal(size=len(toxic)))
             for shared in [rng.normal(size=len(toxic))] * 3
         )
-        found = bias_auc.auc(one + distance * toxic, toxic)
-        fell = bias_auc.auc_difference(
-            one + distance * toxic, other + 0.8 * distance * toxic, toxic
-        )
-        null = bias_auc.auc_difference(one + distance * toxic, again + distance * toxic, toxic)
+        found = auc.auc(one + distance * toxic, toxic)
+        fell = auc.auc_difference(one + distance * toxic, other + 0.8 * distance * toxic, toxic)
+        null = auc.auc_difference(one + distance * toxic, again + distance * toxic, toxic)
         return {
-            "AUC": holds(found.ci_low, found.ci_high, auc),
-            "AUC change": holds(fell.ci_low, fell.ci_high, worse - auc),
+            "AUC": holds(found.ci_low, found.ci_high, area),
+            "AUC change": holds(fell.ci_low, fell.ci_high, worse - area),
             "AUC test": null.p < 0.05,
         }
 
     return study
 
 
-def mean_aucs(positives: int, negatives: int, auc: float, seeds: int):
+def mean_aucs(positives: int, negatives: int, area: float, seeds: int):
     """Runs whose separation differs by 15%, on the same posts."""
-    toxic, distance = np.arange(positives + negatives) < positives, stats.norm.ppf(auc) * 2**0.5
+    toxic, distance = np.arange(positives + negatives) < positives, stats.norm.ppf(area) * 2**0.5
     every = distance * (1 + 0.15 * np.random.default_rng(1).normal(size=1_000_000))
     truth = float(stats.norm.cdf(every / 2**0.5).mean())
 
@@ -319,7 +317,7 @@ def mean_aucs(positives: int, negatives: int, auc: float, seeds: int):
         shared, rows = math.sqrt(0.8) * rng.normal(size=len(toxic)), []
         for seed in range(seeds):
             score = distance * (1 + 0.15 * rng.normal()) * toxic + shared
-            found = bias_auc.auc(score + math.sqrt(0.2) * rng.normal(size=len(toxic)), toxic)
+            found = auc.auc(score + math.sqrt(0.2) * rng.normal(size=len(toxic)), toxic)
             rows.append({"community": "c", "metric": "subgroup", "seed": seed} | vars(found))
         row = bias_auc.over_seeds(pd.DataFrame(rows), []).iloc[0]
         return {"over seeds": holds(row["ci_low"], row["ci_high"], truth)}

@@ -227,9 +227,10 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     """Show a matplotlib figure with its alternative text, drawn at twice the screen's resolution.
 
     alt: what the picture shows, for who cannot see it (a title's line breaks are taken out of it);
-    caption: plain text under it; name: the anchor to link to. Warns of each of `figures.faults.faults`: a reader who changed a parameter
-    sees the picture all the same, and a build stops at a warning. Raises InputError if `alt` is
-    empty, the caption is Markdown, or it has no word for the intervals that are drawn.
+    caption: plain text under it; name: the anchor to link to. Warns of each of
+    `figures.faults.faults`: a reader who changed a parameter sees the picture all the same, and a
+    build stops at a warning. Raises InputError if `alt` is empty, the caption is Markdown, or it
+    has no word for the intervals that are drawn.
     """
     alt = " ".join(alt.split())
     if not alt:

@@ -1,9 +1,12 @@
 """Calibration with intervals that cover, and length that is not mistaken for a benchmark."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from ethical_compression import statistics, words
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import reliability
 from ethical_compression.metrics.confidence import calibration_error
@@ -147,3 +150,23 @@ def test_length_is_compared_within_benchmarks():
 def test_lengths_that_do_not_differ_have_no_slope():
     table = reliability.gap_per_doubling(lengths().assign(length=3.0))
     assert table["slope"].isna().all() and table["p_holm"].isna().all()
+
+
+def test_changes_test_difference_and_equivalence_alike():
+    rng = np.random.default_rng(3)
+    confidence = rng.uniform(0.3, 0.9, 500)
+    right = rng.random(500) < confidence
+    items = pd.DataFrame(
+        {"benchmark": "b", "item": range(500), "confidence": confidence, "correct": right}
+    )
+    sure = items.assign(confidence=confidence**0.3)
+    found = reliability.changes(
+        {("over",): (items, sure), ("same",): (items, items)}, ("model",), 0.05
+    )
+    assert list(words.outcomes(found)) == ["higher", "equivalent"]
+    assert list(words.outcomes(found, "gap_")) == ["higher", "equivalent"]
+    assert found.loc[0, "after"] - found.loc[0, "before"] == pytest.approx(
+        found.loc[0, "difference"]
+    )
+    assert found["p_tost_holm"].tolist() == statistics.holm(found["p_tost"]).tolist()
+    assert math.isnan(found.loc[1, "detectable"])

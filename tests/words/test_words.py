@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcome_rows import row, table
 
 from ethical_compression import statistics, words
+from ethical_compression.errors import InputError
 
 
 def a_row(**changed):
@@ -74,8 +76,14 @@ def test_numbers_are_printed_as_a_reader_expects():
 
 @pytest.mark.parametrize(
     ("ends", "p_holm", "alone"),
-    [((-0.3, -0.1), 0.06, True), ((-0.3, -0.1), 0.04, False), ((-0.3, 0.1), 0.06, False)]
-    + [((0.1, 0.3), 0.2, True), ((0.1, 0.3), math.nan, False), ((math.nan, math.nan), 0.9, False)],
+    [
+        ((-0.3, -0.1), 0.06, True),
+        ((-0.3, -0.1), 0.04, False),
+        ((-0.3, 0.1), 0.06, False),
+        ((0.1, 0.3), 0.2, True),
+        ((0.1, 0.3), math.nan, False),
+        ((math.nan, math.nan), 0.9, False),
+    ],
 )
 def test_an_interval_that_holm_overrules_is_said_to_count_one_test(ends, p_holm, alone):
     row = {"difference": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1], "p_holm": p_holm}
@@ -160,3 +168,36 @@ def test_lists_are_said_as_one_says_them(parts, said):
 )
 def test_a_time_is_said_with_the_right_number(seconds, said):
     assert words.minutes(seconds) == said
+
+
+def test_outcomes_are_read_off_corrected_values():
+    found = table(*words.OUTCOMES)
+    assert list(words.outcomes(found)) == list(words.OUTCOMES)
+    assert list(words.outcomes(found.assign(p=0.0))) == list(words.OUTCOMES)
+    assert list(words.outcomes(found.drop(columns="p_tost_holm")))[2] == "open"
+    named = found.rename(columns=lambda one: f"gap_{one}" if one.startswith("p_") else one)
+    assert list(words.outcomes(named, "gap_")) == list(words.OUTCOMES)
+    assert [words.outcome_of(row) for _, row in found.iterrows()] == list(words.OUTCOMES)
+    apart = found.set_index(pd.Index([7, 5, 3, 2, 1]))
+    assert words.outcomes(apart).loc[5] == "higher"
+    assert list(words.settled(apart).index) == [7, 5]
+    assert words.largest(apart).name == 7
+    assert words.outcomes(found.head(0)).empty
+
+
+def test_uncorrected_values_settle_nothing():
+    found = table("lower")
+    for column in ("p_holm", "difference"):
+        with pytest.raises(InputError, match=f"lacks the column.* {column}: correct"):
+            words.outcomes(found.drop(columns=column))
+
+
+def test_the_p_that_is_said_is_that_of_the_verdict():
+    said = {came: words.settling_p(row(came), came) for came in ("lower", "equivalent")}
+    assert said["lower"] == "p = 0.001 after Holm"
+    assert said["equivalent"] == "equivalence p = 0.001 after Holm"
+
+
+def test_a_span_is_one_number_where_its_ends_look_alike():
+    assert words.span(pd.Series([0.2, 0.1, 0.3])) == "0.100 to 0.300"
+    assert words.span(pd.Series([2.01, 1.99]), 1, "–") == "2.0"

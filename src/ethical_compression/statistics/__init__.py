@@ -1,15 +1,19 @@
 """Paired tests, intervals, power and tables of them: what chapters call by this room's name.
 
-`uniformity` and `dose_response` are designs of their own.
+`uniformity` and `dose_response` are designs of their own, `auc` is the area under a curve.
 """
 
 from ethical_compression.statistics.intervals import Share, in_quadrature, mean_interval, share
 from ethical_compression.statistics.power import (
     minimum_detectable,
     minimum_detectable_mcnemar,
+    minimum_detectable_means,
     n_for_mcnemar,
+    n_for_means,
     n_for_power,
+    power_of_means,
     power_of_t,
+    welch,
 )
 from ethical_compression.statistics.tables import (
     align,
@@ -52,7 +56,9 @@ __all__ = [
     "mean_interval",
     "minimum_detectable",
     "minimum_detectable_mcnemar",
+    "minimum_detectable_means",
     "n_for_mcnemar",
+    "n_for_means",
     "n_for_power",
     "others",
     "p_within",
@@ -61,7 +67,9 @@ __all__ = [
     "paired_sides",
     "paired_table",
     "paired_test",
+    "power_of_means",
     "power_of_t",
     "share",
     "tost",
+    "welch",
 ]

@@ -13,16 +13,15 @@ All runs are measured on the same posts: these tests speak of new seeds, not of 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-from ethical_compression import words
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.bias_auc import ALL, LEAST
-from ethical_compression.statistics import holm, minimum_detectable, power_of_t
+from ethical_compression.statistics import holm, minimum_detectable_means, n_for_means, welch
 
 # What a community's score is held against: the score over all texts, its own among them, as
 # published; or that over the texts which do not mention it.
@@ -204,7 +203,7 @@ def _test(before, after, design: str, margin: float | None, level: float, note: 
     if margin is not None:
         row["p_tost"] = math.nan
     if not note:
-        se, df = _welch(sds, [len(one) for one in samples])
+        se, df = welch(sds, [len(one) for one in samples])
         half = stats.t.ppf((1 + level) / 2, df) * se
         row |= {"ci_low": excess - half, "ci_high": excess + half, "t": excess / se, "df": df}
         row["p"] = float(2 * stats.t.sf(abs(excess / se), df))
@@ -212,15 +211,6 @@ def _test(before, after, design: str, margin: float | None, level: float, note: 
             # The harder of the two one-sided tests is that of the nearer edge.
             row["p_tost"] = float(stats.t.sf((margin - abs(excess)) / se, df))
     return row | {"note": note}
-
-
-def _welch(sds: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
-    """Standard error and Welch–Satterthwaite df of a difference of means; of one mean, n − 1."""
-    variances = [sd**2 / n for sd, n in zip(sds, counts, strict=True)]
-    total = sum(variances)
-    return math.sqrt(total), total**2 / sum(
-        v**2 / (n - 1) for v, n in zip(variances, counts, strict=True)
-    )
 
 
 def interaction(
@@ -326,53 +316,6 @@ def _runs(table: pd.DataFrame, compression: str, full: str, design: str):
     return before, after, f"without {', '.join(left)}" if left else ""
 
 
-def power_of(
-    effect: float, sds: Sequence[float], seeds: Sequence[int], *, alpha: float = 0.05
-) -> float:
-    """Power of the two-sided test of `shift_table` for an excess shift of `effect`.
-
-    `sds`, `seeds`: standard deviations of the gaps and numbers of runs, of the full and of the
-    compressed model (independent design), or one of each, of the differences (paired). Two equal
-    ones give the textbook's power. Welch's test has less with very few runs, as it has to estimate
-    its degrees of freedom: about 0.08 less at three a side.
-    """
-    se, df = _welch(sds, seeds)
-    return power_of_t(effect / se, df, alpha=alpha)
-
-
-def seeds_for_power(
-    effect: float, sds: Sequence[float], *, power: float = 0.8, alpha: float = 0.05
-) -> int:
-    """The fewest seeds, of each model, with which an excess of `effect` is found at this power.
-
-    The spread is taken as known: from three seeds it is known badly. Raises InputError for an
-    effect of 0 and a spread that is not positive.
-    """
-    if not (math.isfinite(effect) and effect):
-        raise InputError(f"No number of seeds finds a shift of {effect}; give one other than 0.")
-    _spread(sds)
-
-    def enough(n: int) -> bool:
-        return power_of(effect, sds, [n] * len(sds), alpha=alpha) >= power
-
-    high = 2
-    while not enough(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
-
-
-def detectable_shift(
-    sds: Sequence[float], seeds: Sequence[int], *, power: float = 0.8, alpha: float = 0.05
-) -> float:
-    """The smallest excess shift that these seeds find at this power; arguments as `power_of`."""
-    _spread(sds)
-    return minimum_detectable(*_welch(sds, seeds), power=power, alpha=alpha)
-
-
 def with_power(
     shifts: pd.DataFrame, effect: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> pd.DataFrame:
@@ -389,8 +332,8 @@ def with_power(
         both = not math.isnan(row.sd_full)
         sds = [row.sd_full, row.sd_compressed] if both else [row.sd_compressed]
         seeds = [row.seeds_full, row.seeds_compressed] if both else [row.seeds_compressed]
-        needed.append(seeds_for_power(effect, sds, power=power, alpha=alpha))
-        detectable.append(detectable_shift(sds, seeds, power=power, alpha=alpha))
+        needed.append(n_for_means(effect, sds, power=power, alpha=alpha))
+        detectable.append(minimum_detectable_means(sds, seeds, power=power, alpha=alpha))
     return shifts.assign(seeds_needed=needed, detectable=detectable)
 
 
@@ -437,125 +380,6 @@ def interactions(bias: pd.DataFrame, metrics: Sequence[str], compression: str) -
     columns = ["metric", "f", "df_between", "df_within", "p"]
     columns += ["share", "share_low", "share_high", "note"]
     return _corrected(pd.DataFrame(rows).reindex(columns=columns))
-
-
-def outcomes(shifts: pd.DataFrame) -> list[str]:
-    """What each row of a table made with a margin came to, one of `words.OUTCOMES`, after Holm."""
-    columns = zip(shifts["excess"], shifts["p_holm"], shifts["p_tost_holm"], strict=True)
-    return [words.outcome(*row) for row in columns]
-
-
-def answer(shifts: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str:
-    """Does compression cost every community the same? What the tests came to, in two sentences.
-
-    shifts: from `shift_tables` with that margin, and `with_power`; names: its metrics' titles.
-    """
-    tested = shifts[shifts["p"].notna()]
-    if tested.empty:
-        return (
-            "Nothing can be told: no community can be tested "
-            f"({next((note for note in shifts['note'] if note), 'no runs')})."
-        )
-    said = {
-        "lower": "cost the community more than all posts",
-        "higher": "cost it less",
-        "equivalent": f"are shown to cost it the same within ±{margin}",
-        "open": "are not settled",
-    }
-    row = tested.loc[tested["excess"].abs().idxmax()]
-    largest = words.interval(row["excess"], row["ci_low"], row["ci_high"])
-    return (
-        "Of the changes that could be tested, by community, score and compression, "
-        f"{words.counted(outcomes(tested), names=said)} (after Holm over all); half of the tests "
-        f"would find an excess of {tested['detectable'].median():.3f} AUC in four studies of five. "
-        f"The largest excess seen is {largest}, of the {names[row['metric']]} AUC of "
-        f"{row['community']} with {row['compression']}."
-    )
-
-
-def count_sentence(shifts: pd.DataFrame, *, alpha: float = 0.05) -> str:
-    """How many tests of a stacked table are significant, beside what chance alone gives."""
-    tested = shifts[shifts["p"].notna()]
-    if tested.empty:
-        return "Nothing could be tested."
-    return (
-        f"Of {len(tested)} tests, {int((tested['p'] < alpha).sum())} have p < {alpha:g} read one "
-        f"by one, where about {alpha * len(tested):.1f} would if nothing shifted; after Holm over "
-        f"all of them it is {int((tested['p_holm'] < alpha).sum())}."
-    )
-
-
-def untested_sentence(shifts: pd.DataFrame) -> str:
-    """Which communities have no test, and why."""
-    left = shifts[shifts["p"].isna()].drop_duplicates(["community", "note"])
-    parts = [
-        f"{name} ({'; '.join(dict.fromkeys(part['note']))})"
-        for name, part in left.groupby("community", sort=False)
-    ]
-    return f"Not tested: {', '.join(parts)}." if parts else "Every community was tested."
-
-
-def alike_sentence(table: pd.DataFrame, names: Mapping[str, str], *, alpha: float = 0.05) -> str:
-    """What a table of `interactions` says of all communities at once; names: metrics' titles."""
-
-    def scores(some) -> str:
-        p = [f" ({words.p_text(p)})" if p == p else "" for p in some["p_holm"]]
-        return words.listed(f"{names[one]}{p}" for one, p in zip(some["metric"], p, strict=True))
-
-    settled, tested = table["p_holm"] < alpha, table["p"].notna()
-    said = {
-        "The communities do not all shift alike by": table[settled],
-        "Whether all of them shift alike is not settled by": table[tested & ~settled],
-        "All of them at once could not be tested by": table[~tested],
-    }
-    return " ".join(f"{start} {scores(some)}." for start, some in said.items() if len(some))
-
-
-def shared_sentence(table: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """What a table of `interactions` says of pairing by seed; names: its metrics' titles."""
-    known = table[table["share"].notna()]
-    if known.empty:
-        return "What the two runs of a seed share cannot be told from these runs."
-    percent = 100 * known[["share", "share_low", "share_high"]]
-    shares = [
-        f"{names[name]} {words.interval(*row, least=0, unit='%')}"
-        for name, row in zip(known["metric"], percent.to_numpy(), strict=True)
-    ]
-    helps, costs = known["share_low"] > 0, known["share_high"] < 0
-    said = {
-        "takes spread away by": known[helps],
-        "adds spread by": known[costs],
-        "may do either by": known[~helps & ~costs],
-    }
-    verdicts = [
-        f"{verb} {words.listed(names[one] for one in some['metric'])}"
-        for verb, some in said.items()
-        if len(some)
-    ]
-    return (
-        "Of the variance of the gaps the two runs of a seed share, by score: "
-        f"{'; '.join(shares)}. Pairing by seed {'; '.join(verdicts)}."
-    )
-
-
-def published_sentence(table: pd.DataFrame) -> str:
-    """How many compressed encoders of the published counts have a community that shifts.
-
-    table: `model`, `layers_kept`, `significant_subgroup`, one row an encoder that lost layers.
-    """
-    count = table.sort_values("layers_kept", ascending=False).groupby("model", sort=False)
-    falls = [name for name, part in count["significant_subgroup"] if (part.diff() < 0).any()]
-    return (
-        f"Of the {len(table)} encoders that lost layers "
-        f"{int((table['significant_subgroup'] > 0).sum())} have such a community by the Subgroup "
-        "AUC; where more layers went there were "
-        f"{f'fewer in {words.listed(falls)}' if falls else 'never fewer'}."
-    )
-
-
-def _spread(sds: Sequence[float]) -> None:
-    if not (np.isfinite(sds).all() and max(sds) > 0):
-        raise InputError("The spread between seeds must be finite and above zero.")
 
 
 def _compressions(table: pd.DataFrame, full: str) -> list[str]:

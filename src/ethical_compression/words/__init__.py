@@ -8,8 +8,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import pandas as pd
+
+from ethical_compression.errors import InputError
+
 # What a comparison can come to. They exclude each other, so that counts of them add up.
 OUTCOMES = ("lower", "higher", "equivalent", "open", "untestable")
+SETTLED = ("lower", "higher")
+OFTEN = "four times in five"  # the power with which a smallest detectable change is found
 
 
 def outcome(
@@ -26,6 +32,49 @@ def outcome(
     if p < alpha and difference:
         return "lower" if difference < 0 else "higher"
     return "equivalent" if p_equivalent < alpha else "open"
+
+
+def outcomes(table: pd.DataFrame, prefix: str = "") -> pd.Series:
+    """What each row of a table of comparisons came to: one of `OUTCOMES`, by the table's index.
+
+    Read off `difference`, `p_holm` and, where equivalence within a margin was tested, `p_tost_holm`
+    (each with `prefix` in front): p-values that count all rows of their table. A row without a
+    difference or a p (NaN) is untestable. Raises InputError where one of the first two is missing.
+    """
+    difference, p, p_equivalent = (
+        prefix + name for name in ("difference", "p_holm", "p_tost_holm")
+    )
+    if missing := [name for name in (difference, p) if name not in table.columns]:
+        raise InputError(
+            f"The table of comparisons lacks the column(s) {', '.join(missing)}: correct its "
+            "p-values for the number of its rows before saying what they came to."
+        )
+    equivalent = table.get(p_equivalent, pd.Series(math.nan, table.index))
+    numbers = zip(table[difference], table[p], equivalent, strict=True)
+    return pd.Series([outcome(*row) for row in numbers], table.index, dtype=object)
+
+
+def outcome_of(row: Mapping) -> str:
+    """`outcomes` of one row of such a table."""
+    (came,) = outcomes(pd.DataFrame([row]))
+    return came
+
+
+def settled(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of comparisons whose difference is settled, one way or the other."""
+    return table[outcomes(table).isin(SETTLED)]
+
+
+def largest(table: pd.DataFrame) -> pd.Series:
+    """The row with the largest `difference`, whatever its sign."""
+    return table.loc[table["difference"].abs().idxmax()]
+
+
+def settling_p(row: Mapping, came: str) -> str:
+    """The p-value behind a row's outcome, after Holm: that of the equivalence where it is one."""
+    if came == "equivalent":
+        return f"equivalence {p_text(row['p_tost_holm'])} after Holm"
+    return f"{p_text(row['p_holm'])} after Holm"
 
 
 def counted(
@@ -74,6 +123,12 @@ def listed(parts: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`; nothing for no parts."""
     *most, last = [*parts] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def span(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
+    """`0.012 to 0.034`: the least and the largest of some numbers, or the one that they all are."""
+    ends = [f"{value:.{digits}f}" for value in (values.min(), values.max())]
+    return ends[0] if ends[0] == ends[1] else to.join(ends)
 
 
 def signed(value: float, digits: int = 3) -> str:

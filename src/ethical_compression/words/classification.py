@@ -1,7 +1,7 @@
 """What the tables of Part I came to, in sentences with a wording for every outcome.
 
-The tables are those of `score.classification.changes` and `by_community`; an outcome is settled by
-the p-values that count all rows of its table (Holm).
+The tables are those of `metrics.classification.changes` and `by_community`; an outcome is settled
+by the p-values that count all rows of its table (Holm).
 """
 
 import itertools
@@ -12,24 +12,25 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.metrics import bias_auc
-from ethical_compression.words import counted, from_to, listed, outcome, signed, with_interval
+from ethical_compression.words import (
+    SETTLED,
+    counted,
+    from_to,
+    listed,
+    outcome_of,
+    outcomes,
+    signed,
+    with_interval,
+)
 
 AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
-SETTLED = ("lower", "higher")
 # What is settled is so after Holm, which a single test's power does not count.
 FOUR_OF_FIVE = "by a single test in four studies of five"
 
 
-def outcomes(found: pd.DataFrame) -> pd.Series:
-    """What each row of a table of changes came to: names in `words.OUTCOMES`."""
-    equivalent = found.get("p_tost_holm", pd.Series(math.nan, found.index))
-    numbers = zip(found["difference"], found["p_holm"], equivalent, strict=True)
-    return pd.Series([outcome(*row) for row in numbers], found.index, dtype=object)
-
-
 def change(row: Mapping, what: str, margin: float) -> str:
     """One row as a clause without its subject: "lowers macro F1: −0.031 (95% interval …)"."""
-    (came,) = outcomes(pd.DataFrame([row]))
+    came = outcome_of(row)
     if came == "untestable":
         return f"could not be tested on {what}"
     said = {
@@ -42,7 +43,7 @@ def change(row: Mapping, what: str, margin: float) -> str:
 
 
 def changes(found: pd.DataFrame, what: str, margin: float) -> str:
-    """What a table of `score.classification.changes`, made with that margin, came to."""
+    """What a table of `metrics.classification.changes`, made with that margin, came to."""
     name = found.columns[0]
     came = outcomes(found)
     if not len(found) or set(came) == {"untestable"}:
@@ -71,7 +72,7 @@ def changes(found: pd.DataFrame, what: str, margin: float) -> str:
 
 
 def community_changes(found: pd.DataFrame, margin: float) -> str:
-    """What a table of `score.classification.by_community` came to."""
+    """What a table of `metrics.classification.by_community` came to."""
     came = outcomes(found)
     if not set(came) - {"untestable"}:
         return "Nothing can be said of single communities: no change could be tested."
@@ -123,9 +124,7 @@ def answer(subject: str, rows: Sequence[tuple[str, Mapping]], margin: float) -> 
     clauses = []
     for what, row in rows:
         clause = change(row, what, margin)
-        if (outcomes(pd.DataFrame([row])) == "open").all() and row["detectable"] == row[
-            "detectable"
-        ]:
+        if outcome_of(row) == "open" and not math.isnan(row["detectable"]):
             clause += f", where {row['detectable']:.3f} or more is found {FOUR_OF_FIVE}"
         clauses.append(clause)
     return f"{subject} {'; '.join(clauses)}."
@@ -195,7 +194,7 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
 
 
 def near_half(shares: Iterable[float], whose: str = "a full model") -> str:
-    """How many scores lie within 0.05 of one half: `share` of `score.classification.near_half`."""
+    """How many scores lie within 0.05 of one half: `metrics.classification.near_half`."""
     shares = np.asarray(list(shares), dtype=float)
     if not len(shares) or np.isnan(shares).all():
         return "How many toxic scores lie near one half is not known."
@@ -347,7 +346,7 @@ def beside(rows: Sequence[tuple[str, float, float, Mapping]], margin: float) -> 
     """
     parts, alike, tested = [], [], 0
     for title, before, after, row in rows:
-        (came,) = outcomes(pd.DataFrame([row]))
+        came = outcome_of(row)
         if came in SETTLED:
             tested += 1
             if (came == "higher") == (after > before) and after != before:

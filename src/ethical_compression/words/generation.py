@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ethical_compression.words import counted, interval, p_text, sentence, with_interval
-from ethical_compression.words.confidence import OFTEN, outcomes
+from ethical_compression.words import (
+    OFTEN,
+    counted,
+    interval,
+    outcomes,
+    p_text,
+    sentence,
+    settled,
+    with_interval,
+)
 
 
 def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
@@ -49,15 +57,15 @@ def largest(tests: pd.DataFrame, measure: str, names: Mapping[str, str]) -> str:
     if tests.empty:
         return f"Too few texts were written to test changes of the {measure}."
     came = outcomes(tests)
-    settled = tests[[one in ("lower", "higher") for one in came]]
-    if settled.empty:
+    found = settled(tests)
+    if found.empty:
         return (
             f"No change of the {measure} is settled: {counted(came)}. One is found {OFTEN}, by a "
             f"single test, from {tests['detectable'].min():.3f} on at best."
             if tests["detectable"].notna().any()
             else f"No change of the {measure} is settled: no text of theirs differs."
         )
-    row = settled.loc[settled["difference"].abs().idxmax()]
+    row = found.loc[found["difference"].abs().idxmax()]
     said = sentence(row, measure=measure, names=names).replace(" items of", "")
     return f"Of {counted(came)}, the largest settled. {said}"
 
@@ -76,7 +84,7 @@ def alike(table: pd.DataFrame, margin: float) -> str:
         return "Too few texts were written to test whether confidence is kept."
     came = outcomes(table)
     text = f"Against the full model, after Holm: {counted(came, f'±{margin:g}')}"
-    found = table.loc[[one == "open" for one in came], "detectable"].dropna()
+    found = table.loc[came == "open", "detectable"].dropna()
     if found.empty:
         return f"{text}."
     return (
@@ -90,8 +98,7 @@ def communities(screen: pd.DataFrame) -> str:
     if screen.empty:
         return "No group has enough texts here to be compared with the others."
     table = screen.assign(p_holm=screen["p_bh"])  # a screen: the false share is bounded
-    came = outcomes(table)
-    found = table[[one in ("lower", "higher") for one in came]]
+    found = settled(table)
     n = int(screen["n"].min())
     text = (
         f"Of {len(table)} differences between a community and the others, {len(found)} "
@@ -118,7 +125,7 @@ def she_and_he(pairs: pd.DataFrame) -> str:
     came = outcomes(pairs)
     names = {"lower": "with less divergence for her", "higher": "with more divergence for her"}
     text = f"After Holm, comparisons of pairs came to: {counted(came, names=names)}"
-    found = pairs[[one in ("lower", "higher") for one in came]]
+    found = settled(pairs)
     if found.empty:
         return f"{text}."
     most = found.loc[found["difference"].abs().idxmax()]
@@ -143,7 +150,7 @@ def languages(table: pd.DataFrame) -> str:
     came = outcomes(table)
     names = {"lower": "less far in French", "higher": "further in French"}
     text = f"After Holm, the models are moved: {counted(came, names=names)}."
-    found = table[[one in ("lower", "higher") for one in came]]
+    found = settled(table)
     if len(found):
         most = found.loc[found["difference"].abs().idxmax()]
         text += (

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import linalg, stats
 from statsmodels.stats.anova import AnovaRM
-from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import ttost_ind
 
 from ethical_compression import statistics
@@ -86,7 +85,7 @@ def test_three_seeds_keep_the_size_too_and_find_little():
     null = uniformity.shift_table(simulated(rng, 1500, 3, sd=(0, 0, 0.02)))
     assert 0.01 < (null["p"] < 0.05).mean() < 0.06
     table = uniformity.shift_table(simulated(rng, 1500, 3, sd=(0, 0, 0.02), excess=0.04))
-    promised = uniformity.power_of(0.04, [0.02, 0.02], [3, 3])
+    promised = statistics.power_of_means(0.04, [0.02, 0.02], [3, 3])
     # With three runs Welch's df are estimated so badly that the power is below the promise.
     assert promised - 0.12 < (table["p"] < 0.05).mean() < promised < 0.6
 
@@ -94,7 +93,7 @@ def test_three_seeds_keep_the_size_too_and_find_little():
 def test_a_shift_is_found_with_the_power_that_was_promised():
     table = simulated(np.random.default_rng(3), 1500, 10, sd=(0, 0, 0.02), excess=-0.025)
     found = uniformity.shift_table(table, margin=0.01)
-    promised = uniformity.power_of(-0.025, [0.02, 0.02], [10, 10])
+    promised = statistics.power_of_means(-0.025, [0.02, 0.02], [10, 10])
     assert (found["p"] < 0.05).mean() == pytest.approx(promised, abs=0.035)
     assert (found.loc[found["p"] < 0.05, "excess"] < 0).all()
     assert (found["p_tost"] < 0.05).mean() < 0.05  # the shift is beyond the margin
@@ -207,24 +206,6 @@ def test_the_interval_of_what_is_shared_covers():
     assert hits >= stats.binom.ppf(0.001, 200, 0.95)
 
 
-def test_power_is_the_textbooks():
-    for n, d in ((5, 1.2), (20, 0.5)):
-        equal = uniformity.power_of(0.1 * d, [0.1, 0.1], [n, n])
-        assert equal == pytest.approx(TTestIndPower().power(d, n, 0.05), abs=1e-6)
-        one = uniformity.power_of(0.1 * d, [0.1], [n])
-        assert one == pytest.approx(TTestPower().power(d, n, 0.05), abs=1e-6)
-    assert uniformity.power_of(1.0, [1e-3, 1e-3], [10, 10]) == 1
-    # Cohen 1988: 64 a side for d = 0.5 at 80%.
-    assert uniformity.seeds_for_power(0.5, [1, 1]) == 64
-    assert uniformity.seeds_for_power(0.5, [1]) == statistics.n_for_power(0.5) == 34
-    smallest = uniformity.detectable_shift([0.02, 0.03], [3, 4])
-    assert uniformity.power_of(smallest, [0.02, 0.03], [3, 4]) == pytest.approx(0.8)
-    for bad in (lambda: uniformity.seeds_for_power(0, [1]),
-                lambda: uniformity.detectable_shift([0.0], [3])):  # fmt: skip
-        with pytest.raises(InputError):
-            bad()
-
-
 @pytest.fixture(scope="module")
 def bias():
     """Bias AUCs of four runs a compression; `half` ranks the posts of b badly, `few` is small."""
@@ -288,115 +269,12 @@ def test_what_cannot_be_tested_is_said(bias):
         uniformity.interaction(table.drop(index=0), "half")
 
 
-NAMES = {"subgroup": "Subgroup", "bpsn": "BPSN"}
-
-
-def shift_rows(*rows):
-    """Rows of a stacked table: excess, p_holm, p_tost_holm, note."""
-    frame = pd.DataFrame(rows, columns=["excess", "p_holm", "p_tost_holm", "note"])
-    tested = frame["p_holm"].notna()
-    return frame.assign(
-        metric="bpsn",
-        community=[f"c{k}" for k in range(len(frame))],
-        compression="3 of 6 layers",
-        p=frame["p_holm"] / 2,
-        ci_low=(frame["excess"] - 0.01).where(tested),
-        ci_high=(frame["excess"] + 0.01).where(tested),
-        detectable=0.03,
-    )
-
-
-LOWER, HIGHER = (-0.05, 0.01, 1, ""), (0.04, 0.02, 1, "")
-SAME, OPEN = (0.001, 1, 0.01, ""), (0.015, 0.4, 0.7, "")
-UNTESTABLE = (math.nan, math.nan, math.nan, "only 3 toxic posts")
-
-
-@pytest.mark.parametrize(
-    "rows, said, largest",
-    [
-        ([LOWER], "1 of 1 cost the community more than all posts (", "−0.050 (95% interval −0.060"),
-        ([HIGHER], "1 of 1 cost it less (", "+0.040"),
-        ([SAME], "1 of 1 are shown to cost it the same within ±0.02 (", "+0.001"),
-        ([OPEN], "1 of 1 are not settled (", "+0.015"),
-        (
-            [OPEN, UNTESTABLE, HIGHER, LOWER, SAME],
-            "1 of 4 cost the community more than all posts, 1 cost it less, 1 are shown to cost it "
-            "the same within ±0.02, 1 are not settled (",
-            "−0.050",
-        ),
-    ],
-)
-def test_the_answer_says_what_every_test_came_to(rows, said, largest):
-    """The largest is the largest in size: +0.188 was passed over for −0.016 elsewhere."""
-    text = uniformity.answer(shift_rows(*rows), 0.02, NAMES)
-    assert said in text and f"The largest excess seen is {largest}" in text
-    assert "would find an excess of 0.030 AUC" in text and "nan" not in text
-
-
-def test_the_answer_where_nothing_can_be_tested():
-    text = uniformity.answer(shift_rows(UNTESTABLE), 0.02, NAMES)
-    assert text == "Nothing can be told: no community can be tested (only 3 toxic posts)."
-    assert uniformity.count_sentence(shift_rows(UNTESTABLE)) == "Nothing could be tested."
-    assert uniformity.untested_sentence(shift_rows(UNTESTABLE)).endswith("c0 (only 3 toxic posts).")
-
-
-def test_counts_say_what_chance_gives():
-    text = uniformity.count_sentence(shift_rows(LOWER, HIGHER, SAME, OPEN, UNTESTABLE))
-    assert text.startswith("Of 4 tests, 2 have p < 0.05 read one by one, where about 0.2 would")
-    assert text.endswith("after Holm over all of them it is 2.")
-    assert uniformity.untested_sentence(shift_rows(OPEN)) == "Every community was tested."
-
-
-@pytest.mark.parametrize(
-    "p_holm, said",
-    [
-        ((0.01, 0.2), "do not all shift alike by Subgroup (p = 0.010). Whether all of them shift "
-         "alike is not settled by BPSN (p = 0.200)."),
-        ((0.3, 0.2), "Whether all of them shift alike is not settled by Subgroup (p = 0.300) and "),
-        ((0.01, 0.02), "alike by Subgroup (p = 0.010) and BPSN (p = 0.020)."),
-        ((0.01, math.nan), "All of them at once could not be tested by BPSN."),
-        ((math.nan, math.nan), "All of them at once could not be tested by Subgroup and BPSN."),
-    ],
-)  # fmt: skip
-def test_all_communities_at_once_in_words(p_holm, said):
-    table = pd.DataFrame({"metric": ["subgroup", "bpsn"], "p": p_holm, "p_holm": p_holm})
-    assert said in uniformity.alike_sentence(table, NAMES)
-
-
-@pytest.mark.parametrize(
-    "ends, said",
-    [
-        ([(0.2, 0.9), (-0.4, 0.5)], "takes spread away by Subgroup; may do either by BPSN."),
-        ([(-0.9, -0.2), (0.1, 0.5)], "takes spread away by BPSN; adds spread by Subgroup."),
-        ([(-0.9, 0.2), (-0.1, 0.5)], "Pairing by seed may do either by Subgroup and BPSN."),
-        ([(math.nan, math.nan), (-0.1, 0.5)], "by score: BPSN +20% (95% interval −10% to +50%). "),
-        ([(math.nan, math.nan)] * 2, "cannot be told"),
-    ],
-)
-def test_what_pairing_does_in_words(ends, said):
-    table = pd.DataFrame(ends, columns=["share_low", "share_high"])
-    table = table.assign(metric=["subgroup", "bpsn"], share=table.mean(axis=1))
-    text = uniformity.shared_sentence(table, NAMES)
-    assert said in text and "nan" not in text
-
-
 def test_interactions_say_why_there_is_none(bias):
     found = uniformity.interactions(bias, ["subgroup", "bpsn"], "half")
     tested = found[found["p"].notna()]
     np.testing.assert_allclose(tested["p_holm"], statistics.holm(tested["p"]))
     alone = uniformity.interactions(bias[bias["seed"] == 0], ["subgroup"], "half")
     assert math.isnan(alone["p"][0]) and "two seeds" in alone["note"][0]
-
-
-def test_published_counts_in_words():
-    table = pd.DataFrame(
-        [("A", 10, 0), ("A", 8, 2), ("B", 8, 3), ("B", 10, 1)],
-        columns=["model", "layers_kept", "significant_subgroup"],
-    )
-    text = uniformity.published_sentence(table)
-    assert text.startswith("Of the 4 encoders that lost layers 3 have") and "never fewer" in text
-    table.loc[2, "significant_subgroup"] = 0
-    assert "there were fewer in B." in uniformity.published_sentence(table)
 
 
 @pytest.mark.parametrize(
