@@ -35,6 +35,17 @@ class Contrast:
     context: str = ""
 
 
+def shared_ends(first: Sequence, *others: Sequence) -> tuple[int, int]:
+    """How many items sequences have in common at their beginnings, and at their ends besides."""
+    shortest = min(map(len, (first, *others)))
+    begin = end = 0
+    while begin < shortest and all(one[begin] == first[begin] for one in others):
+        begin += 1
+    while end < shortest - begin and all(one[-1 - end] == first[-1 - end] for one in others):
+        end += 1
+    return begin, end
+
+
 def stratified(
     rows: Sequence[Row], limit: int | None, seed: int, stratum: Callable[[Row], Hashable]
 ) -> list[Row]:
