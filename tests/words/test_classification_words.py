@@ -89,15 +89,26 @@ def test_counts_add_up_and_the_largest_change_is_the_largest_in_size():
         "2 of 6 lower (lower; most), 1 higher (higher), 1 shown to lie within ±0.02 (equivalent), "
         "1 not settled, 1 not testable"
     ) in text
-    assert "The largest is that of “most”: −0.300" in text
+    assert "The largest settled change is that of “most”: −0.300" in text
     assert (
         "with 6 seeds a change is found by a single test in four studies of five from 0.050 on"
         in text
     )
     # The most negative of two changes is not the largest where the other is larger.
     found = table(row("lower", difference=-0.016), row("higher", difference=0.188))
-    assert "The largest is that of “higher”: +0.188" in said.changes(found, "F1", 0.02)
+    assert "The largest settled change is that of “higher”: +0.188" in said.changes(
+        found, "F1", 0.02
+    )
     assert "unchanged" not in said.changes(found, "F1", 0.02)
+
+
+def test_a_larger_change_that_is_open_is_not_called_the_largest_of_settled_ones():
+    found = table(row("lower", "sure", difference=-0.05), row("open", "vague", difference=-0.4))
+    text = said.changes(found, "F1", 0.02)
+    assert "The largest settled change is that of “sure”: −0.050" in text and "vague" not in text
+    assert "The largest, not settled, is that of “a”" in said.changes(
+        table(row("open", "a", difference=0.2), row("open", "b")), "F1", 0.02
+    )
 
 
 def test_what_is_settled_within_the_margin_is_counted_once_and_said():
@@ -119,7 +130,7 @@ def test_communities_have_a_wording_for_every_outcome(came):
             assert text.startswith("Nothing can be said of single communities")
             continue
         assert CASES[came][3].split(": ")[1] in text and "posts about “women”" in text
-        assert ("settled change" in text or "settled one" in text) == (came in ("lower", "higher"))
+        assert ("largest settled change" in text) == (came in ("lower", "higher"))
         assert ("in four studies of five" in text) == (came == "open") or came == "equivalent"
     assert said.community_changes(found[:0], 0.02).startswith("Nothing can be said")
 
@@ -133,6 +144,11 @@ def test_among_settled_changes_the_largest_is_named_and_not_a_larger_open_one():
     for text in (said.community_changes(found, 0.02), said.community_answer(found, 0.02)):
         assert "+0.080" in text and "Subgroup" in text and "“jews”" in text
     assert "A screen (Benjamini–Hochberg, 5%) picks 2." in said.community_changes(found, 0.02)
+    assert "with “half”" not in said.community_answer(found, 0.02)
+    both = pd.concat([found, found.assign(compression="third", difference=0.01)], ignore_index=True)
+    assert "posts about “jews” with “half”." in said.community_answer(both, 0.02)
+    more = pd.concat([both, found.assign(compression="tenth", difference=0.01)], ignore_index=True)
+    assert "full against “half”, “third” and “tenth”" in said.community_changes(more, 0.02)
 
 
 def test_settings_are_said_with_what_they_settle():
@@ -149,6 +165,12 @@ def test_scores_near_one_half_are_a_warning_only_where_they_are_most():
     assert said.near_half([0.98, 0.99]).startswith("98% to 99% of a full model's toxic scores")
     assert "says little" in said.near_half([0.98, 0.98])
     assert said.near_half([0.1]).endswith("0.05 of one half.")
+    cut = said.near_half([0.1], after={"cut": [0.97, 1.0], "less": [0.2]})
+    assert cut.startswith(
+        "10% of a full model's toxic scores lie within 0.05 of one half, with “cut” 97% to 100%: a "
+    )
+    assert cut.count("says little") == 1 and "less" not in cut.replace("says little", "")
+    assert said.near_half([0.1], after={"less": [0.2]}) == said.near_half([0.1])
     assert "not known" in said.near_half([]) and "not known" in said.near_half([NAN])
 
 

@@ -53,11 +53,10 @@ def changes(found: pd.DataFrame, what: str, margin: float) -> str:
         row = found.iloc[0]
         text = f"“{row[name]}” {change(row, what, margin)}."
     else:
-        tested = found[came != "untestable"]
-        largest = tested.loc[tested["difference"].abs().idxmax()]
+        largest, which = _largest(found, came)
         text = (
             f"Changes of {what}, after Holm: {counted(came, f'±{margin:g}', called=found[name])}. "
-            f"The largest is that of “{largest[name]}”: {with_interval(largest)}."
+            f"The {which} is that of “{largest[name]}”: {with_interval(largest)}."
         )
     small = found[came.isin(SETTLED) & (found["p_tost_holm"] < 0.05)]
     if len(small):
@@ -71,15 +70,23 @@ def changes(found: pd.DataFrame, what: str, margin: float) -> str:
     return text
 
 
+def _largest(found: pd.DataFrame, came: pd.Series) -> tuple[pd.Series, str]:
+    """The largest change of those that are settled or, where none is, of all that were tested.
+
+    With its name: a change that is settled is never passed over for one that is not.
+    """
+    settled = came.isin(SETTLED)
+    among = found[settled if settled.any() else came != "untestable"]
+    which = "largest settled change" if settled.any() else "largest, not settled,"
+    return among.loc[among["difference"].abs().idxmax()], which
+
+
 def community_changes(found: pd.DataFrame, margin: float) -> str:
     """What a table of `metrics.classification.by_community` came to."""
     came = outcomes(found)
     if not set(came) - {"untestable"}:
         return "Nothing can be said of single communities: no change could be tested."
-    settled = found[came.isin(SETTLED)]
-    among = settled if len(settled) else found[came != "untestable"]
-    largest = among.loc[among["difference"].abs().idxmax()]
-    which = "largest settled change" if len(settled) else "largest, not settled,"
+    largest, which = _largest(found, came)
     communities = found["community"].nunique()
     metrics, names = found["metric"].nunique(), found["compression"].unique()
     some = ", as far as posts are enough" if len(found) < communities * metrics * len(names) else ""
@@ -87,7 +94,7 @@ def community_changes(found: pd.DataFrame, margin: float) -> str:
     text = (
         f"Changes of a community's bias AUC ({communities} "
         f"{'community' if communities == 1 else 'communities'}, {metrics} AUCs{some}; full against "
-        f"{' and '.join(f'“{name}”' for name in names)}), after Holm: "
+        f"{listed(f'“{name}”' for name in names)}), after Holm: "
         f"{counted(came, f'±{margin:g}')}. A screen (Benjamini–Hochberg, 5%) picks {picked}. The "
         f"{which} is {with_interval(largest)}, in the {AUCS[largest['metric']]} AUC of posts about "
         f"“{largest['community']}” with “{largest['compression']}”."
@@ -171,21 +178,20 @@ def answer_by_strength(
 
 
 def community_answer(found: pd.DataFrame, margin: float) -> str:
-    """`community_changes` of one compression, as short as a first screen needs it."""
+    """`community_changes` as short as a first screen needs it."""
     came = outcomes(found)
     if not set(came) - {"untestable"}:
         return "Nothing can be said of single communities."
-    tested = found[came != "untestable"]
-    settled = found[came.isin(SETTLED)]
-    among = settled if len(settled) else tested
-    largest = among.loc[among["difference"].abs().idxmax()]
+    largest, which = _largest(found, came)
+    communities = found["community"].nunique()
+    with_what = f" with “{largest['compression']}”" if found["compression"].nunique() > 1 else ""
     text = (
-        f"Of its changes of the bias AUCs of {found['community'].nunique()} communities, after "
-        f"Holm: {counted(came, f'±{margin:g}')}; the largest "
-        f"{'settled ' if len(settled) else ''}one is {with_interval(largest)}, "
-        f"{AUCS[largest['metric']]} of posts about “{largest['community']}”"
+        f"Of {len(found)} changes of the bias AUCs of {communities} communit"
+        f"{'y' if communities == 1 else 'ies'}, as far as posts are enough, after Holm: "
+        f"{counted(came, f'±{margin:g}')}; the {which} is {with_interval(largest)}, "
+        f"{AUCS[largest['metric']]} of posts about “{largest['community']}”{with_what}"
     )
-    if len(settled) or math.isnan(largest["detectable"]):
+    if "settled change" in which or math.isnan(largest["detectable"]):
         return f"{text}."
     return f"{text}, where {largest['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
 
@@ -193,15 +199,31 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
 # --- Before the results ---------------------------------------------------------------------------
 
 
-def near_half(shares: Iterable[float], whose: str = "a full model") -> str:
-    """How many scores lie within 0.05 of one half: `metrics.classification.near_half`."""
+def near_half(
+    shares: Iterable[float],
+    whose: str = "a full model",
+    after: Mapping[str, Iterable[float]] | None = None,
+) -> str:
+    """How many scores lie within 0.05 of one half: `share` of `metrics.classification.near_half`.
+
+    after: {compression: shares of its runs}; those are named whose scores lie mostly there, since a
+    compression can bring them there.
+    """
+
+    def said(shares: Iterable[float]) -> str:
+        low, high = (f"{share:.0%}" for share in (np.nanmin(shares), np.nanmax(shares)))
+        return low if low == high else f"{low} to {high}"
+
     shares = np.asarray(list(shares), dtype=float)
     if not len(shares) or np.isnan(shares).all():
         return "How many toxic scores lie near one half is not known."
-    low, high = (f"{share:.0%}" for share in (np.nanmin(shares), np.nanmax(shares)))
-    said = low if low == high else f"{low} to {high}"
-    text = f"{said} of {whose}'s toxic scores lie within 0.05 of one half"
-    if np.nanmean(shares) < 0.5:
+    text = f"{said(shares)} of {whose}'s toxic scores lie within 0.05 of one half"
+    near = [
+        f"“{name}” {said(part)}" for name, part in (after or {}).items() if np.mean(part) >= 0.5
+    ]
+    if near:
+        text += f", with {listed(near)}"
+    if np.nanmean(shares) < 0.5 and not near:
         return f"{text}."
     return (
         f"{text}: a shift of all scores by a few hundredths moves most of them across it, so that "
