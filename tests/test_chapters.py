@@ -569,6 +569,36 @@ def test_signs_that_are_no_markdown_are_glued(text, monkeypatch, capsys):
     assert text in capsys.readouterr().out
 
 
+def test_several_texts_are_glued_under_one_prefix(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "myst_nb", None)
+    chapters.glue_all("demo", {"seeds": "3", "says": "It rises."})
+    assert capsys.readouterr().out == "demo-seeds: 3\ndemo-says: It rises.\n"
+
+
+def cells_of(shown):
+    return Cells(shown[-1].data).rows
+
+
+def test_a_table_picks_and_names_columns_and_writes_floats_alike(shown):
+    data = pd.DataFrame({"a": [0.125], "b": ["x"], "c": [2], "d": [0.5]})
+    chapters.table(data, "x", {"D": ".1f"}, columns={"b": "B", "d": "D", "a": "A"}, floats=".2f")
+    assert cells_of(shown) == [["B", "D", "A"], ["x", "0.5", "0.12"]]
+    chapters.table(data, "x", floats=".0%")
+    assert cells_of(shown)[1] == ["12%", "x", "2", "50%"]
+
+
+def test_a_comparison_is_shown_as_on_every_page(shown):
+    data = pd.DataFrame({"model": ["m"], "difference": [-0.1], "p_holm": [1e-5], "n": [3]})
+    data = data.assign(ci_low=-0.2, ci_high=0.0)
+    chapters.comparisons(
+        data, {"model": "Model", "n": "Items"}, "x", {"difference": "By"}, digits=1
+    )
+    assert cells_of(shown) == [
+        ["Model", "Items", "By", "95% interval", "p (Holm)"],
+        ["m", "3", "−0.1", "−0.2 to 0.0", "1.0 × 10⁻⁵"],
+    ]
+
+
 def test_importing_the_helpers_loads_nothing_heavy():
     code = "import ethical_compression.chapters, sys; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

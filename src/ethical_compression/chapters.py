@@ -200,6 +200,12 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     keep(name, value, display=display)
 
 
+def glue_all(prefix: str, texts: Mapping[str, Any]) -> None:
+    """`glue` each of several values, {name: value}, as `prefix-name`."""
+    for name, value in texts.items():
+        glue(f"{prefix}-{name}", value)
+
+
 def glue_time(prefix: str) -> None:
     """Glue what the chapter took, for the box on its first screen: `-minutes` and `-machine`.
 
@@ -265,17 +271,48 @@ def table(
     caption: str,
     formats: Mapping[str, str | Callable[[Any], str]] | None = None,
     name: str | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    floats: str | Callable[[Any], str] | None = None,
 ) -> None:
     """Show a data frame as a table that a reader can sort; the first column names the rows.
 
-    formats: {column: a format such as ".2f" or "{:.1%}", or a function of the value}; name: the
-    anchor to link to. The index is not shown: call `reset_index()` first to keep it. A column of
-    p-values (`p`, `p (Holm)`, `p, Welch` …) needs no format: `words.p_value` writes all of them.
+    formats: {column as it is shown: a format such as ".2f" or "{:.1%}", or a function of the
+    value}; name: the anchor to link to. columns: {column: title} of those to show, in this order,
+    where not all; floats: the format of each column of floats that has no other. The index is not
+    shown: call `reset_index()` first to keep it. A column of p-values (`p`, `p (Holm)`, `p, Welch`
+    …) needs no format: `words.p_value` writes all of them.
     Raises InputError for a format of a column that the data do not have, and a caption in Markdown.
     """
     from IPython.display import HTML, display
 
+    if columns is not None:
+        data = data[list(columns)].rename(columns=dict(columns))
+    if floats is not None:
+        kinds = {column: data[column].dtype.kind for column in data.columns}
+        formats = {one: floats for one in kinds if kinds[one] == "f"} | dict(formats or {})
     display(HTML(table_html(data, caption, formats, name)))
+
+
+def comparisons(
+    data: Any,
+    first: Mapping[str, str],
+    caption: str,
+    titles: Mapping[str, str | None] | None = None,
+    *,
+    formats: Mapping[str, str | Callable[[Any], str]] | None = None,
+    name: str | None = None,
+    **how: Any,
+) -> None:
+    """Show a table of comparisons: change, interval, p-values and what could have been found.
+
+    first: {column: title} of those that say what a row is, and of whatever else stands before the
+    change; titles, how: as in `words.columns.comparisons`; the rest as in `table`.
+    """
+    from .words import columns
+
+    shown, known = columns.comparisons(data, first, titles, **how)
+    table(shown, caption, known | dict(formats or {}), name)
 
 
 def table_html(
