@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethical_compression.compress import debias, gptq, pairs, sparsity
+from ethical_compression.compress.hessian import inverse_factor
 from ethical_compression.errors import InputError
 
 ALPHAS = (0.1, 0.5, 2.0)
@@ -169,7 +170,7 @@ def test_fair_gptq_as_released(sum_hessians, alpha):
     expected, h = released_fair_gptq(weight, x, alpha, sum_hessians=sum_hessians)
     how = {"cell": "shift", "first_order": not sum_hessians}
     known = gathered(x, "fair-gptq")
-    moved, hessian = debias.problem(weight, known, alpha=alpha, **how)
+    moved, hessian, _ = debias.problem(weight, known, alpha=alpha, **how)
     assert torch.allclose(moved.double(), expected, atol=1e-3)
     # Its Hessian is a mean over sentences, ours over tokens: one factor, which rounds alike.
     length = x.shape[2]
@@ -184,10 +185,10 @@ def test_fair_gptq_as_released(sum_hessians, alpha):
     assert torch.allclose(
         debias.problem(weight, plain, alpha=2 * alpha, **how)[0], moved, atol=1e-4
     )
-    once, _ = debias.problem(weight, plain, alpha=alpha, **how)
+    once, *_ = debias.problem(weight, plain, alpha=alpha, **how)
     assert not torch.allclose(once, moved, atol=1e-2)
     # In another order of the pairs it is the same.
-    turned, _ = debias.problem(weight, gathered(x.flip(0), "fair-gptq"), alpha=alpha, **how)
+    turned, *_ = debias.problem(weight, gathered(x.flip(0), "fair-gptq"), alpha=alpha, **how)
     assert torch.allclose(turned, moved, atol=1e-3)
 
 
@@ -197,7 +198,7 @@ def test_debias_sparsegpt_as_released_and_its_order():
     orders = (x, x.flip(0))
     for its in orders:
         h, known = released_debias_sparsegpt(its, alpha), gathered(its, "debias-sparsegpt")
-        same, hessian = debias.problem(weight, known, alpha=alpha, cell="hessian")
+        same, hessian, _ = debias.problem(weight, known, alpha=alpha, cell="hessian")
         assert torch.equal(same, weight)
         assert torch.allclose(hessian.double() * length, h, atol=1e-4 * float(h.abs().max()))
         theirs = sparsity.sparsegpt(weight, h.float(), sparsity=0.5)
@@ -208,6 +209,18 @@ def test_debias_sparsegpt_as_released_and_its_order():
     assert float((one - other).abs().max()) > 0.05 * float(one.abs().max())
     one, other = (gathered(its).h01 for its in orders)
     assert torch.allclose(one, other, atol=1e-5 * float(one.abs().max()))
+
+
+@pytest.mark.parametrize("cell", debias.CELLS)
+@pytest.mark.parametrize("first_order", [False, True])
+def test_a_factor_is_used_again_only_for_its_own_hessian(cell, first_order):
+    weight, _, known = layer(7)
+    target = debias.problem(weight, known, alpha=1, cell=cell, first_order=first_order)
+    if target.upper is None:
+        assert not (cell == "exact" and not first_order)
+    else:
+        expected = inverse_factor(target.hessian, 0.01)
+        assert torch.allclose(target.upper, expected, atol=1e-6)
 
 
 # --- Properties and errors ----------------------------------------------------------------------

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 
 from ethical_compression.compress import gptq, sparsity
-from ethical_compression.compress.hessian import inverse_factor
+from ethical_compression.compress.hessian import factors
 from ethical_compression.compress.integer import energy
 from ethical_compression.compress.pairs import Contrasted
 from ethical_compression.datasets.files import known
@@ -56,16 +56,33 @@ def shifted(
     damping: float = 0.01,
     first_order: bool = False,
 ) -> torch.Tensor:
-    """W* = W − W H₀₁ (H + H₀₁ + λI)⁻¹, float32 (out, in), λ as in `hessian.inverse_factor`.
+    """W* = W − W H₀₁ (H + H₀₁ + λI)⁻¹, float32 (out, in), λ as in `hessian.factors`.
 
     contrast: H₀₁, α included. λ is a third term λ‖Ŵ − W‖² of the objective, which keeps W where no
     input tells; it moves to W* exactly. first_order: with (H + λI)⁻¹ instead, W* to first order in
     α, which is what Fair-GPTQ's released code computes unless its `sum_hessians` is set; it
     overshoots where H₀₁ is not small beside H. Raises InputError where a Hessian stays singular.
     """
-    upper = inverse_factor((hessian if first_order else hessian + contrast).float(), damping)
+    matrix = hessian if first_order else hessian + contrast
+    return _moved(weight, contrast, factors(matrix.float(), damping)[0])
+
+
+def _moved(weight: torch.Tensor, contrast: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """W − W H₀₁ (RRᵀ)⁻¹, R being the upper-triangular `factor`."""
     weight = weight.float()
-    return weight - (weight @ contrast.float()) @ upper.T @ upper
+    shift = weight @ contrast.float()
+    for half, upper in ((factor.T, False), (factor, True)):
+        shift = torch.linalg.solve_triangular(half, shift, upper=upper, left=False)
+    return weight - shift
+
+
+class Problem(NamedTuple):
+    """What a cell rounds or prunes: W or W* (out, in), H or H + H₀₁ (in, in), and, where it is
+    known already, the `inverse_factor` of that Hessian."""
+
+    weight: torch.Tensor
+    hessian: torch.Tensor
+    upper: torch.Tensor | None = None
 
 
 def problem(
@@ -76,10 +93,10 @@ def problem(
     cell: str = "exact",
     damping: float = 0.01,
     first_order: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight, Hessian) that a cell rounds or prunes: W or W* (out, in), H or H + H₀₁ (in, in).
+) -> Problem:
+    """What is left to a cell to round or prune, once it has moved the weights where it does.
 
-    At α = 0, in the plain cell and where there is no contrast they are those given, bit for bit.
+    At α = 0, in the plain cell and where there is no contrast this is what is given, bit for bit.
     Raises InputError for an unknown cell and an α below 0.
     """
     known("cell of shift × Hessian", cell, CELLS)
@@ -87,11 +104,16 @@ def problem(
     shift, joint = CELLS[cell]
     matrix = known_inputs.matrix
     if known_inputs.contrast is None or alpha == 0:
-        return weight, matrix
+        return Problem(weight, matrix)
     contrast = alpha * known_inputs.h01
+    whole = matrix + contrast
+    upper = None
     if shift:
-        weight = shifted(weight, matrix, contrast, damping=damping, first_order=first_order)
-    return weight, matrix + contrast if joint else matrix
+        factor, inverse = factors((matrix if first_order else whole).float(), damping)
+        weight = _moved(weight, contrast, factor)
+        # One factor serves both steps where they are of one Hessian.
+        upper = inverse if joint != first_order else None
+    return Problem(weight, whole if joint else matrix, upper)
 
 
 def check_alpha(alpha: float) -> None:
@@ -119,7 +141,7 @@ def quantize(
     target = problem(
         weight, known_inputs, alpha=alpha, cell=cell, damping=damping, first_order=first_order
     )
-    return gptq.solve(*target, damping=damping, **grid)[0]
+    return gptq.solve(target.weight, target.hessian, upper=target.upper, damping=damping, **grid)[0]
 
 
 def prune(
@@ -139,7 +161,9 @@ def prune(
     target = problem(
         weight, known_inputs, alpha=alpha, cell=cell, damping=damping, first_order=first_order
     )
-    return sparsity.sparsegpt(*target, damping=damping, **settings)
+    return sparsity.sparsegpt(
+        target.weight, target.hessian, upper=target.upper, damping=damping, **settings
+    )
 
 
 def objective(

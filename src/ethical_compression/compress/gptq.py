@@ -61,6 +61,7 @@ def solve(
     clipping: bool = False,
     block: int = 128,
     impl: str = "auto",
+    upper: torch.Tensor | None = None,
 ) -> tuple[QuantizedWeight, torch.Tensor]:
     """Quantize one weight (out, in) against its Hessian (in, in).
 
@@ -73,7 +74,8 @@ def solve(
     clipping: whether a group's grid may leave its largest weights outside, where that lowers the
     loss below, as rounding in the group alone would have it (`fit_grid`; not in the paper).
     block: columns whose errors reach the rest of the weight, and the grids of the groups there,
-    together. impl: `column_solve`'s.
+    together. impl: `column_solve`'s. upper: `inverse_factor(hessian, damping)`, where it is known
+    already and columns keep their order.
     Returns the quantized weight and the loss of each row, float32 (out,): Σ (w − q)²/(2·U_ii²),
     which is what rounding adds to ‖(Ŵ−W)X‖²/n (plus the damping's share), GPTQ eq. 2.
     Raises InputError for NaN or infinite input, and for a Hessian that stays singular.
@@ -116,7 +118,8 @@ def solve(
             group = group[order]
         w, matrix = w[order], matrix[order][:, order]
     back = order.argsort()
-    upper = inverse_factor(matrix, damping)
+    if upper is None or activation_order:
+        upper = inverse_factor(matrix, damping)
     del matrix
     metric = upper.diagonal() ** -2 if clipping else None
 

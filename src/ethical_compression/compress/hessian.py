@@ -53,11 +53,17 @@ def add_to_hessian(
 
 
 def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
-    """Upper-triangular U with UᵀU = (H + λI)⁻¹, λ = damping · mean diagonal (GPTQ §4, step 3).
+    """Upper-triangular U with UᵀU = (H + λI)⁻¹, λ = damping · mean diagonal (GPTQ §4, step 3)."""
+    return factors(matrix, damping)[1]
 
-    From H + λI = RRᵀ with R upper-triangular (Cholesky's factor from the last column to the first)
-    follows U = R⁻¹: the inverse itself, which the paper's code factors, is never formed.
+
+def factors(matrix: torch.Tensor, damping: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(R, U), both upper-triangular, with RRᵀ = H + λI and UᵀU its inverse; λ as above.
+
+    R is Cholesky's factor from the last column to the first, and U = R⁻¹: the inverse itself, which
+    the paper's code factors, is never formed.
     Damping is multiplied by ten, at most three times, while H is not positive definite.
+    Raises InputError where that does not help.
     """
     mean = matrix.diagonal().mean()
     failed = torch.empty((), dtype=torch.int32, device=matrix.device)
@@ -74,7 +80,7 @@ def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
             upper = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device).mT
             torch.linalg.solve_triangular(factor, upper, upper=True, out=upper)
             if upper.isfinite().all():
-                return upper
+                return factor, upper
     raise InputError(
         f"The calibration Hessian stays singular at damping {damping * 1000:g}: use more "
         "calibration text, or a larger damping."

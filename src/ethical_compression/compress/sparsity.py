@@ -96,11 +96,13 @@ def sparsegpt(
     sparsity: float | str,
     damping: float = 0.01,
     block: int = 128,
+    upper: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """`weight` (out, in) pruned column by column, the columns to come absorbing the error.
 
     SparseGPT, Algorithm 1. The mask of a ratio is chosen for `block` columns at a time over all
     rows, that of a pattern for its M columns, by w²/[H⁻¹]_jj of the weights as they then are.
+    upper: `inverse_factor(hessian, damping)`, where it is known already.
     Raises InputError for a Hessian that stays singular.
     """
     columns = weight.shape[1]
@@ -114,7 +116,7 @@ def sparsegpt(
     dead = matrix.diagonal() == 0
     matrix.diagonal()[dead] = 1.0
     w[:, dead] = 0.0
-    upper = inverse_factor(matrix, damping)
+    upper = inverse_factor(matrix, damping) if upper is None else upper
     for begin in range(0, columns, block):
         end = min(begin + block, columns)
         part, u = w[:, begin:end], upper[begin:end, begin:end]
