@@ -18,7 +18,7 @@ def test_a_repair_has_every_outcome(came):
         "lower": ("lowers", "better calibrated than", "lower than that model's"),
         "higher": ("raises", "worse calibrated than", "no temperature mends it"),
         "equivalent": ("within the margin", "as well calibrated as", "within ±0.02"),
-        "open": ("does not show", "neither shown", "not told apart"),
+        "open": ("is not shown to change", "neither shown", "not told apart"),
         "untestable": ("cannot be shown", "not comparable with the full", "not comparable with t"),
     }
     assert all(part in text for part in said[came])
@@ -83,7 +83,7 @@ def test_the_answer_on_calibration_says_what_could_be_seen():
     text = cw.answer(found, found, found, found, 0.05, 0.02)
     assert "1 of 4 better calibrated, 1 worse calibrated, 1 shown to lie within ±25" in text
     assert "(a change of 300 would have been found four times in five)" in text
-    assert "1 of 4 know more than equal probabilities do, 1 are worse" in text
-    assert "1 are shown to lie within ±0.02 of equal probabilities" in text
+    assert "1 of 4 better than equal probabilities, 1 worse" in text
+    assert "1 shown to lie within ±0.02 of equal probabilities" in text
     assert "next to nothing" not in text and "also repaired, after Holm: 1 of 4" in text
     assert "four times" not in cw.answer(found, found.iloc[[0]], found, found, 0.05, 1)

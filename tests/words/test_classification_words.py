@@ -106,7 +106,7 @@ def test_a_larger_change_that_is_open_is_not_called_the_largest_of_settled_ones(
     found = table(row("lower", "sure", difference=-0.05), row("open", "vague", difference=-0.4))
     text = said.changes(found, "F1", 0.02)
     assert "The largest settled change is that of “sure”: −0.050" in text and "vague" not in text
-    assert "The largest, not settled, is that of “a”" in said.changes(
+    assert "The largest change, not settled, is that of “a”" in said.changes(
         table(row("open", "a", difference=0.2), row("open", "b")), "F1", 0.02
     )
 

@@ -19,11 +19,19 @@ def test_the_largest_change_is_the_largest_and_not_the_surest_nor_the_smallest_s
     found["difference"], found["p_holm"] = [-0.016, 0.188, 0.4], [1e-30, 1e-4, 0.2]
     found["ci_low"], found["ci_high"] = found["difference"] - 0.01, found["difference"] + 0.01
     found["benchmark"] = ["piqa", "openbookqa", "siqa"]
-    answer = cw.answer(found, 0.02, NAMES)
+    guessing = table("higher", "higher").assign(benchmark=["piqa", "openbookqa"])
+    moved = table("higher", "open").assign(model=["GPTQ 3-bit", "GPTQ 4-bit"])
+    answer = cw.answer(found, guessing, moved, 0.02, NAMES)
     assert "of GPTQ 3-bit on OpenBookQA: +0.188" in answer
+    assert answer.endswith(
+        "after Holm: 1 of 2 worse calibrated, 1 not settled (GPTQ 3-bit, by +500 (95% interval "
+        "+400 to +600))."
+    )
     assert "1 of 3 lower, 1 higher, 1 not settled" in answer
     assert "+0.188" in cw.largest_change(found, "GPTQ 3-bit", NAMES)
-    nothing = cw.answer(found.tail(1), 0.02, NAMES)
+    unknown = cw.answer(found, guessing.head(1), moved, 0.02, NAMES)
+    assert "OpenBookQA, where the full model is not shown to do better than guessing: +" in unknown
+    nothing = cw.answer(found.tail(1), guessing, moved.tail(1), 0.02, NAMES)
     assert "settled change" not in nothing and "four times in five from 0.030 on" in nothing
     assert cw.largest_change(found.tail(1), "GPTQ 3-bit", NAMES).startswith("No change is settled")
     assert cw.largest_change(found, "GPTQ 8-bit", NAMES) == "GPTQ 8-bit was not run here."

@@ -74,6 +74,29 @@ def test_numbers_are_printed_as_a_reader_expects():
     assert words.with_interval(small) == "+0.0004 (95% interval +0.0001 to +0.0007)"
 
 
+def test_an_end_beside_zero_does_not_show_as_zero():
+    said = words.interval(-0.0321, -0.0638, -0.0004)
+    assert said == "−0.0321 (95% interval −0.0638 to −0.0004)"
+    assert words.interval(-0.03, -0.06, 0.0004) == "−0.030 (95% interval −0.060 to 0.000)"
+    assert words.interval(0.03, 1e-9, 0.06) == "+0.030 (95% interval 0.000 to +0.060)"
+
+
+@pytest.mark.parametrize("came", [["lower", "open"], ["open", "untestable"]])
+def test_the_foremost_change_is_settled_if_one_is(came):
+    table = pd.DataFrame({"difference": [-0.1, 0.3], "came": came})
+    row, which = words.foremost(table, "excess", came=table["came"])
+    assert row["difference"] == -0.1
+    assert which == (
+        "largest settled excess" if "lower" in came else "largest excess, not settled,"
+    )
+
+
+def test_ranges_have_a_true_minus_and_one_number_is_no_range():
+    assert words.span(pd.Series([-2.0, 3.0]), 0) == "−2 to 3"
+    assert words.between(pd.Series([-2.0, 3.0]), 0) == "between −2 and 3"
+    assert words.between(pd.Series([2.0, 2.0]), 0) == "2"
+
+
 @pytest.mark.parametrize(
     ("ends", "p_holm", "alone"),
     [

@@ -70,6 +70,20 @@ def largest(table: pd.DataFrame) -> pd.Series:
     return table.loc[table["difference"].abs().idxmax()]
 
 
+def foremost(
+    table: pd.DataFrame, what: str = "change", came: pd.Series | None = None
+) -> tuple[pd.Series, str]:
+    """The `largest` of the rows that are settled or, where none is, of those that were tested.
+
+    With its name, "largest settled change" or "largest change, not settled,": what is settled is
+    never passed over for a larger difference that is not. came: where not `outcomes` of the table.
+    """
+    came = outcomes(table) if came is None else came
+    if came.isin(SETTLED).any():
+        return largest(table[came.isin(SETTLED)]), f"largest settled {what}"
+    return largest(table[came != "untestable"]), f"largest {what}, not settled,"
+
+
 def settling_p(row: Mapping, came: str) -> str:
     """The p-value behind a row's outcome, after Holm: that of the equivalence where it is one."""
     if came == "equivalent":
@@ -127,8 +141,14 @@ def listed(parts: Iterable[str]) -> str:
 
 def span(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
     """`0.012 to 0.034`: the least and the largest of some numbers, or the one that they all are."""
-    ends = [f"{value:.{digits}f}" for value in (values.min(), values.max())]
+    ends = [f"{end:.{digits}f}".replace("-", "−") for end in (values.min(), values.max())]
     return ends[0] if ends[0] == ends[1] else to.join(ends)
+
+
+def between(values: pd.Series, digits: int = 3) -> str:
+    """`between 0.012 and 0.034`, or the one number that they all are."""
+    ends = span(values, digits, " and ")
+    return f"between {ends}" if " and " in ends else ends
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -176,18 +196,26 @@ def interval(
 
 
 def interval_digits(low: float, high: float, least: int = 3) -> int:
-    """The digits after the point that an interval's width earns, `least` at least."""
+    """The digits after the point that an interval's width earns, `least` at least.
+
+    Where it leaves out zero, as many more (three at most) as keep the nearer end from showing as 0.
+    """
     half = (high - low) / 2
-    return max(least, -math.floor(math.log10(half))) if 0 < half < math.inf else least
+    digits = max(least, -math.floor(math.log10(half))) if 0 < half < math.inf else least
+    nearer = min(abs(low), abs(high)) if low * high > 0 else 0
+    enough = (more for more in range(digits, digits + 4) if round(nearer, more))
+    return next(enough, digits)
 
 
-def with_interval(row: Mapping, level: float = 0.95) -> str:
+def with_interval(row: Mapping, level: float = 0.95, *, scale: float = 1, least: int = 3) -> str:
     """`interval` of a row of a table of comparisons: its `difference`, `ci_low` and `ci_high`.
 
     Where the interval leaves out zero and the row's `p_holm` settles nothing, the two seem to
     contradict each other: it is then said that the interval counts this test alone.
+    scale: what the three numbers are multiplied by; least: the fewest digits.
     """
-    text = interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
+    numbers = (scale * row[name] for name in ("difference", "ci_low", "ci_high"))
+    text = interval(*numbers, level=level, least=least)
     clear = row["ci_low"] > 0 or row["ci_high"] < 0
     if clear and row.get("p_holm", 0) >= 1 - level:
         return f"{text[:-1]}, for this test alone)"

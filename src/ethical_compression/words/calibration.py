@@ -12,10 +12,11 @@ import pandas as pd
 from ethical_compression import statistics
 from ethical_compression.words import (
     OFTEN,
+    between,
     counted,
+    foremost,
     from_to,
     interval,
-    largest,
     outcome_of,
     outcomes,
     settling_p,
@@ -30,7 +31,7 @@ CALIBRATED = {"lower": "better calibrated", "higher": "worse calibrated"}
 
 def squared_points(row: Mapping) -> str:
     """`with_interval` of a change of a squared error, in squared percentage points."""
-    return interval(*(1e4 * row[name] for name in ("difference", "ci_low", "ci_high")), least=0)
+    return with_interval(row, scale=1e4, least=0)
 
 
 def repaired(
@@ -52,7 +53,7 @@ def repaired(
         "lower": "lowers",
         "higher": "raises",
         "equivalent": "leaves within the margin",
-        "open": "does not show to change",
+        "open": "is not shown to change",
         "untestable": "cannot be shown to change",
     }[outcome_of(against_none)]
     full = {
@@ -200,27 +201,27 @@ def answer(
     too, against equal probabilities.
     """
     names = {"lower": "lower", "higher": "higher", "equivalent": "the same within the margin"}
-    before, after = (span(1e4 * itself[name], 0, "–") for name in ("before", "after"))
+    before, after = (between(1e4 * itself[name], 0) for name in ("before", "after"))
     text = (
-        f"A temperature takes the quantized models' squared calibration error from {before} to "
-        f"{after} squared points ({counted(outcomes(itself), names=names)}). Against the "
-        "full model, also repaired, after Holm: "
+        f"A temperature takes the quantized models' squared calibration error from "
+        f"{before} to {after} squared points ({counted(outcomes(itself), names=names)}). Against "
+        "the full model, also repaired, after Holm: "
         f"{counted(outcomes(same_fix), f'±{1e4 * margin**2:.0f}', CALIBRATED)}"
     )
     unsettled = same_fix.loc[outcomes(same_fix) == "open", "detectable"]
     if unsettled.notna().any():
         text += f" (a change of {span(1e4 * unsettled, 0)} would have been found {OFTEN})"
     knows = {
-        "lower": "know more than equal probabilities do",
-        "higher": "are worse than equal probabilities",
-        "equivalent": f"are shown to lie within ±{brier_margin:g} of equal probabilities",
-        "open": "are not told from equal probabilities",
+        "lower": "better than equal probabilities",
+        "higher": "worse than equal probabilities",
+        "equivalent": f"shown to lie within ±{brier_margin:g} of equal probabilities",
+        "open": "not told from equal probabilities",
     }
-    most = largest(brier)
+    most, which = foremost(brier, "difference")
     better = {"lower": "better", "higher": "worse"}
     return (
         f"{text}. By the Brier score, which holds what they know, too, models with a temperature: "
         f"{counted(outcomes(equal), names=knows)}; the quantized ones against the full one: "
         f"{counted(outcomes(brier), f'±{brier_margin:g}', better)}, "
-        f"the largest difference {with_interval(most)} ({most['model']})."
+        f"the {which} {with_interval(most)} ({most['model']})."
     )

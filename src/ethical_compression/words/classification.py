@@ -15,6 +15,7 @@ from ethical_compression.metrics import bias_auc
 from ethical_compression.words import (
     SETTLED,
     counted,
+    foremost,
     from_to,
     listed,
     outcome_of,
@@ -53,10 +54,10 @@ def changes(found: pd.DataFrame, what: str, margin: float) -> str:
         row = found.iloc[0]
         text = f"“{row[name]}” {change(row, what, margin)}."
     else:
-        largest, which = _largest(found, came)
+        most, which = foremost(found, came=came)
         text = (
             f"Changes of {what}, after Holm: {counted(came, f'±{margin:g}', called=found[name])}. "
-            f"The {which} is that of “{largest[name]}”: {with_interval(largest)}."
+            f"The {which} is that of “{most[name]}”: {with_interval(most)}."
         )
     small = found[came.isin(SETTLED) & (found["p_tost_holm"] < 0.05)]
     if len(small):
@@ -70,23 +71,12 @@ def changes(found: pd.DataFrame, what: str, margin: float) -> str:
     return text
 
 
-def _largest(found: pd.DataFrame, came: pd.Series) -> tuple[pd.Series, str]:
-    """The largest change of those that are settled or, where none is, of all that were tested.
-
-    With its name: a change that is settled is never passed over for one that is not.
-    """
-    settled = came.isin(SETTLED)
-    among = found[settled if settled.any() else came != "untestable"]
-    which = "largest settled change" if settled.any() else "largest, not settled,"
-    return among.loc[among["difference"].abs().idxmax()], which
-
-
 def community_changes(found: pd.DataFrame, margin: float) -> str:
     """What a table of `metrics.classification.by_community` came to."""
     came = outcomes(found)
     if not set(came) - {"untestable"}:
         return "Nothing can be said of single communities: no change could be tested."
-    largest, which = _largest(found, came)
+    most, which = foremost(found, came=came)
     communities = found["community"].nunique()
     metrics, names = found["metric"].nunique(), found["compression"].unique()
     some = ", as far as posts are enough" if len(found) < communities * metrics * len(names) else ""
@@ -96,8 +86,8 @@ def community_changes(found: pd.DataFrame, margin: float) -> str:
         f"{'community' if communities == 1 else 'communities'}, {metrics} AUCs{some}; full against "
         f"{listed(f'“{name}”' for name in names)}), after Holm: "
         f"{counted(came, f'±{margin:g}')}. A screen (Benjamini–Hochberg, 5%) picks {picked}. The "
-        f"{which} is {with_interval(largest)}, in the {AUCS[largest['metric']]} AUC of posts about "
-        f"“{largest['community']}” with “{largest['compression']}”."
+        f"{which} is {with_interval(most)}, in the {AUCS[most['metric']]} AUC of posts about "
+        f"“{most['community']}” with “{most['compression']}”."
     )
     detectable = found.loc[came == "open", "detectable"].median()
     if detectable == detectable:
@@ -182,18 +172,18 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
     came = outcomes(found)
     if not set(came) - {"untestable"}:
         return "Nothing can be said of single communities."
-    largest, which = _largest(found, came)
+    most, which = foremost(found, came=came)
     communities = found["community"].nunique()
-    with_what = f" with “{largest['compression']}”" if found["compression"].nunique() > 1 else ""
+    with_what = f" with “{most['compression']}”" if found["compression"].nunique() > 1 else ""
     text = (
         f"Of {len(found)} changes of the bias AUCs of {communities} communit"
         f"{'y' if communities == 1 else 'ies'}, as far as posts are enough, after Holm: "
-        f"{counted(came, f'±{margin:g}')}; the {which} is {with_interval(largest)}, "
-        f"{AUCS[largest['metric']]} of posts about “{largest['community']}”{with_what}"
+        f"{counted(came, f'±{margin:g}')}; the {which} is {with_interval(most)}, "
+        f"{AUCS[most['metric']]} of posts about “{most['community']}”{with_what}"
     )
-    if "settled change" in which or math.isnan(largest["detectable"]):
+    if "largest settled" in which or math.isnan(most["detectable"]):
         return f"{text}."
-    return f"{text}, where {largest['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
+    return f"{text}, where {most['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
 
 
 # --- Before the results ---------------------------------------------------------------------------

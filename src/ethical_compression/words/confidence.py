@@ -15,6 +15,7 @@ from ethical_compression.words import (
     counted,
     interval,
     largest,
+    listed,
     outcome,
     outcomes,
     p_text,
@@ -25,11 +26,21 @@ from ethical_compression.words import (
     span,
     with_interval,
 )
-from ethical_compression.words.calibration import squared_points
+from ethical_compression.words.calibration import CALIBRATED, squared_points
 
 
-def answer(tests: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str:
-    """The chapter's answer: `paired_table` of the probability of the right answer, with margin."""
+def answer(
+    tests: pd.DataFrame,
+    guessing: pd.DataFrame,
+    moved: pd.DataFrame,
+    margin: float,
+    names: Mapping[str, str],
+) -> str:
+    """The chapter's answer: how sure of the right answer, and whether less well calibrated.
+
+    tests: `paired_table` of the probability of the right answer, with that margin; guessing: as
+    `against_guessing` reads it; moved: as `calibration_changes` reads it.
+    """
     by_model = [
         f"{model}: {counted(outcomes(part), f'±{margin:g}')}"
         for model, part in tests.groupby("model", sort=False)
@@ -39,11 +50,22 @@ def answer(tests: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str:
     if len(found):
         most = largest(found)
         title = names.get(most["benchmark"], most["benchmark"])
-        return (
-            f"{text} The largest settled change is that of {most['model']} on {title}: "
-            f"{with_interval(most)}."
+        known = guessing.loc[outcomes(guessing) == "higher", "benchmark"]
+        what = ", where the full model is not shown to do better than guessing"
+        text += (
+            f" The largest settled change is that of {most['model']} on {title}"
+            f"{'' if most['benchmark'] in set(known) else what}: {with_interval(most)}."
         )
-    return f"{text} {detectable(tests, margin)}"
+    else:
+        text += f" {detectable(tests, margin)}"
+    came = outcomes(moved)
+    worse = listed(
+        f"{row['model']}, by {squared_points(row)}" for _, row in moved[came == "higher"].iterrows()
+    )
+    return (
+        f"{text} Squared calibration error over all benchmarks, in squared points, after Holm: "
+        f"{counted(came, 'the margin', CALIBRATED)}{f' ({worse})' if worse else ''}."
+    )
 
 
 def largest_change(tests: pd.DataFrame, model: str, names: Mapping[str, str]) -> str:
@@ -114,7 +136,7 @@ def against_guessing(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     came = outcomes(table)
 
     def titles(chosen) -> str:
-        return " and ".join(names.get(name, name) for name in table["benchmark"][chosen])
+        return listed(names.get(name, name) for name in table["benchmark"][chosen])
 
     worse = [one == "lower" for one in came]
     unknown = [one not in ("lower", "higher") for one in came]
@@ -220,8 +242,8 @@ def length_and_gap(slopes: pd.DataFrame, fifths: pd.DataFrame, names: Mapping[st
         for row in (first, last)
     ]
     text += (
-        f" The shortest part of every benchmark (mean {first['length']:.1f}) has {ends[0]} points, "
-        f"the longest ({last['length']:.1f}) {ends[1]}."
+        f" The shortest part of every benchmark ({first['length']:.1f} tokens on average) has "
+        f"{ends[0]} points, the longest ({last['length']:.1f} tokens) {ends[1]}."
     )
     if not math.isnan(pooled["slope"]) and (pooled["slope"] < 0) != (within["slope"] < 0):
         return (

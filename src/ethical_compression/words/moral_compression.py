@@ -112,9 +112,9 @@ def could_have_found(found: pd.DataFrame) -> str:
 def calibrated(found: pd.DataFrame) -> str:
     """Does it help to calibrate on the stories trained on? found: `outcome`, and a `difference`."""
     names = {
-        "lower": "keep less of the shift",
-        "higher": "keep more of the shift",
-        "equivalent": "keep as much, within the margin",
+        "lower": "with less of the shift kept",
+        "higher": "with more of the shift kept",
+        "equivalent": "with as much kept, within the margin",
         "open": "not settled",
         "untestable": "without a shift to keep",
     }

@@ -28,18 +28,17 @@ def answer(shifts: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str
             f"({next((note for note in shifts['note'] if note), 'no runs')})."
         )
     said = {
-        "lower": "cost the community more than all posts",
-        "higher": "cost it less",
-        "equivalent": f"are shown to cost it the same within ±{margin}",
-        "open": "are not settled",
+        "lower": "costing the community more than all posts",
+        "higher": "costing it less",
+        "equivalent": f"shown to cost it the same within ±{margin}",
     }
-    row = tested.loc[tested["excess"].abs().idxmax()]
+    row, which = words.foremost(tested.assign(difference=tested["excess"]), "excess")
     largest = words.interval(row["excess"], row["ci_low"], row["ci_high"])
     return (
         "Of the changes that could be tested, by community, score and compression, "
         f"{words.counted(outcomes(tested), names=said)} (after Holm over all); half of the tests "
         f"would find an excess of {tested['detectable'].median():.3f} AUC in four studies of five. "
-        f"The largest excess seen is {largest}, of the {names[row['metric']]} AUC of "
+        f"The {which} is {largest}, of the {names[row['metric']]} AUC of "
         f"{row['community']} with {row['compression']}."
     )
 
