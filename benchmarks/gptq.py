@@ -13,7 +13,8 @@ from benchmarks.process import matmul_rate, measured, run, serve
 from ethical_compression import models
 from ethical_compression.compress import gptq, peers
 from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
-from ethical_compression.compress.recipe import calibration_windows
+from ethical_compression.compress.calibration import calibration_windows
+from ethical_compression.compress.hessian import add_to_hessian, hessians, inverse_factor
 from ethical_compression.datasets import text
 from ethical_compression.kernels import column_solve
 from ethical_compression.score import loglikelihood
@@ -37,7 +38,7 @@ def operations(model, tokens: torch.Tensor) -> int:
     count = 0
     few = [tokens[:1, :4].to(model.device)]
     for _, block, calls in stream_blocks(model, few):
-        layers, found = linear_layers(block), gptq.hessians(block, calls)
+        layers, found = linear_layers(block), hessians(block, calls)
         for layer in layers.values():
             out, width = weight_of(layer).shape
             count += 2 * tokens.numel() * out * width + out * width**2
@@ -148,8 +149,8 @@ def kernel(out: int, width: int) -> dict:
     """The solve of one layer on a GPU: by our kernel, column by column, and its products alone."""
     torch.manual_seed(0)
     weight = torch.randn(out, width, device="cuda")
-    hessian = gptq.add_to_hessian(None, torch.randn(2 * width, width, device="cuda")).matrix
-    upper = gptq.inverse_factor(hessian, 0.01)
+    hessian = add_to_hessian(None, torch.randn(2 * width, width, device="cuda")).matrix
+    upper = inverse_factor(hessian, 0.01)
     columns = weight.T.contiguous()
     grid = torch.ones_like(columns), torch.full_like(columns, 8.0)
 

@@ -203,7 +203,7 @@ def test_ctrl_c_has_a_sentence_for_each_command(monkeypatch, capsys, command, sa
     ("changes", "said"),
     [
         ([("bit", "4")], "no recipe setting 'bit' (did you mean 'bits'?)"),
-        ([("bits", "4")], "A recipe needs a method: give one of none, rtn, gptq"),
+        ([("bits", "4")], "A recipe needs a method: give one of none, awq, fp4"),
         ([("method", "rtn")], "The method rtn needs bits: give one of 2, 3, 4, 8"),
         ([("method", "[rtn")], "no compression method '[rtn' (did you mean 'rtn'?)"),
         ([("method", "[rtn]")], "no compression method '[rtn]' (did you mean 'rtn'?)"),
@@ -225,13 +225,13 @@ def test_a_recipe_that_is_none_is_one_sentence(tmp_path, capsys, changes, said):
 def test_a_place_that_cannot_be_written_is_told_before_the_work(
     tmp_path, monkeypatch, capsys, command
 ):
-    from ethical_compression.compress import recipe
+    from ethical_compression.compress import compressed
     from ethical_compression.datasets import lm_eval_runs
 
     def work(*_arguments, **_options):
         pytest.fail("the work was begun")
 
-    monkeypatch.setattr(recipe, "compress", work)
+    monkeypatch.setattr(compressed, "compress", work)
     monkeypatch.setattr(lm_eval_runs, "pair", work)
     (tmp_path / "file").write_text("")
     places = [tmp_path / "file" / "a.csv"]
@@ -248,16 +248,19 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 
 
 def test_compress_lists_its_methods_and_their_settings(capsys):
-    from ethical_compression.compress.recipe import METHODS
+    from ethical_compression.compress import methods
 
     with pytest.raises(SystemExit) as stopped:
         main(["compress", "--help"])
     assert stopped.value.code == 0
     said = capsys.readouterr().out
-    for method, settings in METHODS.items():
-        (line,) = re.findall(rf"(?m)^  {method} +(.*)$", said)
-        assert line == (", ".join(settings) or "–")
-    assert "group_size = 128" in said and "pattern" in said
+    for name, method in methods.methods().items():
+        (about, settings) = re.findall(rf"(?m)^  {name} +(.*)\n((?: {{13}}.*\n)*)", said)[0]
+        assert about == method.about
+        assert " ".join(settings.split()) == ", ".join(method.settings.names())
+    told = " ".join(said.split())
+    assert "group_size = 128: inputs that share a scale" in told and "pattern" in told
+    assert "clipping = True (awq), False (gptq): whether" in told
 
 
 def outside(arguments, name=None, **environment):

@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -304,7 +303,7 @@ def recipe_settings(path: Path | None, changes: dict[str, str]) -> dict[str, Any
     """A recipe's settings: those of a YAML or JSON file, then those of the command line."""
     import yaml
 
-    from .compress.recipe import Recipe
+    from .compress.recipe import is_text
 
     settings: Any = {}
     if path is not None:
@@ -316,11 +315,10 @@ def recipe_settings(path: Path | None, changes: dict[str, str]) -> dict[str, Any
             ) from None
         if not isinstance(settings, dict):
             raise InputError(f"{path} must map settings to values, such as 'method: gptq'.")
-    kinds = {field.name: field.type for field in fields(Recipe)}
     for name, text in changes.items():
         # YAML would read the pattern 2:4 as a time of day, the method `no` as a truth value, and
         # 1e-3 as a text.
-        as_text = ":" in text or kinds.get(name) is str
+        as_text = ":" in text or is_text(name)
         try:
             value = text if as_text else yaml.safe_load(text)
         except yaml.YAMLError:
@@ -333,12 +331,13 @@ def compress(
     model: str, settings: dict[str, Any], output: Path, *, measure: bool, **options: Any
 ) -> None:
     """Compress a model into a folder; with `measure`, print what that saves and what it costs."""
-    from .compress import recipe, report
+    from .compress import compressed, report
+    from .compress.recipe import Recipe
 
-    chosen = recipe.Recipe.from_dict(settings)
-    record = recipe.compress(chosen, model, output, progress=sys.stderr.isatty(), **options)
+    chosen = Recipe.from_dict(settings)
+    record = compressed.compress(chosen, model, output, progress=sys.stderr.isatty(), **options)
     print(f"{model}, {chosen.label}: {output}", file=sys.stderr)
-    if said := recipe.coverage(record):
+    if said := compressed.coverage(record):
         print(said, file=sys.stderr)
     if measure:
         record, layers = report.report(chosen, model, folder=output, **options)

@@ -4,10 +4,11 @@ import ast
 import datetime
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,25 @@ def code_version(module: str | None = None) -> str:
         digest.update(file.relative_to(root).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def code_of(function: Callable) -> str:
+    """Hash of the code that a function is of: its module, and what that imports (`code_version`).
+
+    Of one from outside this package, the file or the notebook's cell that holds it, and all
+    scientific code. Raises InputError where that source is nowhere to be read.
+    """
+    code = code_version(function.__module__)
+    if function.__module__.partition(".")[0] == __package__:
+        return code
+    try:
+        lines, _ = inspect.findsource(function)
+    except (OSError, TypeError):
+        raise InputError(
+            f"The source of {function.__qualname__} cannot be read, so what it makes could not be "
+            "told from what another version made: write it in a file or in a notebook."
+        ) from None
+    return hashlib.sha256("".join([code, *lines]).encode()).hexdigest()[:16]
 
 
 def _reached(module: str, root: Path) -> set[Path]:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from ethical_compression.compress import awq, gptq
+from ethical_compression.compress import awq
 from ethical_compression.compress.blocks import linear_layers, stream_blocks
-from ethical_compression.compress.integer import round_to_nearest
+from ethical_compression.compress.hessian import add_to_hessian, output_error
+from ethical_compression.compress.rtn import round_to_nearest
 
 
 def problem(seed=0):
@@ -20,7 +21,7 @@ def problem(seed=0):
 @pytest.mark.parametrize("bits", [4, 3])
 def test_the_best_scale_of_the_grid_is_found(bits):
     weights, inputs = problem()
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     magnitude = inputs.abs().mean(0)
     grid = {"bits": bits, "group_size": 16, "symmetric": True}
     found, ratio = awq.search(weights, hessian, magnitude, clipping=False, **grid)
@@ -52,15 +53,13 @@ def test_the_best_scale_of_the_grid_is_found(bits):
     clipped, same = awq.search(weights, hessian, magnitude, **grid)
     assert same == ratio
     for name, weight in weights.items():
-        errors = [
-            gptq.output_error(weight, w[name].dequantize(), hessian) for w in (clipped, found)
-        ]
+        errors = [output_error(weight, w[name].dequantize(), hessian) for w in (clipped, found)]
         assert errors[0] < 0.9 * errors[1]
 
 
 def test_without_large_activations_nothing_is_worse_than_rounding():
     weights, inputs = problem(1)
-    hessian = gptq.add_to_hessian(None, inputs / inputs.std(0)).matrix
+    hessian = add_to_hessian(None, inputs / inputs.std(0)).matrix
     found, _ = awq.search(weights, hessian, torch.ones(48), bits=3, group_size=16, clipping=False)
     for name, weight in weights.items():
         plain = round_to_nearest(weight, bits=3, group_size=16).dequantize()

@@ -10,7 +10,8 @@ import torch
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression import models
-from ethical_compression.compress import bits_and_bytes, checkpoint, recipe
+from ethical_compression.compress import bits_and_bytes, checkpoint, compressed
+from ethical_compression.compress.apply import apply
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
@@ -125,7 +126,7 @@ def test_a_width_that_blocks_do_not_divide_stays_as_it_is_on_a_cpu(kind, tmp_pat
     names = [f"model.layers.{i}.mlp.down_proj" for i in range(2)]
     assert bits_and_bytes.replaced(model, kind) == names
     with pytest.raises(InputError, match=r"would touch 2\d\..% .* multiples of 64"):
-        recipe.apply(Recipe(kind), model)
+        apply(Recipe(kind), model)
     bits_and_bytes.quantize_model(model, kind)
     changed = [name for name, m in model.named_modules() if bits_and_bytes.is_quantized(m)]
     assert changed == names
@@ -151,16 +152,16 @@ def test_a_folder_of_bitsandbytes_layers_is_dequantised_before_it_is_compressed(
         assert torch.equal(again, before)
         again = loaded(ids).logits  # the first pass is where the library would repack them
         assert torch.equal(again, before)
-    recipe.full_weights(loaded, "it")
+    compressed.full_weights(loaded, "it")
     assert not any(map(bits_and_bytes.is_quantized, loaded.modules()))
     with torch.no_grad():
         plain = loaded(ids).logits
     # The same weights; int8 also rounds what they are fed with.
     assert (plain - before).norm() / before.norm() < (1e-5 if kind == "nf4" else 0.05)
-    weights, _ = recipe.apply(Recipe("rtn", bits=8, group_size=16), loaded)
+    weights, _ = apply(Recipe("rtn", bits=8, group_size=16), loaded)
     with torch.no_grad():
         assert (loaded(ids).logits - plain).norm() / plain.norm() < 0.05
-    expected = recipe.save(Recipe("rtn", bits=8), loaded, None, weights, tmp_path / "again")
+    expected = compressed.save(Recipe("rtn", bits=8), loaded, None, weights, tmp_path / "again")
     checkpoint.check(tmp_path / "again", expected)
 
 
@@ -168,7 +169,7 @@ def test_a_model_quantized_by_other_means_is_refused():
     model = tiny_model("llama")
     model.config.quantization_config = {"quant_method": "fp8"}
     with pytest.raises(InputError, match="it is quantized already, by fp8"):
-        recipe.full_weights(model, "it")
+        compressed.full_weights(model, "it")
 
 
 @needed
@@ -202,6 +203,6 @@ def test_a_folder_of_the_full_model_is_one_of_plain_weights(kind, tmp_path):
     bits_and_bytes.quantize_model(model, kind)
     model.save_pretrained(tmp_path / "quantized")
     models.load("tiny-random-llama").tokenizer.save_pretrained(tmp_path / "quantized")
-    recipe.compress(recipe.Recipe("none"), str(tmp_path / "quantized"), tmp_path / "plain")
+    compressed.compress(Recipe("none"), str(tmp_path / "quantized"), tmp_path / "plain")
     plain = models.of_folder(tmp_path / "plain")
     assert not any(map(bits_and_bytes.is_quantized, plain.modules()))

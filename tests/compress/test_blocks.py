@@ -6,7 +6,7 @@ import torch
 from tiny_models import tiny_model
 
 from ethical_compression.compress import checkpoint, gptq
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.apply import apply, check_touched
 from ethical_compression.compress.blocks import (
     one_expert_at_a_time,
     place,
@@ -15,7 +15,10 @@ from ethical_compression.compress.blocks import (
     transformer_blocks,
     weights_named,
 )
+from ethical_compression.compress.compressed import coverage, save
+from ethical_compression.compress.hessian import add_to_hessian, hessians
 from ethical_compression.compress.recipe import Recipe
+from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
 
 IDS = list(torch.randint(3, 200, (4, 24), generator=torch.Generator().manual_seed(0)).split(2))
@@ -51,11 +54,11 @@ def test_each_block_is_called_as_the_model_calls_it(family):
     layers = 0
     names = [block.name for block in survey(model).blocks]
     for index, block, calls in stream_blocks(model, IDS):
-        for name, hessian in gptq.hessians(block, calls).items():
+        for name, hessian in hessians(block, calls).items():
             rows = expected.get(f"{names[index]}.{name}")
             if rows is None:
                 continue
-            plain = gptq.add_to_hessian(None, rows).matrix
+            plain = add_to_hessian(None, rows).matrix
             assert (hessian.matrix - plain).norm() <= 1e-5 * plain.norm(), name
             layers += 1
     assert layers >= 4 * len(names) - 4
@@ -83,14 +86,14 @@ def test_an_experts_hessian_is_that_of_the_tokens_routed_to_it(family):
     block = whole.blocks[1]
     for index, module, calls in stream_blocks(model, IDS[:1]):
         if index == 1:
-            found = gptq.hessians(module, calls)
+            found = hessians(module, calls)
             seen = record_products(model, module, calls[0])
     for name in (one for one in experts if one.startswith(f"{block.name}.")):
         if name not in seen:
             continue
         fed, made = seen[name]
         torch.testing.assert_close(fed @ views[name].T, made, atol=1e-5, rtol=1e-5)
-        plain = gptq.add_to_hessian(None, fed).matrix
+        plain = add_to_hessian(None, fed).matrix
         own = found[name.removeprefix(f"{block.name}.")]
         assert own.count == len(fed)
         torch.testing.assert_close(own.matrix, plain)
@@ -139,10 +142,10 @@ def test_experts_are_quantized_each_with_the_codes_it_would_get_alone(family):
     for name in names:
         first.weights[name].copy_(found[name].dequantize())
     _, block, calls = next(iter(stream_blocks(again, IDS)))
-    hessians = gptq.hessians(block, calls)
+    of_inputs = hessians(block, calls)
     for group in first.steps[step]:
         for name in group:
-            own = hessians[name.removeprefix(f"{first.name}.")]
+            own = of_inputs[name.removeprefix(f"{first.name}.")]
             alone, _ = gptq.solve(full[name], own.matrix, bits=4, group_size=32)
             assert torch.equal(alone.codes, found[name].codes), name
 
@@ -157,38 +160,38 @@ def test_what_no_token_reaches_is_rounded_and_said(tmp_path):
     plain = families.make("mixtral", num_experts_per_tok=1)
     full = {n: w for b in survey(plain).blocks for n, w in b.weights.items()}
     for name in missed:
-        nearest = recipes.integer.round_to_nearest(full[name], bits=4, group_size=32)
+        nearest = round_to_nearest(full[name], bits=4, group_size=32)
         assert torch.equal(found[name].codes, nearest.codes)
     table = [{"layer": name} | row for name, row in rows.items()]
-    said = recipes.coverage({"touched": 0.998, "layers": table})
+    said = coverage({"touched": 0.998, "layers": table})
     assert said.startswith("99.8% of the weights in the model's blocks were touched. ")
     assert f"reached {len(missed)} of {len(rows)} of them, such as {missed[0]}" in said
-    assert recipes.coverage({"layers": []}) == ""
+    assert coverage({"layers": []}) == ""
     for method in ("wanda", "sparsegpt", "awq"):
         grid = {"bits": 4, "group_size": 32} if method == "awq" else {}
         other = families.make("mixtral", num_experts_per_tok=1)
-        _, report = recipes.apply(Recipe(method, samples=1, length=4, **grid), other, inputs)
+        _, report = apply(Recipe(method, samples=1, length=4, **grid), other, inputs)
         assert report.loc[~report["reached"], "layer"].tolist() == missed
 
 
 def test_the_share_that_a_method_touches_is_told_and_a_small_one_refused():
     model = families.make("mixtral")
     routers = sum(p.numel() for n, p in model.named_parameters() if n.endswith("gate.weight"))
-    share = recipes.check_touched(Recipe("magnitude"), model)
+    share = check_touched(Recipe("magnitude"), model)
     assert routers and share == pytest.approx(1 - routers / survey(model).total)
     for method in ("int8", "nf4"):
         with pytest.raises(InputError, match=r"would touch 1\d\.\d% .* --partial"):
-            recipes.apply(Recipe(method), model)
-        assert 0.1 < recipes.check_touched(Recipe(method), model, partial=True) < 0.2
+            apply(Recipe(method), model)
+        assert 0.1 < check_touched(Recipe(method), model, partial=True) < 0.2
     # Sides that are no multiples of 32 stay as they are where weights are packed, and only there.
     odd = tiny_model("llama", num_key_value_heads=2, intermediate_size=320)
-    weights, _ = recipes.apply(Recipe("rtn", bits=4, group_size=16), odd)
+    weights, _ = apply(Recipe("rtn", bits=4, group_size=16), odd)
     left = [n for n in ("k_proj", "v_proj") if f"model.layers.0.self_attn.{n}" not in weights]
     assert left == ["k_proj", "v_proj"] and len(weights) == 10
     full = tiny_model("llama", num_key_value_heads=2, intermediate_size=320)
     pairs = (one.model.layers[0].self_attn.k_proj.weight for one in (odd, full))
     assert torch.equal(*pairs)
-    weights, _ = recipes.apply(Recipe("awq", bits=4, group_size=16, samples=4, length=24), odd, IDS)
+    weights, _ = apply(Recipe("awq", bits=4, group_size=16, samples=4, length=24), odd, IDS)
     assert len(weights) == 14
 
 
@@ -196,8 +199,8 @@ def test_what_is_left_full_is_named_to_other_readers(tmp_path):
     import json
 
     model = tiny_model("llama", num_key_value_heads=2, intermediate_size=320)
-    weights, _ = recipes.apply(Recipe("rtn", bits=4, group_size=16), model)
-    expected = recipes.save(Recipe("rtn", bits=4), model, None, weights, tmp_path / "folder")
+    weights, _ = apply(Recipe("rtn", bits=4, group_size=16), model)
+    expected = save(Recipe("rtn", bits=4), model, None, weights, tmp_path / "folder")
     checkpoint.check(tmp_path / "folder", expected)
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
     rules = config["quantization_config"]["dynamic"]

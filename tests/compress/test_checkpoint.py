@@ -14,8 +14,10 @@ from tiny_models import FAMILIES
 
 from ethical_compression import gptq_format, models
 from ethical_compression.compress import checkpoint, gptq, weight_files
-from ethical_compression.compress import recipe as recipes
-from ethical_compression.compress.integer import round_to_nearest
+from ethical_compression.compress.apply import apply
+from ethical_compression.compress.compressed import save
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import BITS, pack, unpack
 
@@ -249,9 +251,9 @@ def test_tensors_have_the_names_that_save_pretrained_gives_them(family, tmp_path
 
     model = families.make(family)
     model.save_pretrained(tmp_path / "full")
-    recipe = recipes.Recipe("rtn", bits=4, group_size=32)
-    weights, _ = recipes.apply(recipe, model)
-    expected = recipes.save(recipe, model, None, weights, tmp_path / "packed")
+    recipe = Recipe("rtn", bits=4, group_size=32)
+    weights, _ = apply(recipe, model)
+    expected = save(recipe, model, None, weights, tmp_path / "packed")
     checkpoint.check(tmp_path / "packed", expected)
     names = []
     for folder in ("full", "packed"):

@@ -9,7 +9,8 @@ import torch
 
 from ethical_compression import models
 from ethical_compression.compress import checkpoint
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.apply import apply
+from ethical_compression.compress.compressed import save
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 
@@ -68,8 +69,8 @@ def carried(family: str, recipe: Recipe, folder) -> str:
         whole = False
     inputs = list(IDS.split(2)) if recipe.reads_text else ()
     try:
-        weights, report = recipes.apply(recipe, model, inputs)
-        expected = recipes.save(recipe, model, None, weights, folder)
+        weights, report = apply(recipe, model, inputs)
+        expected = save(recipe, model, None, weights, folder)
         checkpoint.check(folder, expected)
     except InputError as error:
         assert str(error).count(". ") == 0 and str(error).endswith((".", ")")), error

@@ -20,12 +20,18 @@ from ethical_compression.compress.blocks import (
     transformer_blocks,
     weight_of,
 )
+from ethical_compression.compress.hessian import (
+    add_to_hessian,
+    hessians,
+    inverse_factor,
+    output_error,
+)
 from ethical_compression.compress.integer import (
     encode,
     fit_grid,
-    round_to_nearest,
     split_rows,
 )
+from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
 
 
@@ -86,7 +92,7 @@ def brute_force(
 )
 def test_solve_equals_brute_force(bits, group_size, symmetric):
     weight, inputs = layer()
-    hessian = gptq.add_to_hessian(None, inputs).matrix.double()
+    hessian = add_to_hessian(None, inputs).matrix.double()
     expected = brute_force(weight, hessian, bits, group_size, symmetric)
     quantized, _ = gptq.solve(
         weight, hessian, bits=bits, group_size=group_size, symmetric=symmetric, damping=0.01
@@ -94,9 +100,7 @@ def test_solve_equals_brute_force(bits, group_size, symmetric):
     same = (quantized.dequantize() - expected).abs() < 1e-4
     # A tie that float32 and float64 round apart changes what follows in its row, rarely.
     assert same.float().mean() > 0.97
-    energy = [
-        gptq.output_error(weight, w, hessian.float()) for w in (quantized.dequantize(), expected)
-    ]
+    energy = [output_error(weight, w, hessian.float()) for w in (quantized.dequantize(), expected)]
     assert energy[0] == pytest.approx(energy[1], rel=0.02)
 
 
@@ -118,7 +122,7 @@ def test_orders_and_group_schemes_equal_brute_force(
     activation_order, static_groups, group_size, clipping, block
 ):
     weight, inputs = layer(5)
-    hessian = gptq.add_to_hessian(None, inputs).matrix.double()
+    hessian = add_to_hessian(None, inputs).matrix.double()
     order = hessian.diagonal().argsort(descending=True) if activation_order else None
     if activation_order == "groups":
         order = whole_groups_first(hessian.diagonal().tolist(), group_size)
@@ -147,7 +151,7 @@ def test_how_columns_are_cut_changes_nothing(group_size, static, monkeypatch):
     """The pieces of a block that are solved at a time, and with static groups the blocks, too, are
     for speed alone."""
     weight, inputs = layer(6, columns=130, samples=600)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     found = []
     cuts = [(128, 32), (1, 1), (1000, 1000), (48, 7)] if static else [(128, 32), (128, 1), (128, 7)]
     for block, width in cuts:
@@ -163,7 +167,7 @@ def test_how_columns_are_cut_changes_nothing(group_size, static, monkeypatch):
 
 def test_stacked_layers_get_the_codes_that_each_would_get_alone():
     weight, inputs = layer(7)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     settings_ = {"bits": 4, "group_size": 16, "activation_order": True}
     stack, loss = gptq.solve(weight, hessian, **settings_)
     parts = split_rows(stack, [5, 12, 7])
@@ -192,7 +196,7 @@ def test_loss_is_the_output_error_it_says(
     seed, bits, group_size, symmetric, activation_order, static_groups, clipping
 ):
     weight, inputs = layer(seed, samples=200)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(len(hessian))
     quantized, loss = gptq.solve(
         weight,
@@ -211,11 +215,11 @@ def test_loss_is_the_output_error_it_says(
 
 def test_beats_round_to_nearest_and_survives_a_short_last_group():
     weight, inputs = layer(3)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     for bits, group_size in itertools.product([2, 3, 4], [-1, 20, 48]):
         ours, _ = gptq.solve(weight, hessian, bits=bits, group_size=group_size)
         plain = round_to_nearest(weight, bits=bits, group_size=group_size)
-        errors = [gptq.output_error(weight, q.dequantize(), hessian) for q in (ours, plain)]
+        errors = [output_error(weight, q.dequantize(), hessian) for q in (ours, plain)]
         assert errors[0] < 0.75 * errors[1]
 
 
@@ -223,7 +227,7 @@ def test_hessian_is_the_mean_outer_product_however_it_is_fed():
     _, inputs = layer(1)
     hessian = None
     for chunk in inputs.view(4, 100, -1).split(3):
-        hessian = gptq.add_to_hessian(hessian, chunk)
+        hessian = add_to_hessian(hessian, chunk)
     expected = 2 * inputs.double().T @ inputs.double() / len(inputs)
     assert hessian.count == len(inputs)
     assert torch.allclose(hessian.matrix.double(), expected, rtol=1e-5, atol=1e-5)
@@ -234,10 +238,10 @@ def test_a_token_of_weight_two_counts_as_two_tokens_of_weight_one():
     weights = torch.randint(0, 3, (3, 10))
     inputs = inputs.view(3, 10, -1)
     repeated = inputs.flatten(0, 1).repeat_interleave(weights.flatten(), 0)
-    expected = gptq.add_to_hessian(None, repeated)
+    expected = add_to_hessian(None, repeated)
     found = None
     for rows, its in zip(inputs, weights, strict=True):
-        found = gptq.add_to_hessian(found, rows, its)
+        found = add_to_hessian(found, rows, its)
     assert found.count == expected.count
     assert torch.allclose(found.matrix, expected.matrix, rtol=1e-4, atol=1e-4)
 
@@ -245,7 +249,7 @@ def test_a_token_of_weight_two_counts_as_two_tokens_of_weight_one():
 def test_a_wide_hessian_is_made_in_stripes_and_symmetric(monkeypatch):
     monkeypatch.setattr(hessian_of, "STRIPE", 7)
     _, inputs = layer(9)
-    found = gptq.add_to_hessian(gptq.add_to_hessian(None, inputs[:150]), inputs[150:]).matrix
+    found = add_to_hessian(add_to_hessian(None, inputs[:150]), inputs[150:]).matrix
     expected = 2 * inputs.double().T @ inputs.double() / len(inputs)
     # Entries near zero are what is left of large terms: float32 is exact to the largest entry.
     rounding = 1e-5 * float(expected.abs().max())
@@ -256,7 +260,7 @@ def test_a_wide_hessian_is_made_in_stripes_and_symmetric(monkeypatch):
 def test_inverse_factor_is_the_cholesky_factor_of_the_inverse():
     _, inputs = layer(10)
     hessian = 2 * inputs.double().T @ inputs.double() / len(inputs)
-    upper = gptq.inverse_factor(hessian, 0.01)
+    upper = inverse_factor(hessian, 0.01)
     damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(48, dtype=torch.float64)
     expected = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
     assert torch.allclose(upper, expected, rtol=1e-8, atol=1e-10)
@@ -265,13 +269,13 @@ def test_inverse_factor_is_the_cholesky_factor_of_the_inverse():
 def test_dead_inputs_get_zero_weight_and_do_not_break_the_solve():
     weight, inputs = layer(2)
     inputs[:, [0, 17]] = 0
-    quantized, _ = gptq.solve(weight, gptq.add_to_hessian(None, inputs).matrix, bits=4)
+    quantized, _ = gptq.solve(weight, add_to_hessian(None, inputs).matrix, bits=4)
     assert (quantized.dequantize()[:, [0, 17]] == 0).all()
 
 
 def test_damping_grows_until_a_rank_deficient_hessian_can_be_solved():
     weight, inputs = layer(4, samples=5)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     quantized, _ = gptq.solve(weight, hessian, bits=4, damping=1e-9)
     assert quantized.dequantize().isfinite().all()
 
@@ -287,7 +291,7 @@ def test_damping_grows_until_a_rank_deficient_hessian_can_be_solved():
 )
 def test_bad_input_is_one_sentence(spoil, words):
     weight, inputs = layer()
-    weight, hessian = spoil(weight, gptq.add_to_hessian(None, inputs).matrix)
+    weight, hessian = spoil(weight, add_to_hessian(None, inputs).matrix)
     with pytest.raises(InputError, match=words):
         gptq.solve(weight, hessian, bits=4)
 
@@ -321,7 +325,7 @@ def test_layers_with_one_input_share_one_hessian_and_blocks_see_compressed_input
     inputs = list(torch.randint(3, 200, (4, 16)).split(2))
     calls = {}
     for index, block, states in stream_blocks(model, inputs):
-        found = gptq.hessians(block, states)
+        found = hessians(block, states)
         if index == 0:
             q, k, v = (found[f"self_attn.{n}_proj"] for n in "qkv")
             assert q.matrix is k.matrix is v.matrix
@@ -346,7 +350,7 @@ def test_each_layer_is_fed_by_quantized_ones_as_if_the_block_ran_anew_for_it(fam
     for index, block, calls in stream_blocks(model, calibration()):
         layers = {names[layer]: layer for layer in linear_layers(block).values()}
         for group in (group for step in steps[index] for group in step):
-            found_now = gptq.hessians(block, calls)
+            found_now = hessians(block, calls)
             hessian = found_now[group[0].removeprefix(f"{names[block]}.")].matrix
             for name in group:
                 own, _ = gptq.solve(weight_of(layers[name]), hessian, bits=3, group_size=16)
@@ -476,7 +480,7 @@ def test_free_memory_is_that_of_this_machine():
 @pytest.mark.parametrize("bits", [3, 4])
 def test_on_real_layers_gptq_loses_less_than_rounding_on_text_it_has_not_seen(smollm2, bits):
     from ethical_compression.compress.blocks import stream_blocks
-    from ethical_compression.compress.recipe import calibration_windows
+    from ethical_compression.compress.calibration import calibration_windows
     from ethical_compression.datasets import text
 
     def first_block(half):
@@ -484,7 +488,7 @@ def test_on_real_layers_gptq_loses_less_than_rounding_on_text_it_has_not_seen(sm
             smollm2.tokenizer, text.load("xsum", half), samples=16, length=256
         )
         _, block, calls = next(stream_blocks(smollm2.model, windows))
-        return linear_layers(block), gptq.hessians(block, calls)
+        return linear_layers(block), hessians(block, calls)
 
     layers, seen = first_block("calibration")
     _, unseen = first_block("held_out")
@@ -494,7 +498,7 @@ def test_on_real_layers_gptq_loses_less_than_rounding_on_text_it_has_not_seen(sm
         ours, _ = gptq.solve(weight, seen[name].matrix, bits=bits, group_size=64)
         plain = round_to_nearest(weight, bits=bits, group_size=64)
         errors = [
-            gptq.output_error(weight, quantized.dequantize(), unseen[name].matrix)
+            output_error(weight, quantized.dequantize(), unseen[name].matrix)
             for quantized in (clipped, ours, plain)
         ]
         assert 0 < errors[0] < 0.9 * errors[1] < 0.8 * errors[2], name

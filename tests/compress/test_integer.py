@@ -9,8 +9,8 @@ from ethical_compression.compress.integer import (
     SCALE_DTYPES,
     SHARES,
     fit_grid,
-    round_to_nearest,
 )
+from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import BITS, QuantizedWeight
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression.compress import gptq, pairs
+from ethical_compression.compress import hessian, pairs
 from ethical_compression.compress.blocks import stream_blocks
 from ethical_compression.errors import InputError
 
@@ -50,7 +50,7 @@ def gathered(model, tokens, **how):
     batches = pairs.of_tokens(tokens, **how)
     gather = pairs.gatherer(batches, {"self_attn.o_proj", "mlp.down_proj"}, scaling=scaling)
     _, block, calls = next(stream_blocks(model, [batch.ids for batch in batches]))
-    return gptq.hessians(block, calls, gather)
+    return hessian.hessians(block, calls, gather)
 
 
 def by_hand(model, tokens, positions="aligned", weights=None):
@@ -136,8 +136,8 @@ def test_text_gives_the_hessian_and_pairs_the_contrast():
     batches = pairs.of_tokens(PAIRS)
     gather = pairs.gatherer(batches, {"self_attn.o_proj"}, texts=1)
     _, block, calls = next(stream_blocks(model, [*text, *(b.ids for b in batches)]))
-    found = gptq.hessians(block, calls, gather)
-    alone = gptq.hessians(block, calls[:1])
+    found = hessian.hessians(block, calls, gather)
+    alone = hessian.hessians(block, calls[:1])
     assert all(torch.equal(found[name].matrix, one.matrix) for name, one in alone.items())
     expected = by_hand(model, PAIRS)[1]
     scale = float(expected.abs().max())

@@ -14,13 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ethical_compression import models, store
-from ethical_compression.compress import checkpoint, gptq, peers, recipe
+from ethical_compression.compress import checkpoint, compressed, gptq, peers
 from ethical_compression.compress.blocks import (
     linear_layers,
     stream_blocks,
     survey,
     weight_of,
 )
+from ethical_compression.compress.calibration import calibration_inputs
+from ethical_compression.compress.hessian import add_to_hessian, hessians, output_error
 from ethical_compression.compress.recipe import Recipe
 
 CASES = [
@@ -130,7 +132,7 @@ def test_codes_agree_with_gptqmodel(gptqmodel, number):
     case = CASES[number]
     problem = load_file(gptqmodel / "layer.safetensors")
     theirs = load_file(gptqmodel / f"case-{number}.safetensors")
-    hessian = gptq.add_to_hessian(None, problem["inputs"]).matrix
+    hessian = add_to_hessian(None, problem["inputs"]).matrix
     ours, _ = gptq.solve(
         problem["weight"],
         hessian,
@@ -146,7 +148,7 @@ def test_codes_agree_with_gptqmodel(gptqmodel, number):
     assert (codes == ours.codes).float().mean() >= 0.99
     assert torch.equal(ours.group.long(), group)
     errors = [
-        gptq.output_error(problem["weight"], weight, hessian)
+        output_error(problem["weight"], weight, hessian)
         for weight in (ours.dequantize(), theirs["weight"])
     ]
     assert errors[0] <= 1.001 * errors[1]
@@ -179,18 +181,18 @@ def test_a_recipe_by_gptqmodel_is_read_back_and_solved_in_our_order(tmp_path, mo
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     grid = {"bits": 4, "group_size": -1, "activation_order": True}
     theirs = Recipe("gptq", quantizer="gptqmodel", samples=8, length=64, **grid)
-    loaded, rows, found = recipe.load_with_report(theirs, "tiny-random-llama")
+    loaded, rows, found = compressed.load_with_report(theirs, "tiny-random-llama")
     assert all(0 < row["weight_error"] < 0.05 for row in rows)
     # Fed by their layers before it, also of its block, each layer gets their codes.
     full = models.load("tiny-random-llama")
     names = {module: name for name, module in full.model.named_modules()}
-    inputs = recipe.calibration_inputs(theirs, full.model, full.tokenizer)
+    inputs = calibration_inputs(theirs, full.model, full.tokenizer)
     steps = [block.steps for block in survey(full.model).blocks]
     solved = 0
     for index, block, calls in stream_blocks(full.model, inputs):
         layers = {names[layer]: layer for layer in linear_layers(block).values()}
         for group in (group for step in steps[index] for group in step):
-            here = gptq.hessians(block, calls)
+            here = hessians(block, calls)
             hessian = here[group[0].removeprefix(f"{names[block]}.")].matrix
             for name in group:
                 ours, _ = gptq.solve(weight_of(layers[name]), hessian, **grid)
@@ -201,7 +203,7 @@ def test_a_recipe_by_gptqmodel_is_read_back_and_solved_in_our_order(tmp_path, mo
     assert solved == len(found)
     # What was made is kept: the environment is not asked again.
     monkeypatch.setenv("ETHICAL_COMPRESSION_PEERS", str(tmp_path / "nowhere"))
-    again = recipe.load(theirs, "tiny-random-llama")
+    again = compressed.load(theirs, "tiny-random-llama")
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         assert torch.equal(loaded.model(ids).logits, again.model(ids).logits)

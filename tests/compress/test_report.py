@@ -10,7 +10,9 @@ from tiny_models import tiny_model
 from ethical_compression import store
 from ethical_compression.__main__ import main
 from ethical_compression.compress import bits_and_bytes, report, weight_files
-from ethical_compression.compress.recipe import Recipe, apply
+from ethical_compression.compress.apply import apply
+from ethical_compression.compress.compressed import load
+from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 
 
@@ -153,7 +155,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["rtn", "gptq"])
 def test_rounded_models_leave_a_packed_checkpoint(method, own_cache, tmp_path, capsys):
     from ethical_compression import models
-    from ethical_compression.compress import recipe
 
     settings = {"bits": "4", "group_size": "64"}
     if method == "gptq":
@@ -166,9 +167,9 @@ def test_rounded_models_leave_a_packed_checkpoint(method, own_cache, tmp_path, c
     assert record["recipe"]["method"] == method and len(record["layers"]) == 14
     assert json.loads((out / "quantize_config.json").read_text())["bits"] == 4
     again = models.load(str(out)).model.state_dict()
-    chosen = recipe.Recipe.from_dict(
+    chosen = Recipe.from_dict(
         {"method": method} | {name: int(value) for name, value in settings.items()}
     )
-    for name, tensor in recipe.load(chosen, "tiny-random-llama").model.state_dict().items():
+    for name, tensor in load(chosen, "tiny-random-llama").model.state_dict().items():
         assert torch.equal(again[name], tensor), name
     assert not list((tmp_path / "cache").glob("compressed/*-parts"))

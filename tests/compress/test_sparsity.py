@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethical_compression.compress import gptq, sparsity
+from ethical_compression.compress import sparsity
+from ethical_compression.compress.hessian import add_to_hessian, hessians, output_error
 from ethical_compression.errors import InputError
 
 
@@ -51,7 +52,7 @@ def brute_force_sparsegpt(weight, hessian, amount, damping, block):
 @pytest.mark.parametrize("wanted", [0.5, 0.3, (2, 4), (4, 8), (1, 4)])
 def test_sparsegpt_equals_brute_force(wanted):
     weight, inputs = problem()
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     given_as = ":".join(map(str, wanted)) if isinstance(wanted, tuple) else wanted
     ours = sparsity.sparsegpt(weight, hessian, sparsity=given_as, damping=0.01, block=16)
     expected = brute_force_sparsegpt(weight, hessian, wanted, 0.01, 16)
@@ -63,7 +64,7 @@ def test_sparsegpt_equals_brute_force(wanted):
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.7])
 def test_wanda_and_magnitude_masks_equal_their_formulas(ratio, comparison):
     weight, inputs = problem(1)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     norms = inputs.double().square().sum(0).sqrt()
     found = {
         "wanda": sparsity.wanda(weight, hessian, sparsity=ratio, comparison=comparison),
@@ -87,7 +88,7 @@ def test_wanda_and_magnitude_masks_equal_their_formulas(ratio, comparison):
 )
 def test_a_pattern_has_exactly_n_zeros_in_every_m(seed, pattern, method):
     weight, inputs = problem(seed, samples=64)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     data = {} if method == "magnitude" else {"hessian": hessian}
     pruned = getattr(sparsity, method)(weight, sparsity=pattern, **data)
     zeros, of = map(int, pattern.split(":"))
@@ -114,7 +115,7 @@ def test_a_ratio_is_met_exactly_and_ties_are_broken(seed, ratio, comparison):
 
 def test_nothing_is_pruned_at_zero():
     weight, inputs = problem(2)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     assert torch.equal(sparsity.magnitude(weight, sparsity=0.0), weight)
     assert torch.equal(sparsity.wanda(weight, hessian, sparsity=0.0), weight)
     assert torch.equal(sparsity.sparsegpt(weight, hessian, sparsity=0.0), weight)
@@ -123,7 +124,7 @@ def test_nothing_is_pruned_at_zero():
 def test_dead_inputs_do_not_break_sparsegpt():
     weight, inputs = problem(3)
     inputs[:, [0, 9]] = 0
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     pruned = sparsity.sparsegpt(weight, hessian, sparsity=0.5)
     assert pruned.isfinite().all()
     assert (pruned[:, [0, 9]] == 0).all()
@@ -176,22 +177,22 @@ def test_an_amount_that_cannot_be_is_one_sentence(wanted, words):
 def test_on_real_layers_sparsegpt_beats_wanda_beats_magnitude(smollm2):
     """All seven layers of the embedded model's first block, on real text."""
     from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
-    from ethical_compression.compress.recipe import calibration_windows
+    from ethical_compression.compress.calibration import calibration_windows
     from ethical_compression.datasets import text
 
     windows = calibration_windows(
         smollm2.tokenizer, text.load("xsum", "calibration", limit=20), samples=6, length=256
     )
     _, block, calls = next(iter(stream_blocks(smollm2.model, windows)))
-    hessians = gptq.hessians(block, calls)
+    found = hessians(block, calls)
     for name, layer in linear_layers(block).items():
-        weight, hessian = weight_of(layer), hessians[name].matrix
+        weight, hessian = weight_of(layer), found[name].matrix
         pruned = {
             "magnitude": sparsity.magnitude(weight, sparsity=0.5),
             "wanda": sparsity.wanda(weight, hessian, sparsity=0.5),
             "sparsegpt": sparsity.sparsegpt(weight, hessian, sparsity=0.5),
         }
-        error = {method: gptq.output_error(weight, w, hessian) for method, w in pruned.items()}
+        error = {method: output_error(weight, w, hessian) for method, w in pruned.items()}
         assert error["sparsegpt"] < error["wanda"] < error["magnitude"], (name, error)
         for method, w in pruned.items():
             assert sparsity.mask_statistics(w)["sparsity"] == pytest.approx(0.5, abs=1e-3), method

@@ -5,8 +5,8 @@ import torch
 from scipy.stats import entropy
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression.compress import gptq, weighting
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import checkpoint, gptq, weighting
+from ethical_compression.compress.apply import apply
 from ethical_compression.compress.recipe import Recipe
 
 
@@ -36,8 +36,8 @@ def test_the_recipe_weights_by_the_full_model_not_by_what_is_left_of_it():
     full, inputs = tiny_model("llama"), calibration()
     model, by_hand = tiny_model("llama"), tiny_model("llama")
     # A side that is no multiple of 32 stays full, as it would be saved.
-    recipes.apply(recipe, model, inputs, partial=True)
-    settings["only"] = recipes.touches(recipe)
+    apply(recipe, model, inputs, partial=True)
+    settings["only"] = lambda weight: checkpoint.packs(*weight.shape)
     entropies = weighting.next_token_entropy(full, inputs)
     # A common factor changes nothing, up to rounding: a Hessian is a weighted mean.
     expected = gptq.quantize_model(by_hand, inputs, token_weights=entropies, **settings)

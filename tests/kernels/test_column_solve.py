@@ -73,11 +73,12 @@ def test_ties_go_to_the_even_code():
 def test_solve_gives_the_same_with_either(monkeypatch):
     pytest.importorskip("triton")
     from ethical_compression.compress import gptq
+    from ethical_compression.compress.hessian import add_to_hessian
 
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(200, 48, generator=generator, device="cpu").to(DEVICE)
     weight = torch.randn(24, 48, generator=generator).to(DEVICE)
-    hessian = gptq.add_to_hessian(None, inputs).matrix
+    hessian = add_to_hessian(None, inputs).matrix
     monkeypatch.setitem(gptq.column_solve.WIDTH, "triton", 20)
     for options in ({}, {"activation_order": True, "static_groups": True}, {"symmetric": False}):
         one, other = (

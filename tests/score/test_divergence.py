@@ -13,7 +13,7 @@ from scipy.stats import binom
 from test_loglikelihood import REQUESTS, tiny_tokenizer
 from tiny_models import tiny_model
 
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice
 from ethical_compression.errors import InputError
@@ -158,7 +158,7 @@ def test_item_distances_are_those_of_each_options_tokens():
     recipe = Recipe("rtn", bits=3, group_size=16)
     table = divergence.item_distances("tiny-random-llama", recipe, items, progress=False)
     assert set(table["model"]) == {"RTN 3-bit"}
-    full, rounded = (recipes.load(one, "tiny-random-llama") for one in (Recipe(), recipe))
+    full, rounded = (compressed.load(one, "tiny-random-llama") for one in (Recipe(), recipe))
     item = items["openbookqa"][1]
     expected = divergence.vocabulary_distances(
         full.model, rounded.model, full.tokenizer, [ll.Request(item.context, item.options[2])]

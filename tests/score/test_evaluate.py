@@ -55,11 +55,11 @@ def test_two_runs_with_one_seed_give_identical_tables(fresh_store):
 
 
 def test_the_compressed_model_is_read_back_bit_for_bit(fresh_store):
-    from ethical_compression.compress import recipe
+    from ethical_compression.compress import compressed
 
-    made = recipe.load(RECIPE, MODEL).model.state_dict()
-    read = recipe.load(RECIPE, MODEL).model.state_dict()
-    plain = recipe.load(Recipe(), MODEL).model.state_dict()
+    made = compressed.load(RECIPE, MODEL).model.state_dict()
+    read = compressed.load(RECIPE, MODEL).model.state_dict()
+    plain = compressed.load(Recipe(), MODEL).model.state_dict()
     assert all(made[name].equal(read[name]) for name in made)
     assert any(not made[name].equal(plain[name]) for name in made)
 

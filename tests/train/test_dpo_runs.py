@@ -76,9 +76,9 @@ def test_compressing_afterwards_is_compressing_the_merged_weights(run):
     aligned = dpo_runs.load(run).model
     dpo.merge_adapters(aligned)
     weight = aligned.model.layers[0].mlp.up_proj.weight
-    from ethical_compression.compress import integer
+    from ethical_compression.compress.rtn import round_to_nearest
 
-    rounded = integer.round_to_nearest(weight.detach(), bits=4, group_size=64, symmetric=True)
+    rounded = round_to_nearest(weight.detach(), bits=4, group_size=64, symmetric=True)
     assert torch.equal(left.model.layers[0].mlp.up_proj.weight, rounded.dequantize())
     assert not torch.equal(weight, rounded.dequantize())
 
@@ -89,9 +89,9 @@ def test_compressing_first_trains_what_was_compressed(run, sides):
     assert first.label == "RTN 3-bit, then DPO_M 8" and first.folder() != run.folder()
     loaded, log = dpo_runs.train(first)
     assert abs(log["margin"].iloc[0]) < 1e-4 < log["margin"].iloc[-1]
-    from ethical_compression.compress import recipe
+    from ethical_compression.compress import compressed
 
-    base = recipe.load(before, "tiny-random-llama").model.model.layers[0].mlp.up_proj.weight
+    base = compressed.load(before, "tiny-random-llama").model.model.layers[0].mlp.up_proj.weight
     assert torch.equal(loaded.model.model.layers[0].mlp.up_proj.base_layer.weight, base)
 
 

@@ -9,14 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 
-from ethical_compression.compress.blocks import watch
-from ethical_compression.compress.integer import energy, round_to_nearest
+from ethical_compression.compress.blocks import stream_blocks, survey, watch
+from ethical_compression.compress.hessian import Hessian, hessians, output_error
+from ethical_compression.compress.integer import CLIPPING, Grid, energy
+from ethical_compression.compress.layerwise import Compressed, check_finite, every_weight
+from ethical_compression.compress.methods import Method, Text, register
+from ethical_compression.compress.rtn import round_to_nearest
+from ethical_compression.compress.weight_files import restorable
 from ethical_compression.gptq_format import QuantizedWeight
 
 RATIOS = tuple(step / 20 for step in range(20))
 
 
+@restorable
 @dataclass(kw_only=True)
 class ScaledWeight(QuantizedWeight):
     """A quantized W·diag(s); input_scale is s, float32 (in,).
@@ -93,3 +100,67 @@ def input_magnitudes(block: torch.nn.Module, calls: Sequence[tuple]) -> dict[str
     for call in calls:
         watch(block, call, see)
     return {name: total / count for name, (total, count) in totals.items() if count}
+
+
+# --- As a recipe's method -------------------------------------------------------------------------
+
+
+class Settings(Text, Grid):
+    """What a recipe can ask of AWQ."""
+
+    clipping: bool = Field(True, description=CLIPPING)
+
+
+def _label(settings: Settings) -> str:
+    return f"AWQ {settings.bits}-bit{'' if settings.clipping else ', not clipped'}"
+
+
+def _apply(settings: Settings, model, inputs, *, progress=None, **_) -> Compressed:
+    """Search scales with the *full* model's activations, as the paper does, then round."""
+    from tqdm.auto import tqdm
+
+    found = []
+    blocks = survey(model).blocks
+    walk = stream_blocks(model, inputs)
+    bar = tqdm(walk, total=len(blocks), unit="block", desc=progress, disable=progress is None)
+    for i, module, calls in bar:
+        start = f"{blocks[i].name}."
+        weights = {name.removeprefix(start): one for name, one in blocks[i].weights.items()}
+        magnitudes, of_inputs = input_magnitudes(module, calls), hessians(module, calls)
+        together: dict[int, list[str]] = {}
+        for name, weight in weights.items():
+            if name not in of_inputs:  # reached by no token: all inputs are alike
+                of_inputs[name] = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
+                magnitudes[name] = torch.ones(weight.shape[1], device=weight.device)
+            together.setdefault(id(of_inputs[name].matrix), []).append(name)
+        for group in together.values():
+            mine = {name: weights[name] for name in group}
+            hessian, count = of_inputs[group[0]]
+            check_finite(start + group[0], hessian, *mine.values())
+            scaled, ratio = search(
+                mine,
+                hessian,
+                magnitudes[group[0]],
+                clipping=settings.clipping,
+                **settings.grid(),
+            )
+            for name, weight in mine.items():
+                error = output_error(weight, scaled[name].dequantize(), hessian)
+                row = {"output_error": error, "reached": count > 0, "ratio": ratio}
+                found.append((start + name, weight, scaled[name], row))
+    done = Compressed()
+    for layer, weight, scaled, row in found:
+        done.keep(layer, weight, scaled, **row)
+    return done
+
+
+register(
+    Method(
+        name="awq",
+        about="inputs of large activations on a finer grid (Lin et al. 2024)",
+        settings=Settings,
+        label=_label,
+        apply=_apply,
+        touches=every_weight,
+    )
+)

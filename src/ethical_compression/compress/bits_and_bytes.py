@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from ethical_compression.compress.blocks import read, short_text, survey, weight_of
+from ethical_compression.compress.layerwise import Compressed
+from ethical_compression.compress.methods import Method, Settings, register
 from ethical_compression.errors import InputError
 
 KINDS = ("int8", "nf4", "fp4")
@@ -226,3 +228,32 @@ def dequantize(layer: nn.Module) -> torch.Tensor:
 def row_scales(layer: nn.Module) -> torch.Tensor:
     """Largest magnitude of each row of an int8 layer, which moves at its first forward pass."""
     return layer.weight.SCB if layer.weight.SCB is not None else layer.state.SCB
+
+
+# --- As a recipe's methods ------------------------------------------------------------------------
+
+
+def _method(kind: str, said: str, about: str) -> None:
+    def apply(settings: Settings, model, inputs, **_) -> Compressed:
+        quantize_model(model, kind)
+        return Compressed()
+
+    register(
+        Method(
+            name=kind,
+            about=about,
+            settings=Settings,
+            label=lambda settings: said,
+            apply=apply,
+            touches=lambda settings, model: replaced(model, kind),
+            takes="bitsandbytes takes plain linear layers, on a CPU 4-bit ones of multiples of "
+            f"{BLOCK} inputs",
+            kept=False,  # it takes seconds
+            libraries=("bitsandbytes",),
+        )
+    )
+
+
+_method("int8", "LLM.int8", "8-bit rows, large activations in full (Dettmers et al. 2022)")
+_method("nf4", "NF4", "4-bit normal floats in blocks of 64 (Dettmers et al. 2023)")
+_method("fp4", "FP4", "4-bit floats in blocks of 64 (Dettmers et al. 2023)")

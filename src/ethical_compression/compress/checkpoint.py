@@ -24,6 +24,8 @@ from ethical_compression.compress.integer import column_groups
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import FORMATS, QuantizedWeight, pack
 
+# What `packable` leaves out, for who is told that it is much.
+TAKES = "it takes linear layers and experts whose sides are multiples of 32, as they are packed"
 MARK = 2**40  # numbers of rows begin here, above what any tensor of a model counts
 
 
@@ -39,7 +41,7 @@ def save_gptq(
     """Write a quantized model so that AutoGPTQ, GPTQModel and transformers load it.
 
     model: any that the weights belong to, its other parameters being those to keep, in its dtype.
-    weights: all of one width, from `gptq.quantize_model` or `integer.round_to_nearest`. What the
+    weights: all of one width, from `gptq.quantize_model` or `rtn.round_to_nearest`. What the
     configuration says of them is read off them; damping is told to the reader, no more.
     checkpoint_format: "gptq" stores zero points less one, as AutoGPTQ does; it cannot say 0, and
     GPTQModel reads it from others only where zero points lie in the middle (symmetric grids).
@@ -93,6 +95,20 @@ def save_gptq(
 def packs(rows: int, columns: int) -> bool:
     """Whether the format can hold a weight (rows, columns): packing takes multiples of 32."""
     return rows % 32 == 0 and columns % 32 == 0
+
+
+def packable(settings: Any, model: torch.nn.Module) -> list[str]:
+    """Names of the weights of a model's blocks that the format can hold, whatever the settings.
+
+    A method whose weights are exported packed changes these alone: what is measured is what can be
+    saved.
+    """
+    return [
+        name
+        for block in survey(model).blocks
+        for name, weight in block.weights.items()
+        if packs(*weight.shape)
+    ]
 
 
 def with_older_names(config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -266,5 +282,5 @@ def check(folder: Path, expected: Said, *, dtype: str = "float32", device: str =
     if why:
         raise InputError(
             f"Saved and loaded again this is another model ({why}), so nothing was left: compress "
-            "it by another method, or use it as `recipe.load` gives it."
+            "it by another method, or use it as `compressed.load` gives it."
         )

@@ -7,44 +7,54 @@ objective is needed: `add_to_hessian` gathers it, `solve` uses it; both are pure
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import AfterValidator, Field, model_validator
 
-from ethical_compression.compress import weight_files
+from ethical_compression.compress import checkpoint, peers, weight_files
 from ethical_compression.compress.blocks import (
     Block,
     Products,
-    Reached,
     in_step,
     one_expert_at_a_time,
     place,
     read,
     survey,
-    watch,
-    where,
 )
-from ethical_compression.compress.hessian import Hessian, add_to_hessian, inverse_factor
+from ethical_compression.compress.hessian import (
+    Damping,
+    Gather,
+    Hessian,
+    gather_hessian,
+    inverse_factor,
+    output_error,
+)
 from ethical_compression.compress.integer import (
+    CLIPPING,
+    Grid,
     check_settings,
     column_groups,
-    energy,
     fit_grid,
     split_rows,
 )
+from ethical_compression.compress.layerwise import Compressed
+from ethical_compression.compress.methods import Method, Text, register
+from ethical_compression.compress.weighting import WEIGHTINGS, token_weights
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.kernels import column_solve
 from ethical_compression.memory import keep_freed_memory, release_freed_memory
 
 
-def check_order(activation_order: bool | str) -> None:
-    """Raise InputError for an order of columns that `solve` does not know."""
+def check_order(activation_order: bool | str) -> bool | str:
+    """An order of columns that `solve` knows, as it is. Raises InputError for others."""
     if activation_order not in (False, True, "groups"):
         raise InputError(
             f"An activation order of {activation_order!r} is not known: give true (columns), "
             "'groups' or false."
         )
+    return activation_order
 
 
 def solve(
@@ -163,54 +173,6 @@ def solve(
         bits,
     )
     return quantized, loss
-
-
-# What is known of a weight's inputs after one more call: gather(before, name, index, fed), with
-# what was known before (None at first), the weight's name, the call's number and its inputs.
-Gather = Callable[[Hessian | None, str, int, torch.Tensor], Hessian]
-
-
-def gather_hessian(token_weights: Sequence[torch.Tensor] | None = None) -> Gather:
-    """Gathers a weight's Hessian. token_weights: of each call, (batch, length), or one each; see
-    `add_to_hessian`."""
-
-    def gather(before, name, index, fed):
-        return add_to_hessian(before, fed, token_weights[index] if token_weights else None)
-
-    return gather
-
-
-def hessians(
-    block: torch.nn.Module, calls: Sequence[tuple], gather: Gather | None = None
-) -> dict[str, Hessian]:
-    """Hessian of each weight of a block over recorded calls (`blocks.stream_blocks`), by its name
-    within the block; an expert's is that of the tokens it was given. Weights that no call reaches
-    have none.
-
-    Weights fed with the same tensor (queries, keys and values, say) share one Hessian.
-    gather: what is kept of the inputs, by default their Hessian alone, all tokens alike.
-    """
-    gather = gather or gather_hessian()
-    found: dict[str, Hessian] = {}
-    leader: dict[str, str] = {}
-    last = None  # of the weights that every call comes to: only inputs are wanted
-    for index, call in enumerate(calls):
-        here: dict[tuple, tuple[str, torch.Tensor]] = {}  # kept, so that none takes its place
-
-        def see(name, fed, here=here, index=index, last=last):
-            if not fed.numel():
-                return
-            if name not in leader:
-                leader[name] = here.setdefault(where(fed), (name, fed))[0]
-            if leader[name] == name:
-                found[name] = gather(found.get(name), name, index, fed)
-                if name == last:
-                    raise Reached
-
-        watch(block, call, see)
-        if index == 0 and not any(p.dim() == 3 for p in block.parameters()):
-            last = next(reversed(found), None)
-    return {name: found[first] for name, first in leader.items()}
 
 
 def quantize_model(
@@ -411,7 +373,82 @@ def free_memory(device: torch.device) -> float:
     )
 
 
-def output_error(weight: torch.Tensor, other: torch.Tensor, hessian: torch.Tensor) -> float:
-    """Relative squared output error ‖(Ŵ−W)X‖² / ‖WX‖², from the Hessian alone (X is not needed)."""
-    lost = energy(other.float() - weight.float(), hessian).sum()
-    return float(lost) / max(float(energy(weight.float(), hessian).sum()), 1e-30)
+# --- As a recipe's method -------------------------------------------------------------------------
+
+
+class Settings(Text, Grid):
+    """What a recipe can ask of GPTQ, and whose."""
+
+    damping: Damping = 0.01
+    activation_order: Annotated[bool | str, AfterValidator(check_order)] = Field(
+        False,
+        description="whether columns of large activations come first: true, or groups, whole ones",
+    )
+    static_groups: bool = Field(
+        False, description="whether grids are fitted before any column moves, in the plain order"
+    )
+    clipping: bool = Field(False, description=CLIPPING)
+    weighting: Literal[*WEIGHTINGS] = Field(
+        "none",
+        description="what a calibration token counts by: none, each the same, or entropy, the full "
+        "model's uncertainty",
+    )
+    quantizer: Literal[*peers.QUANTIZERS] = Field(
+        "native", description="whose GPTQ: native (ours), gptqmodel or auto-gptq (make peers)"
+    )
+
+    @model_validator(mode="after")
+    def _suits_the_quantizer(self) -> Self:
+        if self.quantizer != "native" and (self.weighting != "none" or self.clipping):
+            raise InputError(
+                f"{self.quantizer} lets all tokens count alike and clips nothing here: weigh "
+                "and clip by the quantizer native."
+            )
+        return self
+
+
+def _label(settings: Settings) -> str:
+    name = "GPTQ" if settings.quantizer == "native" else f"GPTQ ({settings.quantizer})"
+    clipped = ", clipped" if settings.clipping else ""
+    weighted = "Entropy-weighted " if settings.weighting == "entropy" else ""
+    return f"{weighted}{name} {settings.bits}-bit{clipped}"
+
+
+def _apply(
+    settings: Settings, model, inputs, *, progress=None, parts=None, tokenizer=None
+) -> Compressed:
+    names = ("damping", "activation_order", "static_groups")
+    how = settings.grid() | {name: getattr(settings, name) for name in names}
+    done = Compressed()
+    if settings.quantizer != "native":
+        done.weights |= peers.quantize_model(
+            settings.quantizer, model, tokenizer, inputs, note=done.rows.append, **how
+        )
+    else:
+        done.weights |= quantize_model(
+            model,
+            inputs,
+            clipping=settings.clipping,
+            token_weights=token_weights(settings.weighting, model, inputs),
+            only=lambda weight: checkpoint.packs(*weight.shape),
+            note=lambda layer, row: done.rows.append({"layer": layer} | row),
+            parts=parts,
+            progress=progress,
+            **how,
+        )
+    return done
+
+
+register(
+    Method(
+        name="gptq",
+        about="rounded column by column, the others making up for it (Frantar et al. 2023)",
+        settings=Settings,
+        label=_label,
+        apply=_apply,
+        touches=checkpoint.packable,
+        takes=checkpoint.TAKES,
+        check=lambda settings, device: peers.check(settings.quantizer, device),
+        packed=True,
+    )
+)

@@ -4,14 +4,32 @@ For y = Wx and calibration inputs X, ‖Ŵ X − W X‖² has the Hessian H = 2X
 SparseGPT, Wanda and AWQ need nothing else of the data.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import AfterValidator, Field
 
+from ethical_compression.compress.blocks import Reached, watch, where
+from ethical_compression.compress.integer import energy
 from ethical_compression.errors import InputError
 
 # Width of a Hessian's stripes: wide enough for a fast product, many enough to spare a third of it.
 STRIPE = 288
+
+
+def _share(damping: float) -> float:
+    if not 0 < damping < 1:
+        raise InputError(f"A damping of {damping} makes no sense: it is a share, such as 0.01.")
+    return damping
+
+
+# As a setting of the methods that factor a Hessian.
+Damping = Annotated[
+    float,
+    AfterValidator(_share),
+    Field(description="added to the Hessian's diagonal, as a share of its mean"),
+]
 
 
 class Hessian(NamedTuple):
@@ -52,6 +70,54 @@ def add_to_hessian(
     return Hessian(matrix, count)
 
 
+# What is known of a weight's inputs after one more call: gather(before, name, index, fed), with
+# what was known before (None at first), the weight's name, the call's number and its inputs.
+Gather = Callable[[Hessian | None, str, int, torch.Tensor], Hessian]
+
+
+def gather_hessian(token_weights: Sequence[torch.Tensor] | None = None) -> Gather:
+    """Gathers a weight's Hessian. token_weights: of each call, (batch, length), or one each; see
+    `add_to_hessian`."""
+
+    def gather(before, name, index, fed):
+        return add_to_hessian(before, fed, token_weights[index] if token_weights else None)
+
+    return gather
+
+
+def hessians(
+    block: torch.nn.Module, calls: Sequence[tuple], gather: Gather | None = None
+) -> dict[str, Hessian]:
+    """Hessian of each weight of a block over recorded calls (`blocks.stream_blocks`), by its name
+    within the block; an expert's is that of the tokens it was given. Weights that no call reaches
+    have none.
+
+    Weights fed with the same tensor (queries, keys and values, say) share one Hessian.
+    gather: what is kept of the inputs, by default their Hessian alone, all tokens alike.
+    """
+    gather = gather or gather_hessian()
+    found: dict[str, Hessian] = {}
+    leader: dict[str, str] = {}
+    last = None  # of the weights that every call comes to: only inputs are wanted
+    for index, call in enumerate(calls):
+        here: dict[tuple, tuple[str, torch.Tensor]] = {}  # kept, so that none takes its place
+
+        def see(name, fed, here=here, index=index, last=last):
+            if not fed.numel():
+                return
+            if name not in leader:
+                leader[name] = here.setdefault(where(fed), (name, fed))[0]
+            if leader[name] == name:
+                found[name] = gather(found.get(name), name, index, fed)
+                if name == last:
+                    raise Reached
+
+        watch(block, call, see)
+        if index == 0 and not any(p.dim() == 3 for p in block.parameters()):
+            last = next(reversed(found), None)
+    return {name: found[first] for name, first in leader.items()}
+
+
 def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
     """Upper-triangular U with UᵀU = (H + λI)⁻¹, λ = damping · mean diagonal (GPTQ §4, step 3)."""
     return factors(matrix, damping)[1]
@@ -85,3 +151,9 @@ def factors(matrix: torch.Tensor, damping: float) -> tuple[torch.Tensor, torch.T
         f"The calibration Hessian stays singular at damping {damping * 1000:g}: use more "
         "calibration text, or a larger damping."
     )
+
+
+def output_error(weight: torch.Tensor, other: torch.Tensor, hessian: torch.Tensor) -> float:
+    """Relative squared output error ‖(Ŵ−W)X‖² / ‖WX‖², from the Hessian alone (X is not needed)."""
+    lost = energy(other.float() - weight.float(), hessian).sum()
+    return float(lost) / max(float(energy(weight.float(), hessian).sum()), 1e-30)

@@ -6,15 +6,40 @@ codes mean the same here and there.
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
+from pydantic import Field, model_validator
 
+from ethical_compression.compress.methods import Settings
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import BITS, QuantizedWeight
 
 SCALE_DTYPES = ("float16", "float32")
 # How much of a group's range a grid may cover that is fitted to a metric.
 SHARES = tuple(1 - step / 20 for step in range(11))
+# What `clipping` means, to every method that can be asked for it.
+CLIPPING = (
+    "whether grids may leave the largest weights outside where that lowers the error; by default "
+    "as each method was released"
+)
+
+
+class Grid(Settings):
+    """What decides an integer grid."""
+
+    bits: int = Field(description=f"one of {', '.join(map(str, BITS))}, the bits of a code")
+    group_size: int = Field(128, description="inputs that share a scale; −1 is one scale a row")
+    symmetric: bool = Field(True, description="whether the zero point sits in a grid's middle")
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        check_settings(self.bits, self.group_size)
+        return self
+
+    def grid(self) -> dict[str, int | bool]:
+        """These settings alone, as `rtn.round_to_nearest` and others take them."""
+        return {name: getattr(self, name) for name in Grid.model_fields}
 
 
 def split_rows(weight: QuantizedWeight, rows: Sequence[int]) -> list[QuantizedWeight]:
@@ -104,35 +129,3 @@ def column_groups(columns: int, group_size: int) -> torch.Tensor:
     """Group of each column, int32 (columns,); where the size does not divide, the last is short."""
     size = columns if group_size == -1 else group_size
     return torch.arange(columns, dtype=torch.int32) // size
-
-
-def round_to_nearest(
-    weight: torch.Tensor,
-    *,
-    bits: int,
-    group_size: int = 128,
-    symmetric: bool = True,
-    scale_dtype: str = "float16",
-    metric: torch.Tensor | None = None,
-) -> QuantizedWeight:
-    """Each weight (out, in) to its nearest code, no data used: the floor of every comparison.
-
-    metric (in, in), such as a Hessian: groups may then be clipped to it, see `fit_grid`.
-    """
-    check_settings(bits, group_size, scale_dtype)
-    group = column_groups(weight.shape[1], group_size)
-    scales, zeros, codes, end = [], [], [], 0
-    for columns in weight.float().split(group.bincount().tolist(), dim=1):
-        its = slice(end, end := end + columns.shape[1])
-        own = None if metric is None else metric[its, its]
-        scale, zero = fit_grid(columns, bits, symmetric, scale_dtype, own)
-        scales.append(scale)
-        zeros.append(zero)
-        codes.append(encode(columns, scale[:, None], zero[:, None], bits))
-    return QuantizedWeight(
-        torch.cat(codes, 1).to(torch.uint8),
-        torch.stack(scales, 1),
-        torch.stack(zeros, 1).to(torch.uint8),
-        group.to(weight.device),
-        bits,
-    )

@@ -7,8 +7,10 @@ also be listed, or chosen by how little they change what passes through them.
 import copy
 import re
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import AfterValidator, BeforeValidator, Field
 from torch import nn
 
 from ethical_compression.compress.blocks import (
@@ -18,6 +20,8 @@ from ethical_compression.compress.blocks import (
     stream_blocks,
     transformer_blocks,
 )
+from ethical_compression.compress.layerwise import Compressed
+from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.errors import InputError
 
 PLAIN = (bool, int, float, str, tuple, type(None))
@@ -252,3 +256,79 @@ def _check_count(total: int, remove: int) -> None:
             f"{remove} of {total} layers cannot be removed: at least one must stay, and a number "
             "below 0 makes no sense."
         )
+
+
+# --- As a recipe's method -------------------------------------------------------------------------
+
+
+def _each_once(remove: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    if isinstance(remove, tuple) and len(set(remove)) < len(remove):
+        raise InputError(f"A layer is named twice in {list(remove)}: name each once.")
+    return remove
+
+
+class Settings(Text):
+    """Which layers go. Text is read only to measure what layers contribute."""
+
+    remove: Annotated[
+        int | tuple[int, ...],
+        BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+        AfterValidator(_each_once),
+    ] = Field(1, description="how many layers go, or their indices from 0")
+    position: Literal[*POSITIONS] = Field(
+        "upper",
+        title="position of layers",
+        description="which, where it is a number: bottom, middle, upper, or contribution, those "
+        "that change their input least",
+    )
+
+    def used(self) -> tuple[str, ...]:
+        """The layers, or how many and which; text where it says which."""
+        if isinstance(self.remove, tuple):
+            return ("remove",)
+        if self.position != "contribution":
+            return ("remove", "position")
+        return ("remove", "position", *Text.model_fields)
+
+
+def _label(settings: Settings) -> str:
+    if isinstance(settings.remove, tuple):
+        many = "s" * (len(settings.remove) != 1)
+        return f"without layer{many} {', '.join(map(str, settings.remove))}"
+    which = {"contribution": "least contributing"}.get(settings.position, settings.position)
+    return f"without {settings.remove} {which} layer{'s' * (settings.remove != 1)}"
+
+
+def _apply(settings: Settings, model, inputs, **_) -> Compressed:
+    total = len(transformer_blocks(model))
+    contribution = None
+    if "calibration" in settings.used():
+        contribution = contributions(model, inputs)
+        gone = least(contribution, settings.remove)
+    elif isinstance(settings.remove, tuple):
+        gone = sorted(settings.remove)
+    else:
+        gone = chosen(total, settings.remove, settings.position)
+    remove(model, gone)
+    rows = [
+        {"layer": i, "removed": i in gone}
+        | ({"contribution": contribution[i]} if contribution else {})
+        for i in range(total)
+    ]
+    return Compressed(rows=rows)
+
+
+def _restore(model, done: Compressed) -> None:
+    remove(model, [row["layer"] for row in done.rows if row["removed"]])
+
+
+register(
+    Method(
+        name="layers",
+        about="whole layers removed",
+        settings=Settings,
+        label=_label,
+        apply=_apply,
+        restore=_restore,
+    )
+)

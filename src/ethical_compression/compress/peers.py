@@ -8,11 +8,16 @@ which is read back here: what follows does not know whose it was.
 import json
 import os
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ethical_compression.compress import checkpoint
+from ethical_compression import store
+from ethical_compression.compress import checkpoint, weight_files
+from ethical_compression.compress.blocks import weights_named
+from ethical_compression.compress.layerwise import every_weight, weight_error
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight, load_gptq
 
@@ -99,4 +104,35 @@ def quantize(
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise InputError(f"{quantizer} stopped without a checkpoint: {last}")
     weights, _ = load_gptq(made)
+    return weights
+
+
+def quantize_model(
+    quantizer: str,
+    model: torch.nn.Module,
+    tokenizer,
+    inputs: Sequence[torch.Tensor],
+    *,
+    note: Callable[[Mapping[str, Any]], None],
+    **settings,
+) -> dict[str, QuantizedWeight]:
+    """What another library makes of a model, put into it: the weights that `quantize` returns.
+
+    note(row) is told of each: `layer` and `weight_error`, ‖Ŵ−W‖²/‖W‖². Raises InputError, besides,
+    where no tokenizer is given, and for a mixture of experts.
+    """
+    if tokenizer is None:
+        raise InputError(f"{quantizer} takes a model by name: use compressed.load.")
+    if not set(every_weight(None, model)) <= set(dict(model.named_modules())):
+        raise InputError(
+            f"{quantizer} names the experts of a mixture in its own way: choose the quantizer "
+            "native."
+        )
+    with store.scratch_folder() as place:
+        weights = quantize(quantizer, model, tokenizer, inputs, place, **settings)
+    places = weights_named(model, list(weights))
+    for layer, kept in weights.items():
+        if layer in places:
+            note({"layer": layer, "weight_error": weight_error(places[layer], kept.dequantize())})
+    weight_files.put(model, weights)
     return weights

@@ -13,8 +13,13 @@ from typing import Any
 import torch
 
 from ethical_compression import provenance, store
-from ethical_compression.compress import bits_and_bytes, gptq, recipe, sparsity
-from ethical_compression.compress.blocks import survey, weights_named
+from ethical_compression.compress import bits_and_bytes, sparsity
+from ethical_compression.compress.blocks import survey, transformer_blocks, weights_named
+from ethical_compression.compress.calibration import calibration_windows
+from ethical_compression.compress.compressed import full_weights, load
+from ethical_compression.compress.hessian import output_error
+from ethical_compression.compress.layerwise import each_layer, weight_error
+from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 
 # What models call that which they keep of the tokens before.
@@ -65,7 +70,7 @@ def layer_errors(
     plain = [n for n in names if n not in modules or not bits_and_bytes.is_quantized(modules[n])]
     others = weights_named(compressed, plain)
     rows = []
-    for layer, weight, hessian in recipe.each_layer(full, inputs):
+    for layer, weight, hessian in each_layer(full, inputs):
         if layer not in modules and layer not in others:
             raise InputError(
                 f"The compressed model has no layer {layer}: errors are measured layer by layer, "
@@ -74,8 +79,8 @@ def layer_errors(
         other = others[layer] if layer in others else bits_and_bytes.dequantize(modules[layer])
         row = {
             "layer": layer,
-            "weight_error": recipe.weight_error(weight, other),
-            "output_error": gptq.output_error(weight, other, hessian.matrix),
+            "weight_error": weight_error(weight, other),
+            "output_error": output_error(weight, other, hessian.matrix),
         }
         rows.append(row | sparsity.mask_statistics(other))
     return pd.DataFrame(rows)
@@ -146,7 +151,7 @@ def _wait(model: torch.nn.Module) -> None:
 
 
 def report(
-    what: recipe.Recipe,
+    what: Recipe,
     name: str,
     *,
     folder: Path | None = None,
@@ -161,7 +166,7 @@ def report(
     """Measure model `name` under recipe `what` against the full model. Returns (record, layers).
 
     record, JSON-ready: `model`, `recipe`, `memory` and `memory_full` (bytes), `seconds_per_token`
-    and `seconds_per_token_full` (`latency`), `touched` (`recipe.touched`) and `zeros`, both shares
+    and `seconds_per_token_full` (`latency`), `touched` (`apply.touched`) and `zeros`, both shares
     of the weights in the model's blocks, `hardware`; and `disk` and `disk_full` (bytes) where
     `folder` holds the exported model.
     layers: the table of `layer_errors` on `windows` windows of `length` tokens of held-out `text`,
@@ -172,11 +177,11 @@ def report(
     from ethical_compression.score.loglikelihood import model_length
 
     full = models.load(name, **options)
-    recipe.full_weights(full.model, name)
-    compressed = recipe.load(what, name, partial=partial, **options)
+    full_weights(full.model, name)
+    compressed = load(what, name, partial=partial, **options)
     held_out = texts.load(text, "held_out", source=source)
     length = min(length, model_length(full.model) or length)
-    inputs = recipe.calibration_windows(full.tokenizer, held_out, samples=windows, length=length)
+    inputs = calibration_windows(full.tokenizer, held_out, samples=windows, length=length)
     inputs = [window.to(full.model.device) for window in inputs]
     record = {
         "model": full.source["name"],
@@ -187,7 +192,7 @@ def report(
     if folder is not None:
         record |= {"disk_full": _disk_of(full.model), "disk": disk(folder)}
     layers = None
-    if what.method != "layers":
+    if len(transformer_blocks(full.model)) == len(transformer_blocks(compressed.model)):
         layers = layer_errors(full.model, compressed.model, inputs)
         record["zeros"] = float(layers["zeros"].sum() / survey(full.model).total)
     if "touched" in compressed.source:

@@ -9,11 +9,16 @@ inputs, as in the released code of both papers).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator, Field
 
-from ethical_compression.compress.hessian import inverse_factor
+from ethical_compression.compress.blocks import survey
+from ethical_compression.compress.hessian import Damping, inverse_factor
+from ethical_compression.compress.layerwise import Compressed, each_layer, every_weight
+from ethical_compression.compress.methods import Method, Settings, Text, register
+from ethical_compression.compress.weight_files import restorable
 from ethical_compression.errors import InputError
 
 COMPARISONS = ("row", "layer")
@@ -25,7 +30,7 @@ def amount(sparsity: float | str) -> float | tuple[int, int]:
         zeros, colon, of = sparsity.partition(":")
         if colon and zeros.isdecimal() and of.isdecimal() and 0 < int(zeros) < int(of):
             return int(zeros), int(of)
-    elif not isinstance(sparsity, bool) and 0 <= sparsity < 1:
+    elif isinstance(sparsity, int | float) and not isinstance(sparsity, bool) and 0 <= sparsity < 1:
         return float(sparsity)
     raise InputError(
         f"A sparsity of {sparsity!r} makes no sense: give the share of zeros, from 0 to below 1, "
@@ -154,6 +159,7 @@ def mask_statistics(weight: torch.Tensor) -> dict[str, Any]:
     }
 
 
+@restorable
 @dataclass
 class SparseWeight:
     """A weight as its zeros and the rest, exactly.
@@ -183,3 +189,99 @@ class SparseWeight:
         weight = self.values.new_zeros(len(kept))
         weight[kept] = self.values
         return weight.view(*self.shape)
+
+
+# --- As a recipe's methods ------------------------------------------------------------------------
+
+
+def _an_amount(sparsity: float | str) -> float | str:
+    amount(sparsity)
+    return sparsity
+
+
+class Amount(Settings):
+    """How much becomes zero."""
+
+    sparsity: Annotated[float | str, BeforeValidator(_an_amount)] = Field(
+        0.5, description="share of zeros, or a pattern N:M, N zeros in every M inputs"
+    )
+
+
+class Compared(Amount):
+    """What weights compete with each other; a pattern has groups of its own."""
+
+    comparison: Literal[*COMPARISONS] = Field(
+        "row",
+        description="whether weights compete within a row or a layer; by default as in the "
+        "method's paper",
+    )
+
+    def used(self) -> tuple[str, ...]:
+        """All, but for the comparison where there is a pattern."""
+        by_pattern = isinstance(self.sparsity, str)
+        return tuple(n for n in self.names() if not (by_pattern and n == "comparison"))
+
+
+class MagnitudeSettings(Compared):
+    """What a recipe can ask of magnitude pruning."""
+
+    comparison: Literal[*COMPARISONS] = Field(
+        "layer", description=Compared.model_fields["comparison"].description
+    )
+
+
+class WandaSettings(Text, Compared):
+    """What a recipe can ask of Wanda."""
+
+
+class SparseGPTSettings(Text, Amount):
+    """What a recipe can ask of SparseGPT."""
+
+    damping: Damping = 0.01
+
+
+def _method(name: str, said: str, settings: type[Amount], about: str, prune) -> None:
+    """Register a pruning rule: prune(weight, Hessian or None, **settings) → the pruned weight."""
+
+    def label(given: Amount) -> str:
+        how_much = given.sparsity if isinstance(given.sparsity, str) else f"{given.sparsity:.0%}"
+        return f"{said} {how_much}"
+
+    def apply(given: Amount, model, inputs, *, progress=None, **_) -> Compressed:
+        for block in survey(model).blocks:
+            for weight in block.weights.values():
+                check_width(weight.shape[1], given.sparsity)
+        own = set(settings.model_fields) - set(Text.model_fields)
+        how = {name: getattr(given, name) for name in own}
+        done = Compressed()
+        for layer, weight, hessian in each_layer(model, inputs, progress=progress):
+            matrix = None if hessian is None else hessian.matrix
+            pruned = prune(weight, matrix, **how).to(weight.dtype)
+            kept = SparseWeight.of(pruned)
+            done.keep(layer, weight, kept, hessian, **mask_statistics(pruned))
+        return done
+
+    register(Method(name, about, settings, label, apply, touches=every_weight))
+
+
+_method(
+    "magnitude",
+    "Magnitude",
+    MagnitudeSettings,
+    "the smallest weights at zero",
+    lambda weight, _, **how: magnitude(weight, **how),
+)
+_method(
+    "wanda",
+    "Wanda",
+    WandaSettings,
+    "the smallest products of weight and input at zero (Sun et al. 2024)",
+    wanda,
+)
+_method(
+    "sparsegpt",
+    "SparseGPT",
+    SparseGPTSettings,
+    "pruned column by column, the others making up for it (Frantar & Alistarh 2023)",
+    sparsegpt,
+)

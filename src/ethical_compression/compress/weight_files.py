@@ -1,7 +1,8 @@
 """Compressed weights kept between runs: written whole or not at all, read back bit for bit.
 
 A compressed weight is a dataclass whose tensors and small settings restore it by `dequantize()`:
-`gptq_format.QuantizedWeight`, `awq.ScaledWeight`, `sparsity.SparseWeight`.
+`gptq_format.QuantizedWeight`, `awq.ScaledWeight`, `sparsity.SparseWeight`. Each is made known to
+`restorable`, beside its definition, and is read back by its name.
 """
 
 import dataclasses
@@ -12,14 +13,26 @@ from typing import Any, Protocol
 import torch
 
 from ethical_compression import store
-from ethical_compression.compress.awq import ScaledWeight
 from ethical_compression.compress.blocks import weights_named
-from ethical_compression.compress.sparsity import SparseWeight
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 
-# The compressed weights that are read back, by name.
-KINDS = {kind.__name__: kind for kind in (QuantizedWeight, ScaledWeight, SparseWeight)}
+_kinds: dict[str, type] = {}
+
+
+def restorable(kind: type) -> type:
+    """Make a dataclass with `dequantize()` known, so that `read` makes it from its name.
+
+    Raises InputError where another file's has the name.
+    """
+    there = _kinds.get(kind.__name__, kind).__module__
+    if there != kind.__module__:
+        raise InputError(f"{there} has a {kind.__name__} already: choose another name.")
+    _kinds[kind.__name__] = kind
+    return kind
+
+
+restorable(QuantizedWeight)
 
 
 class Weight(Protocol):
@@ -60,7 +73,7 @@ def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
     tensors = load_file(folder / "weights.safetensors")
     weights = {}
     for layer, plain in notes.pop("weights").items():
-        kind = KINDS[plain.pop("kind")]
+        kind = _kinds[plain.pop("kind")]
         names = [field.name for field in dataclasses.fields(kind) if field.name not in plain]
         weights[layer] = kind(**plain, **{name: tensors[f"{layer}.{name}"] for name in names})
     return weights, notes

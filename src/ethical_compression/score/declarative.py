@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
@@ -267,7 +267,7 @@ def evaluate(
 
     @cache
     def loaded():
-        return recipes.load(recipe, name, progress=progress, **options)
+        return compressed.load(recipe, name, progress=progress, **options)
 
     tables = []
     for language in dict.fromkeys(story.language for story in stories):

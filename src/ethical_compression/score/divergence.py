@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
@@ -197,7 +197,9 @@ def item_distances(
 
     @cache
     def pair():
-        return [recipes.load(one, name, progress=progress, **options) for one in (Recipe(), recipe)]
+        return [
+            compressed.load(one, name, progress=progress, **options) for one in (Recipe(), recipe)
+        ]
 
     parts = [
         store.table(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.score import loglikelihood
 
@@ -51,7 +51,7 @@ def evaluate(
 
     @cache
     def loaded():
-        return recipes.load(recipe, name, progress=progress, **options)
+        return compressed.load(recipe, name, progress=progress, **options)
 
     def bar(what):
         return f"{recipe.label} · {what}" if progress else None

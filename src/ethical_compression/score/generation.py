@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.compressed import load as load_compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.score.divergence import encoded_distances
@@ -377,7 +377,7 @@ def study(
     def loaded(recipe: Recipe):
         if recipe not in held:
             with _quiet_bitsandbytes():
-                held[recipe] = recipes.load(recipe, name, progress=progress, **where)
+                held[recipe] = load_compressed(recipe, name, progress=progress, **where)
         return held[recipe]
 
     def kept(kind: str, recipe: Recipe, number: int, work) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
@@ -43,7 +43,7 @@ def preferences(
 
     @cache
     def loaded():
-        return recipes.load(recipe, name, progress=progress, **options)
+        return compressed.load(recipe, name, progress=progress, **options)
 
     tables = []
     for language in dict.fromkeys(story.language for story in stories):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import models
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress.compressed import load
 from ethical_compression.compress.recipe import Recipe
 
 
@@ -38,8 +38,8 @@ class Compressed:
         }
 
     def load(self, *, progress: bool = False) -> models.Loaded:
-        """The compressed model (`recipe.load`)."""
-        return recipes.load(
+        """The compressed model (`compressed.load`)."""
+        return load(
             self.recipe, self.model, progress=progress, dtype=self.dtype, device=self.device
         )
 

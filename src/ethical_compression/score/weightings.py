@@ -64,7 +64,7 @@ def distances_from_full(
         )
         both = pd.concat([here, read], ignore_index=True)
         both.insert(0, "model", recipe.label)
-        both.insert(1, "seed", recipe.seed)
+        both.insert(1, "seed", getattr(recipe, "seed", 0))
         tables.append(both)
     return pd.concat(tables, ignore_index=True)
 

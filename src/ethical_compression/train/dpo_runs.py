@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import models, store
-from ethical_compression.compress import recipe as recipes
+from ethical_compression.compress import compressed
+from ethical_compression.compress.apply import apply
+from ethical_compression.compress.calibration import calibration_inputs, calibration_windows
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import DIRECTIONS, FIELDS, MoralStory
 from ethical_compression.errors import InputError
@@ -100,7 +102,7 @@ def train(run: Run, *, progress: bool = False):
 
     Read from the store where it was trained before, and gone on with where training was stopped.
     """
-    loaded = recipes.load(
+    loaded = compressed.load(
         run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
     )
     log = dpo.train(
@@ -144,17 +146,17 @@ def load(run: Run, *, progress: bool = False):
     if run.direction:
         loaded, _ = train(run, progress=progress)
     else:
-        loaded = recipes.load(
+        loaded = compressed.load(
             run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
         )
     if run.after.method == "none":
         return loaded
     if not run.direction and run.before.method == "none" and not run.on_stories:
-        return recipes.load(
+        return compressed.load(
             run.after, run.name, dtype=run.dtype, device=run.device, progress=progress
         )
     dpo.merge_adapters(loaded.model)
-    recipes.apply(run.after, loaded.model, calibration(run, loaded), progress=progress)
+    apply(run.after, loaded.model, calibration(run, loaded), progress=progress)
     return loaded
 
 
@@ -163,9 +165,9 @@ def calibration(run: Run, loaded) -> list:
     if not run.after.reads_text:
         return []
     if not run.on_stories:
-        return recipes.calibration_inputs(run.after, loaded.model, loaded.tokenizer)
+        return calibration_inputs(run.after, loaded.model, loaded.tokenizer)
     documents = [" ".join(getattr(story, name) for name in FIELDS) for story in run.read()]
-    windows = recipes.calibration_windows(
+    windows = calibration_windows(
         loaded.tokenizer,
         documents,
         samples=run.after.samples,

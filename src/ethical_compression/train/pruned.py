@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ethical_compression import store
+from ethical_compression.compress import methods as known_methods
+from ethical_compression.compress.apply import apply
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
-from ethical_compression.compress.recipe import Recipe, apply
+from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.train import classifier
 from ethical_compression.train.classifier import Data, Run, Training
@@ -77,7 +79,9 @@ def predictions(
             parts.append(
                 store.table(
                     "pruned",
-                    inputs | {"method": method, "size": run.depth, "samples": SAMPLES},
+                    inputs
+                    | {"method": method, "size": run.depth, "samples": SAMPLES}
+                    | known_methods.find(method).inputs(),
                     lambda run=run, full=full, method=method: _pruned_rows(
                         run, full, data, training, method
                     ),
