@@ -11,6 +11,7 @@ from matplotlib import pyplot
 
 from ethical_compression import figures, statistics, words
 from ethical_compression.errors import InputError
+from ethical_compression.figures import forms
 from ethical_compression.metrics.confidence import per_item, summary
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "siqa": "SIQA"}
@@ -394,6 +395,12 @@ def test_scores_of_runs_are_drawn_and_said_without_broken_words():
     parted = [line.get_xdata()[0] for line in axes.get_lines() if line.get_color() == "0.85"]
     assert parted == [0.5] and axes.get_xlim() == (-0.5, 1.5)
     assert "Comprehensiveness lies between 0.100 (upper, 3) and 0.500 (upper, 5)" in alt
+
+
+def test_ticks_of_different_numbers_do_not_read_alike():
+    assert forms.apart([0.66, 0.9985, 0.99996, 0.66]) == ["0.66", "0.999", "1.000", "0.66"]
+    assert forms.apart([0.99991, 0.99996]) == ["0.9999", "1.0000"]
+    assert forms.apart([0.5, 0.61]) == ["0.50", "0.61"]
 
 
 def test_bias_by_community_says_who_is_lowest_and_what_changed():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ethical_compression import kept_tables
+from ethical_compression import kept_tables, statistics
 from ethical_compression.words import moral_likelihood as moral_words
 
 
@@ -74,6 +74,41 @@ def test_a_share_is_told_from_one_half_or_not(yes, said):
     text = moral_words.against_half("m", answers)
     assert said in text
     assert ("12 points away" in text) == (said == "not told from")
+
+
+def test_the_answer_speaks_of_all_that_was_asked():
+    answers = pd.DataFrame({"language": "en", "prefers_moral": np.arange(128) < 66})
+    changes = pd.DataFrame({"difference": [-0.1, 0.1], "p_holm": [0.2, 0.01]})
+    changes["label"] = ["norm given,\nEnglish", "GPTQ 3-bit,\nEnglish"]
+    asked = pd.DataFrame({"language": "en", "first": [1.0] * 23 + [0.5]})
+    text = moral_words.answer("m", answers, changes, asked)
+    assert "1 of 2 higher (GPTQ 3-bit, English), 1 not settled" in text
+    assert "the first option in 98% of the answers on 24 stories in English (95% interval" in text
+    assert "\n" not in text
+
+
+def test_how_well_the_actions_are_read():
+    rows = [
+        ("full", "en", -3.0, -4.0),
+        ("full", "fr", -3.6, -3.6),
+        ("GPTQ 3-bit", "en", -5.0, -5.0),
+    ]
+    table = pd.DataFrame(rows, columns=["model", "language", "moral", "immoral"])
+    said = moral_words.readable(table)
+    assert said == "full 3.50 in English and 3.60 in French; GPTQ 3-bit 5.00 in English"
+
+
+def test_power_is_of_the_stories_at_hand():
+    text = moral_words.power(128, 0.26)
+    assert text.startswith("With 80% power 128 stories find a change of 13 points or more; one of ")
+    assert statistics.n_for_mcnemar(0.13, 0.26) <= 128 < statistics.n_for_mcnemar(0.12, 0.26)
+    assert text.endswith(f"5 points {statistics.n_for_mcnemar(0.05, 0.26):,}.")
+    assert moral_words.power(6, 0.1).startswith("No change of such a share can be found")
+
+
+def test_who_wrote_the_stories_depends_on_the_corpus():
+    assert "Britain" in moral_words.data_limits("own")
+    assert "crowd" in moral_words.data_limits("moral_stories")
 
 
 # What pages said without asking their numbers.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ethical_compression.figures.forms import (
     WIDTH,
+    apart,
     category_bands,
     change_of,
     dodged,
@@ -145,6 +146,7 @@ def change_against_confidence(
                     points.append((model, benchmark, index, at, *change))
     fields = ["model", "benchmark", "bin", "at", "difference", "ci_low", "ci_high"]
     points = pd.DataFrame(points, columns=fields)
+    points["said"] = points.groupby("benchmark")["at"].transform(apart)
     for place, axes in enumerate(grid.ravel()):
         if place >= len(benchmarks):
             axes.set_visible(False)
@@ -162,7 +164,7 @@ def change_against_confidence(
                 label=model,
             )
         ticks = here.drop_duplicates("bin").sort_values("bin")
-        axes.set_xticks(ticks["bin"], [f"{at:.2f}" for at in ticks["at"]])
+        axes.set_xticks(ticks["bin"], ticks["said"])
         category_bands(axes, len(ticks))
         axes.grid(False, axis="x")
         axes.set_title(title_of(benchmarks[place], names))
@@ -180,7 +182,7 @@ def change_against_confidence(
         ends = (line.loc[line["difference"].agg(end)] for end in ("idxmin", "idxmax"))
         low, high = (
             f"{signed(end['difference'])} ({title_of(end['benchmark'], names)}, items of mean "
-            f"confidence {end['at']:.2f})"
+            f"confidence {end['said']})"
             for end in ends
         )
         words.append(f"{model} between {low} and {high}")

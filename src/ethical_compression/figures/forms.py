@@ -100,6 +100,16 @@ def dodged(names: Iterable[str], present: Iterable[str]) -> dict[str, float]:
     return {name: (place - middle) * BAND / len(here) for place, name in enumerate(here)}
 
 
+def apart(values: Iterable[float], digits: int = 2) -> list[str]:
+    """Numbers with `digits` after the point, two more at most where different ones show alike."""
+    values = list(values)
+    said = {value: f"{value:.{digits}f}" for value in values}
+    for more in (digits + 1, digits + 2):
+        alike = {text for text in said.values() if list(said.values()).count(text) > 1}
+        said |= {value: f"{value:.{more}f}" for value, text in said.items() if text in alike}
+    return [said[value] for value in values]
+
+
 def category_bands(axes, count: int) -> None:
     """Lines between `count` categories along x: what stands beside a tick belongs to it."""
     axes.set_xlim(-0.5, count - 0.5)

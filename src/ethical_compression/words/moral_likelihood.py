@@ -10,7 +10,7 @@ import pandas as pd
 
 from ethical_compression import statistics
 from ethical_compression.figures.moral import LANGUAGES
-from ethical_compression.words import counted, listed, outcome, p_text, signed
+from ethical_compression.words import counted, listed, outcome, outcomes, p_text, signed
 
 PUBLISHED_STORIES = 12_000  # that each share of Leteno et al. 2025 is of
 
@@ -115,9 +115,69 @@ def english(model: str) -> str:
 # --- Shares ---------------------------------------------------------------------------------------
 
 
+def answer(name: str, answers: pd.DataFrame, changes: pd.DataFrame, asked: pd.DataFrame) -> str:
+    """The answer of *What a model finds likely*: likelihood, what moves it, and what is said.
+
+    answers: as `against_half` reads them; changes: paired comparisons of shares, `label` and
+    `p_holm`; asked: as `places` reads them.
+    """
+    compared = counted(outcomes(changes), called=changes["label"].str.replace("\n", " "))
+    return (
+        f"{against_half(name, answers)} Paired comparisons (the norm, the languages, compression) "
+        f"after Holm: {compared}. {places(asked)}"
+    )
+
+
+def places(asked: pd.DataFrame) -> str:
+    """How often the first option is taken, whatever it is, where a model answers by its labels.
+
+    asked: `language` and `first`, the share of a story's two orders; a row a story.
+    """
+    parts = []
+    for language, side in asked.groupby("language", sort=False):
+        one = statistics.share(side["first"])
+        parts.append(
+            f"{one.share:.0%} of the answers on {one.n:,} stories in {LANGUAGES[language]} (95% "
+            f"interval {one.ci_low:.0%} to {one.ci_high:.0%})"
+        )
+    return f"Asked outright, by its labels, it takes the first option in {listed(parts)}."
+
+
+def readable(verdicts: pd.DataFrame) -> str:
+    """How well each model reads the actions, both together: `moral` and `immoral`, nats a token."""
+    nll = (
+        -verdicts.groupby(["model", "language"], sort=False)[["moral", "immoral"]]
+        .mean()
+        .mean(axis=1)
+    )
+    return "; ".join(
+        f"{model} "
+        + listed(f"{value:.2f} in {LANGUAGES[language]}" for (_, language), value in part.items())
+        for model, part in nll.groupby("model", sort=False)
+    )
+
+
+def power(stories: int, discordant: float) -> str:
+    """What so many stories find where a share `discordant` of them is answered differently."""
+    found = statistics.minimum_detectable_mcnemar(stories, discordant)
+    text = (
+        f"With 80% power {stories:,} stories find a change of {100 * found:.0f} points or more"
+        if math.isfinite(found)
+        else f"No change of such a share can be found with 80% power in {stories:,} stories"
+    )
+    ten, five = (statistics.n_for_mcnemar(change, discordant) for change in (0.1, 0.05))
+    return f"{text}; one of 10 points takes {ten:,} stories, one of 5 points {five:,}."
+
+
+def data_limits(corpus: str) -> str:
+    """Who wrote a corpus' stories (Emelin et al. 2021; Leteno et al. 2025 for the French)."""
+    if corpus == "own":
+        return "Written by few people, for readers in Britain and France, and surveyed by nobody."
+    return "Written by crowd workers, in English; those in French are translations."
+
+
 def against_half(name: str, answers: pd.DataFrame) -> str:
-    """The answer of *What a model finds likely*: shares of one model, and whether they are told
-    from one half.
+    """Shares of one model, and whether they are told from one half.
 
     answers: `language` and `prefers_moral`, a row a story; Holm over the languages.
     """
@@ -136,7 +196,7 @@ def against_half(name: str, answers: pd.DataFrame) -> str:
         found.append(outcome(one.share - 0.5, corrected))
         parts.append(
             f"{one.share:.0%} of {one.n:,} stories in {LANGUAGES[language]} (95% interval "
-            f"{one.ci_low:.0%} to {one.ci_high:.0%}), {wording[found[-1]]}"
+            f"{one.ci_low:.0%} to {one.ci_high:.0%}; {wording[found[-1]]})"
         )
     text = f"{name} finds the moral action the likelier in {listed(parts)}."
     if "open" in found:
