@@ -90,9 +90,15 @@ def test_all_communities_at_once_in_words(p_holm, said):
 @pytest.mark.parametrize(
     "ends, said",
     [
-        ([(0.2, 0.9), (-0.4, 0.5)], "takes spread away by Subgroup; may do either by BPSN."),
+        (
+            [(0.2, 0.9), (-0.4, 0.5)],
+            "takes spread away by Subgroup; may take spread away or add some by BPSN.",
+        ),
         ([(-0.9, -0.2), (0.1, 0.5)], "takes spread away by BPSN; adds spread by Subgroup."),
-        ([(-0.9, 0.2), (-0.1, 0.5)], "Pairing by seed may do either by Subgroup and BPSN."),
+        (
+            [(-0.9, 0.2), (-0.1, 0.5)],
+            "Pairing by seed may take spread away or add some by Subgroup and BPSN.",
+        ),
         ([(math.nan, math.nan), (-0.1, 0.5)], "by score: BPSN +20% (95% interval −10% to +50%). "),
         ([(math.nan, math.nan)] * 2, "cannot be told"),
     ],

@@ -95,7 +95,7 @@ def shared_sentence(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     said = {
         "takes spread away by": known[helps],
         "adds spread by": known[costs],
-        "may do either by": known[~helps & ~costs],
+        "may take spread away or add some by": known[~helps & ~costs],
     }
     verdicts = [
         f"{verb} {words.listed(names[one] for one in some['metric'])}"
@@ -136,8 +136,8 @@ def lowest_sentence(table: pd.DataFrame, names: Mapping[str, str], *, least: int
     row = rows.loc[rows["auc"].idxmin()]
     value = words.interval(row["auc"], row["ci_low"], row["ci_high"], sign=False)
     text = (
-        f"The lowest bias AUC of the full model is the {names[row['metric']]} AUC of "
-        f"{row['community']}, {value}."
+        f"The lowest of the full model's {len(rows)} bias AUCs is the {names[row['metric']]} AUC "
+        f"of {row['community']}, {value}."
     )
     if row["ci_high"] < 0.5:
         return (
