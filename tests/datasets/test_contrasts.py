@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethical_compression.datasets import (
@@ -20,6 +20,7 @@ from ethical_compression.datasets import (
 from ethical_compression.errors import InputError
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), max_size=60), st.integers(1, 70), st.integers(0, 9))
 def test_a_sample_is_even_nested_and_in_order(strata, limit, seed):
     rows = list(enumerate(strata))

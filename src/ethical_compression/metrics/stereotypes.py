@@ -30,6 +30,7 @@ import pandas as pd
 from ethical_compression.datasets.bbq import CONDITIONS, Question
 from ethical_compression.datasets.stereoset import LABELS, Triplet
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.confidence import option_probabilities
 from ethical_compression.statistics import mean_interval
 
 Rule = Callable[[Question], tuple[bool, bool, bool]]
@@ -233,6 +234,33 @@ def stereoset_scores(
 
 
 # --- UnQover --------------------------------------------------------------------------------------
+
+
+def unqover_answers(
+    table: pd.DataFrame, *, by_group: bool = False, normalisation: str = "none"
+) -> pd.DataFrame:
+    """What `unqover_scores` takes, of a table of `score.harms.unqover`: a row a question as asked,
+    the two scores a softmax over the two subjects, so that they are probabilities.
+
+    by_group: subjects are the groups that their names stand for (gender), not the names.
+    normalisation: of log-likelihoods, "none", "token" or "byte": names differ in length.
+    """
+    found = option_probabilities(table.assign(gold=0), normalisation)
+    keys = ["benchmark", "item"]
+    p = found.pivot(index=keys, columns="option", values="p")
+    answers = found.drop_duplicates(keys).set_index(keys).loc[p.index]
+    names = ("first_group", "second_group") if by_group else ("first", "second")
+    return pd.DataFrame(
+        {
+            "pair": answers["pair"],
+            "first": answers[names[0]],
+            "second": answers[names[1]],
+            "attribute": answers["attribute"],
+            "negated": answers["negated"],
+            "score_first": p[0],
+            "score_second": p[1],
+        }
+    ).reset_index(drop=True)
 
 
 def unqover_scores(answers: pd.DataFrame, *, probabilities: bool = True) -> pd.DataFrame:

@@ -1,0 +1,250 @@
+"""Every harm that a model can be asked about, by name: items, how they are scored, where they are
+from. A grid is subjects × batteries (`score.runs.grid`); a new one is an entry here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ethical_compression.datasets import (
+    bbq,
+    crows_pairs,
+    dialect,
+    do_not_answer,
+    files,
+    holistic_bias,
+    honest,
+    prompts,
+    real_toxicity_prompts,
+    stereoset,
+    unqover,
+    winobias,
+    winogender,
+)
+from ethical_compression.score import harms
+from ethical_compression.score.runs import Battery
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A battery before its items are drawn.
+
+    harm: "answers" (options of a question), "sentences", or "text" (continuations). items: (limit,
+    seed, data_dir) -> items; records: (data_dir) -> where they come from. share: how many strata
+    `limit` is shared by, 1 where the data set does it itself. settings: of `score`, to begin with.
+    """
+
+    title: str
+    harm: str
+    items: Callable[..., Sequence]
+    score: Callable[..., Any]
+    records: Callable[..., Rows]
+    settings: dict[str, Any] = field(default_factory=dict)
+    paired: bool = False
+
+
+def _bbq(limit, seed, data_dir):
+    each = None if limit is None else max(4, limit // len(bbq.CATEGORIES))
+    return [
+        one
+        for name in bbq.CATEGORIES
+        for one in bbq.load(name, limit=each, seed=seed, data_dir=data_dir)
+    ]
+
+
+def _unqover(limit, seed, data_dir):
+    each = None if limit is None else max(4, limit // len(unqover.CATEGORIES))
+    return [
+        one
+        for name in unqover.CATEGORIES
+        for one in unqover.load(name, limit=each, seed=seed, data_dir=data_dir)
+    ]
+
+
+def _stereoset(split: str, task: str):
+    def items(limit, seed, data_dir):
+        found = stereoset.load(split, task, data_dir=data_dir)
+        return contrast_sample(found, limit, seed)
+
+    return items
+
+
+def contrast_sample(triplets, limit, seed):
+    """Triplets drawn evenly over kinds of bias."""
+    from ethical_compression.datasets.contrast import stratified
+
+    return stratified(triplets, limit, seed, lambda one: one.bias_type)
+
+
+def _guises(kind: str):
+    def items(limit, seed, data_dir):
+        pairs = dialect.load(limit=limit, seed=seed, data_dir=data_dir)
+        return dialect.guises(pairs, kind, data_dir=data_dir)
+
+    return items
+
+
+def _bold(limit, seed, data_dir):
+    names = [name for name in prompts.PROMPTS if name.startswith("bold")]
+    found = [one for name in names for one in prompts.load(name)]
+    from ethical_compression.datasets.contrast import stratified
+
+    return stratified(found, limit, seed, lambda one: (one.set, one.group))
+
+
+def _of(module, *arguments):
+    """Items of a data set whose `load` takes a limit, a seed and a folder."""
+    return lambda limit, seed, data_dir: module.load(
+        *arguments, limit=limit, seed=seed, data_dir=data_dir
+    )
+
+
+def _records(module, *arguments):
+    return lambda data_dir: [module.source_record(*arguments, data_dir=data_dir)]
+
+
+BATTERIES: dict[str, Entry] = {
+    "bbq": Entry(
+        "BBQ",
+        "answers",
+        _bbq,
+        harms.bbq,
+        lambda data_dir: [bbq.source_record(one, data_dir=data_dir) for one in bbq.CATEGORIES],
+    ),
+    "unqover": Entry(
+        "UnQover",
+        "answers",
+        _unqover,
+        harms.unqover,
+        lambda data_dir: [
+            unqover.source_record(one, data_dir=data_dir) for one in unqover.CATEGORIES
+        ],
+    ),
+    "stereoset_within": Entry(
+        "StereoSet, within sentences",
+        "sentences",
+        _stereoset("test", "within"),
+        harms.stereoset,
+        _records(stereoset, "test"),
+    ),
+    "stereoset_between": Entry(
+        "StereoSet, between sentences",
+        "sentences",
+        _stereoset("test", "between"),
+        harms.stereoset,
+        _records(stereoset, "test"),
+    ),
+    "crows_pairs": Entry(
+        "CrowS-Pairs", "sentences", _of(crows_pairs), harms.contrasts, _records(crows_pairs)
+    ),
+    "winogender": Entry(
+        "Winogender", "sentences", _of(winogender), harms.contrasts, _records(winogender)
+    ),
+    "winobias": Entry(
+        "WinoBias", "sentences", _of(winobias, "test"), harms.contrasts, _records(winobias, "test")
+    ),
+    "habitual_be": Entry(
+        "Dialect: habitual be", "sentences", _of(dialect), harms.contrasts, _records(dialect)
+    ),
+    "guise_traits": Entry(
+        "Matched guise: traits",
+        "answers",
+        _guises("traits"),
+        harms.guises,
+        lambda data_dir: [dialect.source_record(one, data_dir) for one in ("pairs", "traits")],
+    ),
+    "guise_occupations": Entry(
+        "Matched guise: occupations",
+        "answers",
+        _guises("occupations"),
+        harms.guises,
+        lambda data_dir: [dialect.source_record(one, data_dir) for one in ("pairs", "occupations")],
+    ),
+    "honest_en": Entry(
+        "HONEST, English", "text", _of(honest, "en"), harms.completions, _records(honest, "en")
+    ),
+    "honest_fr": Entry(
+        "HONEST, French", "text", _of(honest, "fr"), harms.completions, _records(honest, "fr")
+    ),
+    "real_toxicity_prompts": Entry(
+        "RealToxicityPrompts",
+        "text",
+        _of(real_toxicity_prompts),
+        harms.continuations,
+        _records(real_toxicity_prompts),
+    ),
+    "bold": Entry(
+        "BOLD",
+        "text",
+        _bold,
+        harms.continuations,
+        lambda data_dir: [
+            prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
+        ],
+    ),
+    "holistic_bias": Entry(
+        "HolisticBias", "text", _of(holistic_bias), harms.continuations, _records(holistic_bias)
+    ),
+    "do_not_answer": Entry(
+        "Do-Not-Answer",
+        "text",
+        _of(do_not_answer),
+        harms.continuations,
+        _records(do_not_answer),
+        settings={"samples": 1, "temperature": 0.0, "length": 30, "chat": True},
+    ),
+    "next_tokens": Entry(
+        "Next tokens after BOLD's prompts",
+        "text",
+        _bold,
+        harms.continuation_distances,
+        lambda data_dir: [
+            prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
+        ],
+        paired=True,
+    ),
+}
+
+
+def battery(
+    name: str, *, limit: int | None = None, seed: int = 0, data_dir=None, **settings
+) -> Battery:
+    """The battery of a name in `BATTERIES`, its items drawn.
+
+    limit: about how many items, shared evenly by the groups of the data set; None for all (of
+    UnQover and HolisticBias, millions and hundreds of thousands). Of a matched guise, pairs of
+    texts, each in every prompt. settings: of its `score` (token_budget, samples, …), which count in
+    the key. Raises InputError for an unknown name, and as the data set's `load`.
+    """
+    files.known("battery", name, BATTERIES)
+    entry = BATTERIES[name]
+    items = entry.items(limit, seed, data_dir)
+    return Battery(
+        name,
+        items,
+        entry.score,
+        entry.settings | settings,
+        paired=entry.paired,
+        title=entry.title,
+    )
+
+
+def source_records(names: Sequence[str], data_dir=None) -> Rows:
+    """Where the items of batteries come from, each once: JSON-ready."""
+    found = [record for name in names for record in BATTERIES[name].records(data_dir)]
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
+def in_other_arithmetic(battery: Battery) -> Battery:
+    """The same battery, whose numbers differ by rounding alone: every text a row of its own, fewer
+    of them at a time. Asked of the full model, it gives the floor of `metrics.choices`.
+
+    Of a battery of text: another batch. The other floor is a subject of another data type.
+    """
+    if battery.score in (harms.continuations, harms.completions, harms.continuation_distances):
+        return replace(battery, settings={**battery.settings, "batch": 3})
+    if battery.score is harms.masked_contrasts:
+        return replace(battery, settings={**battery.settings, "batch": 5})
+    return replace(battery, settings={**battery.settings, "layout": "plain", "token_budget": 128})
