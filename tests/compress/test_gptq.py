@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq
-from ethical_compression.compress import hessian as hessian_of
 from ethical_compression.compress.blocks import (
     in_step,
     linear_layers,
@@ -23,7 +22,6 @@ from ethical_compression.compress.blocks import (
 from ethical_compression.compress.hessian import (
     add_to_hessian,
     hessians,
-    inverse_factor,
     output_error,
 )
 from ethical_compression.compress.integer import (
@@ -221,49 +219,6 @@ def test_beats_round_to_nearest_and_survives_a_short_last_group():
         plain = round_to_nearest(weight, bits=bits, group_size=group_size)
         errors = [output_error(weight, q.dequantize(), hessian) for q in (ours, plain)]
         assert errors[0] < 0.75 * errors[1]
-
-
-def test_hessian_is_the_mean_outer_product_however_it_is_fed():
-    _, inputs = layer(1)
-    hessian = None
-    for chunk in inputs.view(4, 100, -1).split(3):
-        hessian = add_to_hessian(hessian, chunk)
-    expected = 2 * inputs.double().T @ inputs.double() / len(inputs)
-    assert hessian.count == len(inputs)
-    assert torch.allclose(hessian.matrix.double(), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_a_token_of_weight_two_counts_as_two_tokens_of_weight_one():
-    _, inputs = layer(8, samples=30)
-    weights = torch.randint(0, 3, (3, 10))
-    inputs = inputs.view(3, 10, -1)
-    repeated = inputs.flatten(0, 1).repeat_interleave(weights.flatten(), 0)
-    expected = add_to_hessian(None, repeated)
-    found = None
-    for rows, its in zip(inputs, weights, strict=True):
-        found = add_to_hessian(found, rows, its)
-    assert found.count == expected.count
-    assert torch.allclose(found.matrix, expected.matrix, rtol=1e-4, atol=1e-4)
-
-
-def test_a_wide_hessian_is_made_in_stripes_and_symmetric(monkeypatch):
-    monkeypatch.setattr(hessian_of, "STRIPE", 7)
-    _, inputs = layer(9)
-    found = add_to_hessian(add_to_hessian(None, inputs[:150]), inputs[150:]).matrix
-    expected = 2 * inputs.double().T @ inputs.double() / len(inputs)
-    # Entries near zero are what is left of large terms: float32 is exact to the largest entry.
-    rounding = 1e-5 * float(expected.abs().max())
-    assert torch.allclose(found, found.T, rtol=0, atol=rounding)
-    assert torch.allclose(found.double(), expected, rtol=0, atol=rounding)
-
-
-def test_inverse_factor_is_the_cholesky_factor_of_the_inverse():
-    _, inputs = layer(10)
-    hessian = 2 * inputs.double().T @ inputs.double() / len(inputs)
-    upper = inverse_factor(hessian, 0.01)
-    damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(48, dtype=torch.float64)
-    expected = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
-    assert torch.allclose(upper, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_dead_inputs_get_zero_weight_and_do_not_break_the_solve():
