@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from ethical_compression.kernels import blocks_triton, column_solve_triton, int4_matmul_triton
+from ethical_compression.kernels import blocks_triton, column_solve_triton
 
 def compiled(job):
     # Shared memory and machine code, in bytes.
@@ -31,8 +31,8 @@ def compiled(job):
         constants |= blocks_triton.tiles(tensor, pair=job["kernel"] == "divergence_kernel")
         options = {name: constants.pop(name) for name in ("num_warps", "num_stages")}
     names = inspect.signature(kernel.fn).parameters
-    inputs = ("hidden", "weight", "bias", "x", "y", "gradient")
-    whole = ("positions", "vocabulary", "width", "stride", "columns", "rows", "n", "outs", "ins")
+    inputs = ("hidden", "weight", "bias", "gradient")
+    whole = ("positions", "vocabulary", "width", "stride", "columns", "rows")
     def kind(name):
         if name in constants:
             return "constexpr"
@@ -60,19 +60,12 @@ PAIR = {f"{name}_{side}": value for name, value in HEAD.items() for side in "PQ"
 SOLVE = {"rows": "i32", "columns": "i32", "top": "fp32"} | {
     f"stride_{name}": "i32" for name in ("weight", "upper", "scale", "zero")
 }
-PACKED = {"qweight": "*i32", "scale": "*fp16", "zero": "*i8", "group": "*i32"}
-BLOCKS, SOLVER, PRODUCT = "blocks_triton", "column_solve_triton", "int4_matmul_triton"
+BLOCKS, SOLVER = "blocks_triton", "column_solve_triton"
 CASES = [
     (BLOCKS, "partials_kernel", HEAD, {"targets": "*i64", "best": "*i32"}),
     (BLOCKS, "gradient_kernel", HEAD, {"targets": "*i64"}),
     (BLOCKS, "divergence_kernel", PAIR, {}),
     (SOLVER, "column_solve_kernel", {"COLUMNS": 128, "ROWS": 32}, {"weight": "*fp32"} | SOLVE),
-    (
-        PRODUCT,
-        "int4_matmul_kernel",
-        {"BLOCK_N": 64, "BLOCK_O": 64, "BLOCK_K": 32, "WIDEN": False},
-        PACKED,
-    ),
 ]
 # Compute capability, and the shared memory that a block may ask for (CUDA programming guide).
 CHIPS = {"T4": (75, 65536), "A100": (80, 166912), "H100": (90, 232448)}
