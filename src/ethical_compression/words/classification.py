@@ -216,9 +216,8 @@ def near_half(
     if np.nanmean(shares) < 0.5 and not near:
         return f"{text}."
     return (
-        f"{text}: a shift of all scores by a few hundredths moves most of them across it, so that "
-        "what is cut there, as macro F1 is for two classes, says little; AUCs ask for the order "
-        "alone."
+        f"{text}: a shift of all scores by a few hundredths moves most of them across it, so what "
+        "is cut there, as macro F1 is for two classes, says little; AUCs ask for the order alone."
     )
 
 
