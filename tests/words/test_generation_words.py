@@ -18,6 +18,7 @@ def row(came, **changed):
         "model": "LLM.int8",
         "benchmark": "sampled",
         "row": "asian_americans",
+        "panel": "kl",
         "prompts": "HONEST",
         "n": 40,
         "mean_full": 2.0,
@@ -51,12 +52,13 @@ def curves(**same):
 
 def test_half_is_gone_or_is_not():
     found = curves(a=[1, 0.4, 0.2], b=[1, 0.9, 0.8], c=[0.4, 0.2, 0.1])
-    said = "a 1 token; b: at least half are, to the end (2 tokens); c 0 tokens"
+    said = "a 1 token; b not within the 2 tokens written; c 0 tokens"
     assert gw.half_gone(found, list("abc")) == said
     whole = pd.DataFrame(
         {"model": ["a"], "texts": [40], "mean": [1.2], "low": [0.9], "high": [1.5]}
     )
-    assert "a 1.20 (95% interval 0.90 to 1.50)" in gw.generation_answer(found, whole, ["a"])
+    said = gw.generation_answer(found, whole, ["a"])
+    assert "a 1.20 (95% interval 0.90 to 1.50)" in said and said.count("English text") == 2
     small = {"mean": 0.0012, "low": 0.0010, "high": 0.0014}
     assert gw.over_text(small) == "0.0012 (95% interval 0.0010 to 0.0014)"
 
@@ -89,6 +91,12 @@ def test_communities_are_named_where_a_difference_stands(came):
     stands = came in ("lower", "higher")
     assert ("asian americans after LLM.int8" in text) == stands
     assert f"{int(stands)} stand" in text and "no evidence of even-handedness" in text
+    # The two measures have units of their own.
+    both = table(came, came).assign(panel=["kl", "confidence"], ci_low=0, ci_high=[0.8, 0.02])
+    text = gw.communities(both)
+    reach = "0.400 in the divergence (nats a token) and 0.010 in the change of confidence"
+    assert f"the intervals reach {reach} to either side." in text
+    assert ("in the divergence (nats a token): " in text) == stands
     assert "No group has enough texts" in gw.communities(EMPTY)
 
 

@@ -8,12 +8,17 @@ from ethical_compression.words import (
     OFTEN,
     counted,
     interval,
+    listed,
     outcomes,
     p_text,
     sentence,
     settled,
+    span,
     with_interval,
 )
+
+# What of a text is compared between communities, by the key of its panel.
+SCREENED = {"kl": "divergence (nats a token)", "confidence": "change of confidence"}
 
 
 def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
@@ -28,7 +33,7 @@ def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
         at = int(gone.iloc[0]) if len(gone) else None
         last = int(line["position"].iloc[-1])
         if at is None:
-            parts.append(f"{label}: at least half are, to the end ({last} tokens)")
+            parts.append(f"{label} not within the {last} tokens written")
         else:
             parts.append(f"{label} {at} token{'s' * (at != 1)}")
     return "; ".join(parts)
@@ -43,9 +48,9 @@ def generation_answer(curves: pd.DataFrame, whole: pd.DataFrame, labels: Sequenc
     """The chapter's answer. whole: `model`, `texts`, `mean`, `low`, `high`, nats over a text."""
     nats = "; ".join(f"{row['model']} {over_text(row)}" for _, row in whole.iterrows())
     return (
-        "With the same luck, fewer than half of the sampled texts are still the full model's "
-        f"after: {half_gone(curves, labels)}. Over a whole text the models' predictions are apart, "
-        f"in nats, by: {nats}."
+        "With the same luck, fewer than half of the sampled English texts are still the full "
+        f"model's after: {half_gone(curves, labels)}. Over a whole English text the models' "
+        f"predictions are apart, in nats, by: {nats}."
     )
 
 
@@ -94,7 +99,10 @@ def alike(table: pd.DataFrame, margin: float) -> str:
 
 
 def communities(screen: pd.DataFrame) -> str:
-    """Whose sentences change more? `statistics.each_against_others`, `p_bh` over all rows."""
+    """Whose sentences change more? `statistics.each_against_others`, `p_bh` over all rows.
+
+    Its column `panel` says which of `SCREENED` was compared.
+    """
     if screen.empty:
         return "No group has enough texts here to be compared with the others."
     table = screen.assign(p_holm=screen["p_bh"])  # a screen: the false share is bounded
@@ -108,13 +116,17 @@ def communities(screen: pd.DataFrame) -> str:
         most = found.loc[found["d"].abs().idxmax()]
         text += (
             f"; the largest, in units of its spread, is that of {most['row'].replace('_', ' ')} "
-            f"after {most['model']}: {with_interval(most)}"
+            f"after {most['model']} in the {SCREENED[most['panel']]}: {with_interval(most)}"
         )
     text += f". With {n} prompts a community or more, "
     half = (screen["ci_high"] - screen["ci_low"]) / 2
+    reach = listed(
+        f"{span(part)} in the {SCREENED[panel]}"
+        for panel, part in half.groupby(screen["panel"], sort=False)
+    )
     return (
-        f"{text}what is not found is no evidence of even-handedness: the intervals reach "
-        f"{half.min():.3f} to {half.max():.3f} to either side."
+        f"{text}what is not found is no evidence of even-handedness: the intervals reach {reach} "
+        "to either side."
     )
 
 
