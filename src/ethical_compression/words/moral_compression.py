@@ -137,7 +137,7 @@ def turned(found: pd.DataFrame) -> str:
     if "lower" not in set(found["outcome"]):
         names["higher"] = "turned further than the full base"
     said = "; ".join(
-        f"{row['compression']} first, {DIRECTIONS[row['direction']]}, {row['stories']} "
+        f"{row['compression']} first, {DIRECTIONS[row['direction']]}, {row['stories']}: "
         f"{with_interval(row)}, {p_text(row['p_holm'])}"
         for row in found[found["outcome"].isin(["lower", "higher"])].to_dict("records")
     )
