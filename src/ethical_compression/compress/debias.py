@@ -12,7 +12,7 @@ H = 2XXᵀ and H₀₁ = 2α(X₀−X₁)(X₀−X₁)ᵀ, completing the square
 
 Its minimum on a grid, or under a mask, is thus sought in two steps: move W to W*, then round
 (`gptq.solve`) or prune (`sparsity.sparsegpt`) with H + H₀₁. Either step can be left out, which
-makes the four `CELLS`: *exact* takes both; *shift* moves and rounds with H alone, as Fair-GPTQ was
+makes four `CELLS`: *exact* takes both; *shift* moves and rounds with H alone, as Fair-GPTQ was
 released; *hessian* does not move and prunes with H + H₀₁, as Debias-SparseGPT was
 (arXiv:2609.02496); *plain* is GPTQ, or SparseGPT, itself.
 
@@ -20,31 +20,48 @@ released; *hessian* does not move and prunes with H + H₀₁, as Debias-SparseG
 tokens, both summed; `pairs.SCALINGS` names what the released codes multiply it by.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from pydantic import Field
 
-from ethical_compression.compress import gptq, sparsity
-from ethical_compression.compress.hessian import factors
-from ethical_compression.compress.integer import energy
-from ethical_compression.compress.pairs import Contrasted
+from ethical_compression.compress import checkpoint, gptq, sparsity
+from ethical_compression.compress.blocks import survey
+from ethical_compression.compress.hessian import Damping, Hessian, factors
+from ethical_compression.compress.integer import Grid, energy
+from ethical_compression.compress.layerwise import Compressed, each_layer, every_weight
+from ethical_compression.compress.methods import Method, Text, register
+from ethical_compression.compress.pairs import (
+    DEPTHS,
+    POSITIONS,
+    SCALINGS,
+    Contrasted,
+    batches,
+    check_causal,
+    gatherer,
+    output_projections,
+)
+from ethical_compression.datasets import repair_pairs
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 
 
 class Cell(NamedTuple):
-    """Whether weights are moved to W* first, and whether they are then rounded with H + H₀₁."""
+    """Whereto weights are moved first: "W*", "random" (as far, in a drawn direction) or None; and
+    whether they are then rounded with H + H₀₁."""
 
-    shift: bool
+    shift: str | None
     joint: bool
 
 
+# The last is no cell of the table, but a control: what moving weights as far does by itself.
 CELLS = {
-    "exact": Cell(True, True),
-    "shift": Cell(True, False),
-    "hessian": Cell(False, True),
-    "plain": Cell(False, False),
+    "exact": Cell("W*", True),
+    "shift": Cell("W*", False),
+    "hessian": Cell(None, True),
+    "plain": Cell(None, False),
+    "random": Cell("random", False),
 }
 
 
@@ -93,11 +110,13 @@ def problem(
     cell: str = "exact",
     damping: float = 0.01,
     first_order: bool = False,
+    seed: int = 0,
 ) -> Problem:
     """What is left to a cell to round or prune, once it has moved the weights where it does.
 
     At α = 0, in the plain cell and where there is no contrast this is what is given, bit for bit.
-    Raises InputError for an unknown cell and an α below 0.
+    first_order: see `shifted`. seed: of the control's direction. Raises InputError for an unknown
+    cell and an α below 0.
     """
     known("cell of shift × Hessian", cell, CELLS)
     check_alpha(alpha)
@@ -110,9 +129,14 @@ def problem(
     upper = None
     if shift:
         factor, inverse = factors((matrix if first_order else whole).float(), damping)
-        weight = _moved(weight, contrast, factor)
+        moved = _moved(weight, contrast, factor)
         # One factor serves both steps where they are of one Hessian.
         upper = inverse if joint != first_order else None
+        if shift == "random":
+            drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+            drawn = drawn.to(moved) * ((moved - weight).norm() / drawn.norm())
+            moved = weight + drawn
+        weight = moved
     return Problem(weight, whole if joint else matrix, upper)
 
 
@@ -132,15 +156,15 @@ def quantize(
     cell: str = "exact",
     first_order: bool = False,
     damping: float = 0.01,
+    seed: int = 0,
     **grid,
 ) -> QuantizedWeight:
     """One weight (out, in) on an integer grid, by a cell of shift × Hessian and `gptq.solve`.
 
     grid: the settings of `gptq.solve`. Errors are those of `problem` and `gptq.solve`.
     """
-    target = problem(
-        weight, known_inputs, alpha=alpha, cell=cell, damping=damping, first_order=first_order
-    )
+    how = {"cell": cell, "damping": damping, "first_order": first_order, "seed": seed}
+    target = problem(weight, known_inputs, alpha=alpha, **how)
     return gptq.solve(target.weight, target.hessian, upper=target.upper, damping=damping, **grid)[0]
 
 
@@ -152,15 +176,15 @@ def prune(
     cell: str = "exact",
     first_order: bool = False,
     damping: float = 0.01,
+    seed: int = 0,
     **settings,
 ) -> torch.Tensor:
     """One weight (out, in) with zeros, float32, by a cell of shift × Hessian and SparseGPT.
 
     settings: those of `sparsity.sparsegpt`. Errors are those of `problem` and `sparsity.sparsegpt`.
     """
-    target = problem(
-        weight, known_inputs, alpha=alpha, cell=cell, damping=damping, first_order=first_order
-    )
+    how = {"cell": cell, "damping": damping, "first_order": first_order, "seed": seed}
+    target = problem(weight, known_inputs, alpha=alpha, **how)
     return sparsity.sparsegpt(
         target.weight, target.hessian, upper=target.upper, damping=damping, **settings
     )
@@ -176,3 +200,206 @@ def objective(
     if known_inputs.contrast is None:
         return float(kept), 0.0
     return float(kept), float(energy(changed.double(), known_inputs.h01.double()).sum() / 2)
+
+
+# --- As a recipe's methods ------------------------------------------------------------------------
+
+# What the released codes are, as settings; their pairs are StereoSet's, and so is their Hessian.
+RELEASED = {
+    "fair-gptq": {
+        **{"cell": "shift", "first_order": True, "scaling": "fair-gptq"},
+        **{"positions": "start", "hessian_of": "pairs"},
+    },
+    "debias-sparsegpt": {
+        **{"cell": "hessian", "scaling": "debias-sparsegpt"},
+        **{"positions": "start", "hessian_of": "pairs"},
+    },
+}
+
+
+class Repair(Text):
+    """What a recipe can ask of a compression that repairs, besides what it asks of any."""
+
+    alpha: float = Field(0.5, ge=0, description="what a pair's difference weighs; 0: nothing")
+    cell: Literal[*CELLS] = Field(
+        "exact",
+        title="cell of shift × Hessian",
+        description="exact moves weights and rounds (or prunes) with both Hessians; shift only "
+        "moves them, hessian only takes both Hessians, plain does neither; random, a control, "
+        "moves them as far in a drawn direction",
+    )
+    first_order: bool = Field(
+        False, description="whether weights move to first order in alpha only, as once released"
+    )
+    scaling: Literal[*SCALINGS] = Field(
+        "per-pair",
+        title="scaling of alpha",
+        description="what alpha is multiplied by: nothing (per-pair), or what a released code does",
+    )
+    pairs: Literal[*repair_pairs.PAIRS] = Field(
+        "stereoset", title="set of pairs", description="the pairs that are to be answered alike"
+    )
+    pairs_source: str = Field("embedded", description="where the pairs are read from")
+    pair_count: int = Field(256, ge=1, description="how many of them, drawn with the seed")
+    positions: Literal[*POSITIONS] = Field(
+        "aligned",
+        title="choice of positions",
+        description="which tokens of a pair are compared: aligned ones, those differing, or from "
+        "the start, one by one",
+    )
+    hessian_of: Literal["text", "pairs"] = Field(
+        "text", description="what the first term of the objective is measured on"
+    )
+    depth: Literal[*DEPTHS] = Field(
+        "all", description="which blocks' output projections are repaired"
+    )
+    share: float = Field(0.1, gt=0, le=1, description="how much of the blocks is lower or upper")
+
+    def used(self) -> tuple[str, ...]:
+        """All; without the text where the pairs give both Hessians, and so on."""
+        unused = set()
+        if self.hessian_of == "pairs":
+            unused |= {"calibration", "source", "samples", "length"}
+        if self.depth == "all":
+            unused.add("share")
+        return tuple(name for name in self.names() if name not in unused)
+
+    def said(self) -> str:
+        """The end of a label: α, and what is not as usual."""
+        usual = {name: field.default for name, field in Repair.model_fields.items()}
+        parts = [
+            str(getattr(self, name))
+            for name in ("cell", "pairs", "depth", "positions", "scaling")
+            if getattr(self, name) != usual[name]
+        ]
+        if self.first_order:
+            parts.append("first order")
+        if self.hessian_of == "pairs":
+            parts.append("pairs only")
+        return ", ".join([f"α = {self.alpha:g}", *parts])
+
+    def how(self) -> dict[str, object]:
+        """The keywords of `problem`."""
+        return {name: getattr(self, name) for name in ("alpha", "cell", "first_order", "seed")}
+
+
+class FairGPTQSettings(Repair, Grid):
+    """What a recipe can ask of Fair-GPTQ."""
+
+    damping: Damping = 0.01
+
+
+class DebiasSparseGPTSettings(Repair, sparsity.Amount):
+    """What a recipe can ask of Debias-SparseGPT."""
+
+    damping: Damping = 0.01
+
+
+def _calls(settings: Repair, model, inputs, tokenizer):
+    """(the calls of a model, what gathers from them): the text's windows, then the pairs."""
+    if tokenizer is None:
+        raise InputError("Pairs of sentences need the model's tokenizer: give tokenizer=….")
+    check_causal(model)
+    drawn = repair_pairs.load(
+        settings.pairs,
+        source=settings.pairs_source,
+        limit=settings.pair_count,
+        seed=settings.seed,
+    )
+    calls = batches(tokenizer, [one.texts for one in drawn], positions=settings.positions)
+    texts = inputs if settings.hessian_of == "text" else ()
+    gather = gatherer(
+        calls,
+        output_projections(model, settings.depth, settings.share),
+        scaling=settings.scaling,
+        texts=len(texts),
+    )
+    device = next(model.parameters()).device
+    return [*texts, *(batch.ids.to(device) for batch in calls)], gather
+
+
+def _repaired(before: torch.Tensor, after: torch.Tensor, known_inputs: Contrasted) -> dict:
+    """How much of what a layer answered a pair differently is left, as a share: `contrast`."""
+    if known_inputs.contrast is None:
+        return {}
+    was, is_now = (objective(before, one, known_inputs)[1] for one in (before, after))
+    return {"contrast": is_now / max(was, 1e-30)}
+
+
+def _fair_gptq(
+    settings: FairGPTQSettings, model, inputs, *, progress=None, parts=None, tokenizer=None
+) -> Compressed:
+    calls, gather = _calls(settings, model, inputs, tokenizer)
+    done, repaired = Compressed(), {}
+
+    def solver(weight, known_inputs, **how):
+        if isinstance(known_inputs, Hessian):  # of a weight that no token reaches
+            known_inputs = Contrasted(known_inputs)
+        found = quantize(weight, known_inputs, **settings.how(), **how)
+        repaired[known_inputs.name] = _repaired(weight, found.dequantize(), known_inputs)
+        return found
+
+    done.weights |= gptq.quantize_model(
+        model,
+        calls,
+        gather=gather,
+        solver=solver,
+        only=lambda weight: checkpoint.packs(*weight.shape),
+        note=lambda name, row: done.rows.append({"layer": name} | row | repaired.get(name, {})),
+        parts=parts,
+        progress=progress,
+        damping=settings.damping,
+        **settings.grid(),
+    )
+    return done
+
+
+def _debias_sparsegpt(
+    settings: DebiasSparseGPTSettings, model, inputs, *, progress=None, tokenizer=None, **_
+) -> Compressed:
+    for block in survey(model).blocks:
+        for weight in block.weights.values():
+            sparsity.check_width(weight.shape[1], settings.sparsity)
+    calls, gather = _calls(settings, model, inputs, tokenizer)
+    how = settings.how() | {"sparsity": settings.sparsity, "damping": settings.damping}
+    done = Compressed()
+    for name, weight, known_inputs in each_layer(model, calls, gather=gather, progress=progress):
+        if isinstance(known_inputs, Hessian):
+            known_inputs = Contrasted(known_inputs)
+        pruned = prune(weight, known_inputs, **how).to(weight.dtype)
+        kept = sparsity.SparseWeight.of(pruned)
+        more = sparsity.mask_statistics(pruned) | _repaired(weight, pruned, known_inputs)
+        done.keep(name, weight, kept, known_inputs, **more)
+    return done
+
+
+def _data(settings: Repair) -> dict:
+    return repair_pairs.source_record(settings.pairs, settings.pairs_source)
+
+
+register(
+    Method(
+        name="fair-gptq",
+        about="GPTQ that also answers pairs of sentences alike (Proskurina et al. 2025)",
+        settings=FairGPTQSettings,
+        label=lambda settings: f"Fair-GPTQ {settings.bits}-bit, {settings.said()}",
+        apply=_fair_gptq,
+        touches=checkpoint.packable,
+        takes=checkpoint.TAKES,
+        packed=True,
+        data=_data,
+    )
+)
+register(
+    Method(
+        name="debias-sparsegpt",
+        about="SparseGPT that also answers pairs of sentences alike (arXiv:2609.02496)",
+        settings=DebiasSparseGPTSettings,
+        label=lambda settings: (
+            f"Debias-SparseGPT {sparsity.in_words(settings.sparsity)}, {settings.said()}"
+        ),
+        apply=_debias_sparsegpt,
+        touches=every_weight,
+        data=_data,
+    )
+)

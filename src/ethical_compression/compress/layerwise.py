@@ -7,7 +7,13 @@ from typing import Any
 import torch
 
 from ethical_compression.compress.blocks import stream_blocks, survey
-from ethical_compression.compress.hessian import Hessian, hessians, output_error
+from ethical_compression.compress.hessian import (
+    Gather,
+    Hessian,
+    gather_hessian,
+    hessians,
+    output_error,
+)
 from ethical_compression.compress.weight_files import Weight
 from ethical_compression.errors import InputError
 
@@ -47,21 +53,32 @@ class Compressed:
 
 
 def each_layer(
-    model: torch.nn.Module, inputs: Sequence[torch.Tensor] = (), *, progress: str | None = None
+    model: torch.nn.Module,
+    inputs: Sequence[torch.Tensor] = (),
+    *,
+    gather: Gather | None = None,
+    progress: str | None = None,
 ) -> Iterator[tuple[str, torch.Tensor, Hessian | None]]:
     """Yield (name, weight (out, in), Hessian) of each weight (`blocks.survey`), block by block.
 
     Without inputs (token ids, each (batch, length)) the Hessian is None; where no token reaches a
     weight, it is the identity, of a count of 0. A weight changed in place is what later blocks are
-    fed by. Raises InputError for a weight or an activation that is NaN or infinite, before the
+    fed by. gather: what is kept of the inputs, told the weights' full names; by default the Hessian
+    alone. Raises InputError for a weight or an activation that is NaN or infinite, before the
     weight is handed out.
     """
     from tqdm.auto import tqdm
 
     blocks = survey(model).blocks
+    gather = gather or gather_hessian()
+
+    def within(i):
+        return lambda before, name, *call: gather(before, f"{blocks[i].name}.{name}", *call)
+
     walk: Iterator[tuple[int, dict[str, Hessian]]] = ((i, {}) for i in range(len(blocks)))
     if inputs:
-        walk = ((i, hessians(block, its)) for i, block, its in stream_blocks(model, inputs))
+        streamed = stream_blocks(model, inputs)
+        walk = ((i, hessians(block, its, within(i))) for i, block, its in streamed)
     hidden = progress is None
     for i, found in tqdm(walk, total=len(blocks), unit="block", desc=progress, disable=hidden):
         block = blocks[i]

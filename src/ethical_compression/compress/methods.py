@@ -75,7 +75,8 @@ class Method:
     restore(model, done): gives a full model what `apply` returned and the store kept; by default
     its weights (`weight_files.put`). kept: whether that is kept in the store at all, or done anew.
     packed: whether its weights are exported as AutoGPTQ packs them (`checkpoint.save_gptq`).
-    libraries: packages that compute the result, whose versions count in its key.
+    libraries: packages that compute the result, whose versions count in its key. data(settings): a
+    record of what it reads besides the text, which counts there, too.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Method:
     kept: bool = True
     packed: bool = False
     libraries: tuple[str, ...] = ()
+    data: Callable[[Any], dict[str, Any]] | None = None
 
     def inputs(self) -> dict[str, Any]:
         """What of the method itself decides a result: its code, and others' versions."""

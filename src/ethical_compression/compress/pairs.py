@@ -12,8 +12,7 @@ from typing import NamedTuple
 import torch
 
 from ethical_compression.compress.blocks import read, short_text, survey
-from ethical_compression.compress.gptq import Gather
-from ethical_compression.compress.hessian import Hessian, add_to_hessian
+from ethical_compression.compress.hessian import Gather, Hessian, add_to_hessian
 from ethical_compression.datasets.contrast import shared_ends
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
@@ -32,11 +31,13 @@ SCALINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 class Contrasted(NamedTuple):
     """What is known of a layer's inputs: their Hessian H, and that of the differences x₀ − x₁,
-    None where no pair is to be answered alike. tokens: of all pairs, both sentences."""
+    None where no pair is to be answered alike. tokens: of all pairs, both sentences. name: of the
+    weight, of the first that is fed so."""
 
     hessian: Hessian | None
     contrast: Hessian | None = None
     tokens: float = 0
+    name: str = ""
 
     @property
     def matrix(self) -> torch.Tensor:
@@ -154,7 +155,7 @@ def gatherer(
     def gather(before, name, index, fed):
         hessian, contrast = before[:2] if before else (None, None)
         if index < texts:
-            return Contrasted(add_to_hessian(hessian, fed), contrast, total)
+            return Contrasted(add_to_hessian(hessian, fed), contrast, total, name)
         batch = pairs[index - texts]
         rows = fed.reshape(-1, fed.shape[-1])
         if len(rows) != batch.ids.numel():
@@ -167,7 +168,7 @@ def gatherer(
         if name in chosen and len(batch.pair):
             difference = rows[batch.first] - rows[batch.second]
             contrast = add_to_hessian(contrast, difference, SCALINGS[scaling](batch.pair + 1.0))
-        return Contrasted(hessian, contrast, total)
+        return Contrasted(hessian, contrast, total, name)
 
     return gather
 

@@ -78,7 +78,10 @@ class Recipe:
     def inputs(self) -> dict[str, Any]:
         """What decides the result, and so a store's key: the settings, the text that they read, the
         method's code, and the versions of libraries that compute it."""
-        found = self.to_dict() | methods.find(self.method).inputs()
+        method = methods.find(self.method)
+        found = self.to_dict() | method.inputs()
+        if method.data:
+            found["data"] = method.data(self.chosen)
         if not self.reads_text:
             return found
         from ethical_compression.datasets import text

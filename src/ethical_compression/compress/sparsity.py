@@ -38,6 +38,11 @@ def amount(sparsity: float | str) -> float | tuple[int, int]:
     )
 
 
+def in_words(sparsity: float | str) -> str:
+    """An amount as a label has it: "50%" or "2:4"."""
+    return sparsity if isinstance(sparsity, str) else f"{sparsity:.0%}"
+
+
 def check_width(columns: int, sparsity: float | str) -> None:
     """Raise InputError where a pattern's M does not divide a layer's number of inputs."""
     wanted = amount(sparsity)
@@ -244,8 +249,7 @@ def _method(name: str, said: str, settings: type[Amount], about: str, prune) -> 
     """Register a pruning rule: prune(weight, Hessian or None, **settings) → the pruned weight."""
 
     def label(given: Amount) -> str:
-        how_much = given.sparsity if isinstance(given.sparsity, str) else f"{given.sparsity:.0%}"
-        return f"{said} {how_much}"
+        return f"{said} {in_words(given.sparsity)}"
 
     def apply(given: Amount, model, inputs, *, progress=None, **_) -> Compressed:
         for block in survey(model).blocks:
