@@ -18,11 +18,15 @@ import torch
 from ethical_compression import kept_tables, models
 from ethical_compression.compress import debias, pairs
 from ethical_compression.compress.blocks import stream_blocks
-from ethical_compression.compress.gptq import hessians
+from ethical_compression.compress.hessian import hessians
 from ethical_compression.datasets import repair_pairs
 
 MODEL, COUNT, SEED = "smollm2-135m", 128, 0
 BLOCKS = range(1, 30, 3)
+# Besides the cells: the shift to first order in α, as Fair-GPTQ was released.
+CELLS = {cell: {"cell": cell} for cell in debias.CELLS} | {
+    "first order": {"cell": "shift", "first_order": True}
+}
 ALPHAS = (0.0, 0.1, 0.5, 2.0)
 WAYS = {
     "GPTQ 4-bit": (debias.quantize, {"bits": 4, "group_size": 64}),
@@ -63,11 +67,11 @@ def cells_of_a_layer(name, weight, known, inputs, differences):
     whole = (inputs @ weight.double().T).square().sum()
     for how, (compress, settings) in WAYS.items():
         for alpha in ALPHAS:
-            for cell in debias.CELLS:
+            for cell, which in CELLS.items():
                 if alpha == 0 and cell != "plain":
                     continue  # the same codes, bit for bit: tests/compress/test_debias.py
                 start = time.perf_counter()
-                changed = compress(weight, known, alpha=alpha, cell=cell, **settings)
+                changed = compress(weight, known, alpha=alpha, **which, **settings)
                 seconds = time.perf_counter() - start
                 changed = (changed if how[0] == "S" else changed.dequantize()).double()
                 kept = float(((changed - weight.double()) @ inputs.T).square().sum() / whole)
