@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.process import matmul_rate, measured, run, serve
 from ethical_compression import models
 from ethical_compression.datasets import moral_stories
-from ethical_compression.score import loglikelihood as engine
+from ethical_compression.score import networks, token_tree
 from ethical_compression.train import dpo
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def operations(model, encoded, layout) -> int:
     rows = [
         row
         for i in range(0, len(encoded), 2)
-        for row in engine.plan_rows(encoded[i : i + 2], layout=layout, width=width)
+        for row in token_tree.plan_rows(encoded[i : i + 2], layout=layout, width=width)
     ]
     head = model.get_output_embeddings().weight
     tables = {id(model.get_input_embeddings().weight), id(head)}
@@ -53,7 +53,7 @@ def work(job):
     settings = dpo.Settings(**job["settings"])
     encoded = dpo.encode_pairs(tokenizer, pairs)
     layout = dpo.choose_layout(model, encoded)
-    engine.output_head(model)
+    networks.output_head(model)
     rate = matmul_rate(job["device"], "float32")
     log, seconds, memory = measured(
         lambda: dpo.train(model, tokenizer, pairs, settings), job["device"]

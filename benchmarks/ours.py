@@ -2,14 +2,14 @@
 
 from benchmarks.process import matmul_rate, measured, serve
 from ethical_compression import models
-from ethical_compression.score import loglikelihood as engine
+from ethical_compression.score import layouts, loglikelihood, networks, token_tree, tokens
 
 
 def operations(model, encoded, layout) -> int:
     """What no scorer can save: each different prefix through the blocks once, each scored place
     through the output head; two operations a weight."""
     config = model.config.get_text_config()
-    rows = engine.plan_rows(encoded, layout=layout, width=config.hidden_size)
+    rows = token_tree.plan_rows(encoded, layout=layout, width=config.hidden_size)
     tables = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     blocks = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in tables)
     places = sum(len(set(row.node)) for row in rows)
@@ -22,12 +22,12 @@ def work(job):
     model, tokenizer = loaded.model, loaded.tokenizer
     requests = [tuple(one) for one in job["requests"]]
     options = {"token_budget": job.get("token_budget")}
-    engine.loglikelihoods(model, tokenizer, requests[:4], **options)
+    loglikelihood.loglikelihoods(model, tokenizer, requests[:4], **options)
     table, seconds, memory = measured(
-        lambda: engine.loglikelihoods(model, tokenizer, requests, **options), job["device"]
+        lambda: loglikelihood.loglikelihoods(model, tokenizer, requests, **options), job["device"]
     )
-    encoded = engine.encode(tokenizer, requests, engine.model_length(model))
-    layout = engine.layouts(model)[0]
+    encoded = tokens.encode(tokenizer, requests, networks.model_length(model))
+    layout = layouts.usable(model)[0]
     return {
         "seconds": seconds,
         "memory": memory,

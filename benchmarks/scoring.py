@@ -11,7 +11,7 @@ import torch
 from benchmarks.process import run
 from ethical_compression import models
 from ethical_compression.datasets import multiple_choice
-from ethical_compression.score import loglikelihood as engine
+from ethical_compression.score import networks, tokens
 
 HERE = Path(__file__).parent
 OURS, LM_EVAL = HERE / "ours.py", HERE / "peer_lm_eval.py"
@@ -89,7 +89,7 @@ def referee(loaded, requests) -> np.ndarray:
     """Log-likelihoods by plain passes in float64, one request at a time."""
     exact = copy.deepcopy(loaded.model).to("cpu", torch.float64)
     answers = []
-    for one in engine.encode(loaded.tokenizer, requests, engine.model_length(exact)):
+    for one in tokens.encode(loaded.tokenizer, requests, networks.model_length(exact)):
         with torch.inference_mode():
             logits = exact(input_ids=torch.tensor([list(one.ids)[:-1]])).logits[0, -one.scored :]
         wanted = torch.tensor(list(one.ids)[-one.scored :])

@@ -245,7 +245,8 @@ def kept():
 
 
 def tree():
-    from ethical_compression.score.loglikelihood import Encoded, plan_rows
+    from ethical_compression.score.token_tree import plan_rows
+    from ethical_compression.score.tokens import Encoded
 
     encoded = [Encoded([5, 6, 7, 8, 9, a, b, 0], 3) for a, b in ((1, 2), (3, 4), (10, 11))]
     (row,) = plan_rows(encoded, layout="tree", width=10**9, limit=10**9)

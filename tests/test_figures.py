@@ -175,7 +175,8 @@ def test_figures_refuse_what_cannot_be_paired(items):
 
 
 def test_the_token_tree_shows_trunk_and_branches():
-    from ethical_compression.score.loglikelihood import Encoded, plan_rows
+    from ethical_compression.score.token_tree import plan_rows
+    from ethical_compression.score.tokens import Encoded
 
     encoded = [Encoded([5, 6, 7, a, b, 0], 3) for a, b in ((1, 2), (3, 4))]
     (row,) = plan_rows(encoded, layout="tree", width=10**9, limit=10**9)

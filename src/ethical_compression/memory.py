@@ -22,7 +22,8 @@ def keep_freed_memory() -> None:
 def is_of_memory(error: Exception) -> bool:
     """Whether an error says that there is no memory left: on a CPU a plain RuntimeError, whose
     subclasses mostly say something else."""
-    if isinstance(error, MemoryError):
+    # torch's own error of a GPU may come without words; by name, since this file needs no torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in said for words in SAID)

@@ -17,8 +17,7 @@ from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice
 from ethical_compression.errors import InputError
-from ethical_compression.score import divergence
-from ethical_compression.score import loglikelihood as ll
+from ethical_compression.score import divergence, tokens
 from ethical_compression.statistics import change_slope
 
 
@@ -124,7 +123,7 @@ def test_vocabulary_distances(p, q):
     table = divergence.vocabulary_distances(
         first, second, tokenizer, REQUESTS, max_length=63, token_budget=90
     )
-    encoded = ll.encode(tokenizer, REQUESTS, 63)
+    encoded = tokens.encode(tokenizer, REQUESTS, 63)
     assert len(table) == sum(one.scored for one in encoded)
     for number, one in enumerate(encoded):
         rows = table[table["request"] == number]
@@ -161,7 +160,7 @@ def test_item_distances_are_those_of_each_options_tokens():
     full, rounded = (compressed.load(one, "tiny-random-llama") for one in (Recipe(), recipe))
     item = items["openbookqa"][1]
     expected = divergence.vocabulary_distances(
-        full.model, rounded.model, full.tokenizer, [ll.Request(item.context, item.options[2])]
+        full.model, rounded.model, full.tokenizer, [tokens.Request(item.context, item.options[2])]
     )
     found = table[(table["benchmark"] == "openbookqa") & (table["item"] == item.id)]
     assert set(found["option"]) == set(range(len(item.options)))

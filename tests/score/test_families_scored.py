@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import generation
-from ethical_compression.score import loglikelihood as ll
-from ethical_compression.score.loglikelihood import Encoded
+from ethical_compression.score import generation, loglikelihood
+from ethical_compression.score.tokens import Encoded
 
 # Not models that go on with a text from left to right, or not in batches; one sentence says so.
 REFUSED = {
@@ -91,13 +90,13 @@ def check_scores(name, dtype, std):
     model = families.make(name, std=std, dtype=getattr(torch, dtype))
     if name in REFUSED:
         with pytest.raises(InputError, match=REFUSED[name]):
-            ll.score_encoded(model, requests())
+            loglikelihood.score_encoded(model, requests())
         return
     try:
         logits(model, requests()[0].ids)
     except RuntimeError as error:
         pytest.skip(f"its own code does not run in {dtype}: {error}")
-    found = ll.score_encoded(model, requests(), token_budget=200)
+    found = loglikelihood.score_encoded(model, requests(), token_budget=200)
     # In half precision a token may go to another expert: then compare the middle of all.
     summary = np.max if dtype == "float32" else np.median
     close = CLOSE[dtype] * (1 if std < 0.3 else 100 if dtype == "float32" else 4)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
-from test_loglikelihood import closing_tokenizer, tiny_tokenizer
+from test_layouts import NO_MEMORY
+from test_loglikelihood import tiny_tokenizer
+from test_tokens import closing_tokenizer
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression import store
@@ -339,3 +341,16 @@ def test_a_study_of_nothing_is_refused():
         generation.study("tiny-random-llama", [], ["a"], length=2)
     with pytest.raises(InputError, match="no model 'full'"):
         generation.first_divergence(tokens(other=[[1, 2]]))
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["GPU", "CPU"])
+def test_a_batch_of_prompts_that_does_not_fit_is_told(error, monkeypatch):
+    def full(*_):
+        raise error
+        yield
+
+    monkeypatch.setattr(generation, "_from_memory", full)
+    model = tiny_model("llama")
+    model._ethical_compression_remembers = True
+    with pytest.raises(InputError, match="A batch of 1 prompts does not fit"):
+        generation.generate(model, tiny_tokenizer("bytes"), ["the cat"], length=2)

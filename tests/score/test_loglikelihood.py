@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from test_token_tree import quick, sequences
 from tiny_models import FAMILIES, tiny_model
 from transformers import PreTrainedTokenizerFast
 
 from ethical_compression.errors import InputError
-from ethical_compression.score import loglikelihood as ll
-from ethical_compression.score.loglikelihood import Encoded, Request
+from ethical_compression.score import layouts, loglikelihood
+from ethical_compression.score.tokens import Encoded, Request
 
 TEXT = """the cat sat on the mat. the dog saw the cat, and the cat saw the dog; then they sat there.
 an unbelievable thing, thought the other: nothing is unthinkable when the weather is warm.
@@ -95,7 +96,7 @@ def tokenizer(request):
 
 
 def test_every_sharp_edge_against_float64(model, tokenizer):
-    table = ll.loglikelihoods(
+    table = loglikelihood.loglikelihoods(
         model, tokenizer, REQUESTS, details=True, max_length=64, token_budget=96
     )
     exact = tiny_model(model.config.model_type).double()
@@ -110,42 +111,15 @@ def test_every_sharp_edge_against_float64(model, tokenizer):
         assert row.truncated == cut
 
 
-def test_layouts_are_found_by_trying(model):
-    expected = {"bloom": ("cache", "plain"), "gemma2": ("tree", "plain")}
-    assert ll.layouts(model) == expected.get(model.config.model_type, ("tree", "cache", "plain"))
-    if model.config.model_type == "bloom":
-        with pytest.raises(InputError, match="choose one of cache, plain"):
-            ll.score_encoded(model, [Encoded([3, 4, 5], 1)], layout="tree")
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_layouts_are_the_same_in_half_precision(model, dtype):
-    half = tiny_model(model.config.model_type).to(dtype)
-    assert ll.layouts(half) == ll.layouts(model)
-
-
-def test_layouts_agree(model, tokenizer):
-    encoded = ll.encode(tokenizer, REQUESTS, 64)
-    plain = ll.score_encoded(model, encoded, layout="plain", token_budget=128)
-    longest = max(len(one.ids) for one in encoded) - 1
-    for layout in ll.layouts(model, longest, longest):
-        shared = ll.score_encoded(model, encoded, layout=layout, token_budget=128)
-        np.testing.assert_allclose(shared.logprob, plain.logprob, atol=1e-4)
-        np.testing.assert_allclose(shared.entropy, plain.entropy, atol=1e-4)
-
-
 @pytest.mark.parametrize("family", ["mistral", "gemma2"])
 def test_sliding_windows(family):
     """A window shorter than the text: the mask of the trie would replace it, so it is not used."""
     model = tiny_model(family, sliding_window=8)
     exact = tiny_model(family, sliding_window=8).double()
     tokenizer = tiny_tokenizer("pieces")
-    wide = tiny_model(family)
-    table = ll.loglikelihoods(model, tokenizer, REQUESTS, max_length=64)
-    assert (
-        np.abs(table["logprob"] - ll.loglikelihoods(wide, tokenizer, REQUESTS)["logprob"]).max()
-        > 0.1
-    )
+    wide = loglikelihood.loglikelihoods(tiny_model(family), tokenizer, REQUESTS)
+    table = loglikelihood.loglikelihoods(model, tokenizer, REQUESTS, max_length=64)
+    assert np.abs(table["logprob"] - wide["logprob"]).max() > 0.1
     for request, value in zip(REQUESTS, table["logprob"], strict=True):
         assert value == pytest.approx(referee(exact, tokenizer, request, 64)[0].sum(), abs=1e-4)
 
@@ -158,7 +132,7 @@ def test_equals_lm_eval(family, tokenizer):
     # answer; where the border falls within a token, it feeds tokens that do not spell the text.
     requests = [one for one in REQUESTS if one.context not in (" ", "an unbelievab")]
     theirs = lm_eval_scores(model, tokenizer, requests, max_length=64)
-    ours = ll.loglikelihoods(model, tokenizer, requests, max_length=64)
+    ours = loglikelihood.loglikelihoods(model, tokenizer, requests, max_length=64)
     np.testing.assert_allclose(ours["logprob"], [value for value, _ in theirs], atol=1e-3)
     assert ours["greedy"].tolist() == [greedy for _, greedy in theirs]
 
@@ -186,7 +160,7 @@ def test_where_lm_eval_errs():
     border = [Request("an unbelievab", "le thing, thought the other")]
     for requests, options in ((same_tokens, {"logits_cache": True}), (border, {})):
         truth = [referee(exact, tokenizer, one, 64)[0].sum() for one in requests]
-        ours = ll.loglikelihoods(model, tokenizer, requests)["logprob"]
+        ours = loglikelihood.loglikelihoods(model, tokenizer, requests)["logprob"]
         theirs = [value for value, _ in lm_eval_scores(model, tokenizer, requests, **options)]
         np.testing.assert_allclose(ours, truth, atol=1e-4)
         assert np.abs(np.subtract(theirs, truth)).max() > 0.1
@@ -199,81 +173,18 @@ def test_equals_lm_eval_on_a_real_model(benchmark, smollm2):
 
     items = multiple_choice.load(benchmark, limit=4, seed=0)
     requests = [Request(item.context, option) for item in items for option in item.options]
-    ours = ll.score_items(smollm2.model, smollm2.tokenizer, items)
+    ours = loglikelihood.score_items(smollm2.model, smollm2.tokenizer, items)
     theirs = lm_eval_scores(smollm2.model, smollm2.tokenizer, requests)
     np.testing.assert_allclose(ours["logprob"], [value for value, _ in theirs], atol=1e-3)
     assert ours["greedy"].tolist() == [greedy for _, greedy in theirs]
     assert ours["item"].tolist() == [item.id for item in items for _ in item.options]
 
 
-# Sequences over few tokens, so that many begin alike.
-sequences = st.lists(st.integers(3, 6), min_size=2, max_size=12).flatmap(
-    lambda ids: st.integers(1, len(ids) - 1).map(lambda scored: Encoded(ids, scored))
-)
-quick = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@quick
-@given(
-    encoded=st.lists(sequences, min_size=1, max_size=12),
-    layout=st.sampled_from(["tree", "cache", "plain"]),
-    width=st.sampled_from([1, 4, 10**6]),
-    limit=st.integers(1, 60),
-)
-def test_a_plan_holds_every_target_once_after_its_own_tokens(encoded, layout, width, limit):
-    rows = ll.plan_rows(encoded, layout=layout, width=width, limit=limit)
-    owners = [(i, p) for i, one in enumerate(encoded) for p in range(one.scored)]
-    assert sorted(slot for row in rows for slot in row.slot) == list(range(len(owners)))
-    for row in rows:
-        longest = max(row.depth) + 1
-        assert len(row) <= max(limit, 4 * longest)
-        assert all(parent < node for node, parent in enumerate(row.parent))
-        for node, target, slot in zip(row.node, row.target, row.slot, strict=True):
-            path = []
-            while node >= 0:
-                assert row.depth[node] == 1 + (
-                    row.depth[row.parent[node]] if row.parent[node] >= 0 else -1
-                )
-                path, node = [row.token[node], *path], row.parent[node]
-            request, position = owners[slot]
-            one = encoded[request]
-            end = len(one.ids) - one.scored + position
-            assert (path, target) == (list(one.ids[:end]), one.ids[end])
-
-
-@quick
-@given(
-    lengths=st.lists(st.integers(1, 60), max_size=8),
-    token_budget=st.integers(1, 200),
-    once=st.integers(0, 50),
-)
-def test_batches_keep_to_the_budget_and_feed_as_little_as_any_split(lengths, token_budget, once):
-    def cost(split):
-        return sum(len(batch[0]) * len(batch) + once for batch in split)
-
-    def splits(rows):
-        for first in range(1, len(rows) + 1):
-            if first == 1 or first * len(rows[0]) <= token_budget:
-                yield from ([rows[:first], *rest] for rest in splits(rows[first:]))
-        if not rows:
-            yield []
-
-    rows = [[0] * length for length in sorted(lengths, reverse=True)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ll, "PASS", once)
-        batches = ll.batches(rows, token_budget)
-    assert [row for batch in batches for row in batch] == rows
-    assert all(len(batch) == 1 or len(batch) * len(batch[0]) <= token_budget for batch in batches)
-    assert cost(batches) == min(map(cost, splits(rows)))
-
-
 @pytest.mark.parametrize("family", ["llama", "bloom"])
 def test_company_changes_no_score(family):
     """Neither order, nor duplicates, nor the token budget, nor the layout."""
     model = tiny_model(family)
-    allowed = [None, *ll.layouts(model)]
+    allowed = [None, *layouts.usable(model)]
 
     @quick
     @given(st.data())
@@ -282,7 +193,7 @@ def test_company_changes_no_score(family):
         company = data.draw(
             st.permutations(encoded + data.draw(st.lists(st.sampled_from(encoded))))
         )
-        scores = ll.score_encoded(
+        scores = loglikelihood.score_encoded(
             model,
             company,
             token_budget=data.draw(st.integers(1, 200)),
@@ -301,7 +212,7 @@ def test_company_changes_no_score(family):
 @pytest.mark.parametrize(("window", "stride"), [(16, None), (16, 16), (16, 5), (60, 30)])
 def test_text_in_windows(window, stride):
     model, tokenizer = tiny_model("llama"), tiny_tokenizer("bytes")
-    table = ll.score_text(model, tokenizer, [TEXT, TEXT], window=window, stride=stride)
+    table = loglikelihood.score_text(model, tokenizer, [TEXT, TEXT], window=window, stride=stride)
     ids = tokenizer(TEXT + "\n\n" + TEXT)["input_ids"]
     total, count, done = 0.0, 0, 0
     for begin in range(0, len(ids), stride or window):
@@ -312,113 +223,23 @@ def test_text_in_windows(window, stride):
                 count, done = count + 1, begin + position
     assert table["tokens"].sum() == count
     assert table["logprob"].sum() == pytest.approx(total, abs=1e-3)
-    assert ll.perplexity(table) == pytest.approx(np.exp(-total / count), rel=1e-5)
+    assert loglikelihood.perplexity(table) == pytest.approx(np.exp(-total / count), rel=1e-5)
     if stride and stride < window:
         assert count == len(ids) - 1
 
 
-def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
-    model, real = tiny_model("llama"), ll.hidden_states
-    encoded = [Encoded([i, i + 1, i + 2], 2) for i in range(3, 13)]
-    expected = ll.score_encoded(model, encoded)
-    sizes = []
-
-    def small_memory(model, batch, layout):
-        sizes.append(len(batch))
-        if len(batch) > 3:
-            raise torch.OutOfMemoryError
-        return real(model, batch, layout)
-
-    monkeypatch.setattr(ll, "hidden_states", small_memory)
-    scores = ll.score_encoded(model, encoded)
-    assert sizes[:3] == [10, 5, 2]
-    np.testing.assert_allclose(scores.logprob, expected.logprob, atol=1e-5)
-
-    monkeypatch.setattr(
-        ll, "hidden_states", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError)
-    )
-    with pytest.raises(InputError, match=r"One row of .* does not fit"):
-        ll.score_encoded(model, encoded)
-
-
 def test_no_requests():
-    table = ll.loglikelihoods(tiny_model("llama"), tiny_tokenizer("bytes"), [], details=True)
+    table = loglikelihood.loglikelihoods(
+        tiny_model("llama"), tiny_tokenizer("bytes"), [], details=True
+    )
     assert len(table) == 0
     assert {"logprob", "tokens", "greedy", "token_ids"} <= set(table.columns)
-
-
-@pytest.mark.parametrize(
-    ("context", "continuation", "message"),
-    [
-        ("the cat", "", "empty continuation"),
-        ("th", "e", "adds no token"),
-        ("the", TEXT, "more than the model's input of 64"),
-    ],
-)
-def test_bad_requests_are_refused(context, continuation, message):
-    with pytest.raises(InputError, match=message):
-        ll.encode(tiny_tokenizer("bytes"), [Request(context, continuation)], 64)
-
-
-def test_a_tokenizer_without_a_first_token():
-    tokenizer = tiny_tokenizer("bytes")
-    tokenizer.bos_token = None
-    assert ll.encode(tokenizer, [Request("", "the cat")])[0].ids[0] == tokenizer.eos_token_id
-    tokenizer.eos_token = None
-    with pytest.raises(InputError, match="give every request a context"):
-        ll.encode(tokenizer, [Request("", "the cat")])
-
-
-CHAT = (
-    "{{ bos_token }}{% for turn in messages %}{{ turn['role'] }}:\n{{ turn['content'] }}\n"
-    "{% endfor %}{% if add_generation_prompt %}assistant:\n{% endif %}"
-)
-
-
-def closing_tokenizer(kind: str):
-    """As `tiny_tokenizer`, with <s> put before every text and </s> after it."""
-    tokenizer = tiny_tokenizer(kind)
-    tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-    )
-    tokenizer.chat_template = CHAT
-    return tokenizer
-
-
-@pytest.mark.parametrize("kind", ["bytes", "pieces"])
-def test_what_a_tokenizer_puts_after_a_text_is_not_scored(kind):
-    closing, plain = closing_tokenizer(kind), tiny_tokenizer("pieces")
-    if kind == "bytes":
-        plain = tiny_tokenizer("bytes")
-        plain.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", 1)]
-        )
-    assert closing("the cat")["input_ids"][-1] == 2
-    for one, other in zip(
-        ll.encode(closing, REQUESTS, 64), ll.encode(plain, REQUESTS, 64), strict=True
-    ):
-        assert (list(one.ids), one.scored) == (list(other.ids), other.scored)
-
-
-@pytest.mark.parametrize("kind", ["bytes", "pieces"])
-def test_the_newline_that_closes_a_template_is_not_the_answers(kind):
-    tokenizer = closing_tokenizer(kind)
-    turn = [{"role": "user", "content": "is it so?"}]
-    prompt = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    assert prompt.startswith("<s>") and prompt.endswith(":\n")
-    (one,) = ll.encode(tokenizer, [Request(prompt, "yes")])
-    assert list(one.ids).count(1) == 1 and 2 not in one.ids
-    assert tokenizer.decode(one.ids[-one.scored :]) == "yes"
-    assert tokenizer.decode(one.ids[1 : -one.scored]).endswith(":\n")
-    # Spaces are the continuation's, as in lm-evaluation-harness.
-    (one,) = ll.encode(tokenizer, [Request("is it so? \n ", "yes")])
-    assert tokenizer.decode(one.ids[-one.scored :]).lstrip() == "yes"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 def test_text_has_the_first_token_before_each_window_where_the_tokenizer_puts_one(kind):
     model, tokenizer = tiny_model("gemma2"), tiny_tokenizer(kind)
-    table = ll.score_text(model, tokenizer, [TEXT], window=16)
+    table = loglikelihood.score_text(model, tokenizer, [TEXT], window=16)
     ids, lead = tokenizer(TEXT, add_special_tokens=False)["input_ids"], [1] * (kind == "pieces")
     total = 0.0
     for begin in range(0, len(ids), 16 - len(lead)):
@@ -432,7 +253,7 @@ def test_broken_models_are_refused():
     model = tiny_model("llama")
     model.model.norm.weight.data[0] = torch.nan
     with pytest.raises(InputError, match="not finite"):
-        ll.score_encoded(model, [Encoded([3, 4, 5], 1)], layout="plain")
+        loglikelihood.score_encoded(model, [Encoded([3, 4, 5], 1)], layout="plain")
 
 
 @pytest.mark.parametrize(
@@ -442,7 +263,7 @@ def test_broken_models_are_refused():
 def test_bad_text_is_refused(options, message):
     arguments = {"documents": [TEXT], "window": 16} | options
     with pytest.raises(InputError, match=message):
-        ll.score_text(tiny_model("llama"), tiny_tokenizer("bytes"), **arguments)
+        loglikelihood.score_text(tiny_model("llama"), tiny_tokenizer("bytes"), **arguments)
 
 
 def test_score_items_has_a_row_for_each_option():
@@ -458,11 +279,11 @@ def test_score_items_has_a_row_for_each_option():
         Item("a", "x1", "the cat sat", (" on the mat", " there"), 1),
         Item("a", "x2", "the answer is", (" yes", " no", " maybe"), 0),
     ]
-    table = ll.score_items(tiny_model("gpt2"), tiny_tokenizer("bytes"), items)
+    table = loglikelihood.score_items(tiny_model("gpt2"), tiny_tokenizer("bytes"), items)
     assert table["item"].tolist() == ["x1"] * 2 + ["x2"] * 3
     assert table["option"].tolist() == [0, 1, 0, 1, 2]
     assert table["gold"].tolist() == [1, 1, 0, 0, 0]
-    alone = ll.loglikelihoods(
+    alone = loglikelihood.loglikelihoods(
         tiny_model("gpt2"), tiny_tokenizer("bytes"), [("the answer is", " maybe")]
     )
     assert table["logprob"].iloc[-1] == pytest.approx(alone["logprob"].iloc[0], abs=1e-5)

@@ -11,9 +11,8 @@ from tiny_models import tiny_model
 
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import linear_logprob
-from ethical_compression.score import divergence, generation, networks
-from ethical_compression.score import loglikelihood as ll
-from ethical_compression.score.loglikelihood import Encoded, Request
+from ethical_compression.score import divergence, generation, layouts, loglikelihood, networks
+from ethical_compression.score.tokens import Encoded, Request
 
 
 def draw(n, seed=0):
@@ -21,7 +20,7 @@ def draw(n, seed=0):
 
 
 def close(model, encoded, **options):
-    found = ll.score_encoded(model, encoded, **options)
+    found = loglikelihood.score_encoded(model, encoded, **options)
     for one, start in zip(encoded, found.starts, strict=False):
         logp, entropy, _ = plain_pass(model, one.ids, one.scored)
         part = slice(start, start + one.scored)
@@ -103,8 +102,8 @@ def test_a_window_that_the_config_does_not_tell_is_seen_by_trying():
     model = families.make("gpt_neo", window_size=32)
     model.config.__class__ = Hidden
     assert networks.attention_window(model) is None
-    assert ll.layouts(model, 16, 24)[0] == "tree"
-    assert ll.layouts(model, 40, 100) == ("plain",)
+    assert layouts.usable(model, 16, 24)[0] == "tree"
+    assert layouts.usable(model, 40, 100) == ("plain",)
     close(model, branching(10, 40, 6))
 
 
@@ -116,13 +115,13 @@ def test_positions_by_index_never_pass_for_positions_by_depth(heads, width, std,
     model = families.make(
         "mpt", seed, std=std, n_heads=heads, d_model=width, n_layers=2, max_seq_len=2048
     )
-    assert ll.layouts(model) == ("plain",)
+    assert layouts.usable(model) == ("plain",)
 
 
 @pytest.mark.parametrize("std", [0.02, 0.1])
 @pytest.mark.parametrize("name", ["jamba", "bamba", "lfm2", "qwen3_next", "rwkv", "minimax"])
 def test_recurrence_is_seen_though_the_weights_are_small(name, std):
-    assert ll.layouts(families.make(name, std=std)) == ("plain",)
+    assert layouts.usable(families.make(name, std=std)) == ("plain",)
     close(families.make(name, std=0.005), branching(20))  # where rounding hides it, scores agree
 
 
@@ -132,7 +131,7 @@ def test_a_length_is_seen_by_any_name_and_kept_to(name):
     assert networks.model_length(model) == families.POSITIONS
     close(model, [Encoded(draw(families.POSITIONS + 1), 4)])
     with pytest.raises(InputError, match="more than the model's input of 128"):
-        ll.score_encoded(model, [Encoded(draw(families.POSITIONS + 2), 4)])
+        loglikelihood.score_encoded(model, [Encoded(draw(families.POSITIONS + 2), 4)])
 
 
 def test_positions_that_begin_after_padding_and_towers_that_read_no_text():
@@ -147,7 +146,7 @@ def test_positions_that_begin_after_padding_and_towers_that_read_no_text():
 
 def test_windows_of_text_longer_than_the_model_are_told():
     with pytest.raises(InputError, match=r"A window of 512 tokens is longer .* input of 64"):
-        ll.score_text(tiny_model("gpt2"), tiny_tokenizer("bytes"), [TEXT])
+        loglikelihood.score_text(tiny_model("gpt2"), tiny_tokenizer("bytes"), [TEXT])
 
 
 def test_long_texts_do_not_turn_the_positions_of_short_ones():
@@ -178,58 +177,14 @@ def test_long_texts_do_not_turn_the_positions_of_short_ones():
             assert value == pytest.approx(plain_pass(model, whole[:end], 1)[0][0], abs=1e-4)
 
 
-# --- Trials ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "error",
-    [RuntimeError("CUDA error: an illegal access"), AttributeError("no weight"), KeyError("x")],
-)
-def test_an_error_that_does_not_mean_unsupported_is_told(error, monkeypatch):
-    model, real = tiny_model("llama"), ll.hidden_states
-
-    def broken(model, batch, layout):
-        if layout == "tree":
-            raise error
-        return real(model, batch, layout)
-
-    monkeypatch.setattr(ll, "hidden_states", broken)
-    with pytest.raises(InputError, match=f"short trial .{type(error).__name__}"):
-        ll.score_encoded(model, branching(8))
-
-
-def test_what_does_not_fit_in_a_trial_does_not_fit(monkeypatch):
-    model, real = tiny_model("llama"), ll.hidden_states
-
-    def full(model, batch, layout):
-        if layout == "tree":
-            raise torch.OutOfMemoryError
-        return real(model, batch, layout)
-
-    monkeypatch.setattr(ll, "hidden_states", full)
-    with pytest.raises(InputError, match="does not fit"):
-        ll.score_encoded(model, branching(8))
+# --- Rounding -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["lfm2_moe", "mixtral", "qwen2_moe", "granitemoe"])
 def test_a_token_that_goes_to_another_expert_is_rounding(name):
     model = families.make(name, dtype=torch.bfloat16)
-    assert ll.probe(model).noise < 0.1
+    assert layouts.probe(model).noise < 0.1
     assert generation.remembers(model)
-
-
-def test_few_sizes_are_tried(monkeypatch):
-    model, tried = tiny_model("llama"), []
-    real = ll._comes_out_right
-
-    def counted(*arguments):
-        tried.append(arguments)
-        return real(*arguments)
-
-    monkeypatch.setattr(ll, "_comes_out_right", counted)
-    for context in (20, 30, 25, 12, 30):
-        ll.score_encoded(model, branching(context))
-    assert len(tried) <= 2
 
 
 # --- The output head ------------------------------------------------------------------------------
@@ -283,7 +238,7 @@ def test_a_head_of_its_own_is_run_as_it_is(kind, own):
     model.lm_head = kind(weight.shape[1], weight.shape[0], bias=False)
     model.lm_head.weight = weight
     assert (networks.output_head(model) is None) == own
-    for layout in ll.layouts(model, 21, 40):
+    for layout in layouts.usable(model, 21, 40):
         close(model, branching(9), layout=layout)
     if own:
         requests = [Request("the cat", " sat")]
@@ -302,7 +257,9 @@ def test_a_model_in_peft_is_scored_and_continued_with_its_adapters():
             torch.nn.init.normal_(parameter, std=0.3)
     wrapped.eval()
     close(wrapped, branching(9))
-    found, other = (ll.score_encoded(one, branching(9)).logprob for one in (wrapped, plain))
+    found, other = (
+        loglikelihood.score_encoded(one, branching(9)).logprob for one in (wrapped, plain)
+    )
     assert np.abs(found - other).max() > 0.1
     tokenizer = tiny_tokenizer("bytes")
     options = {"length": 5, "temperature": 0}
@@ -324,11 +281,11 @@ def test_a_learnt_prompt_and_an_encoder_are_one_sentence():
         (both, "has an encoder"),
     ):
         with pytest.raises(InputError, match=said):
-            ll.loglikelihoods(model, tokenizer, [Request("the cat", " sat")])
+            loglikelihood.loglikelihoods(model, tokenizer, [Request("the cat", " sat")])
         with pytest.raises(InputError, match=said):
             generation.generate(model, tokenizer, ["the cat"], length=2)
         with pytest.raises(InputError, match=said):
-            ll.score_text(model, tokenizer, [TEXT], window=16)
+            loglikelihood.score_text(model, tokenizer, [TEXT], window=16)
 
 
 @pytest.mark.parametrize("name", ["cohere", "granite", "minicpm3", "recurrent_gemma"])

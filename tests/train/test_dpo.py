@@ -234,7 +234,7 @@ def test_log_probabilities_do_not_depend_on_how_pairs_are_grouped(family, tokeni
 @given(st.integers(1, 40), st.integers(10, 200))
 @settings(max_examples=25, deadline=None)
 def test_groups_hold_every_pair_once_and_stay_within_the_budget(count, budget):
-    from ethical_compression.score.loglikelihood import Encoded
+    from ethical_compression.score.tokens import Encoded
 
     generator = np.random.default_rng(count)
     encoded = [Encoded([0] * int(n), 3) for n in generator.integers(5, 30, 2 * count)]

@@ -16,6 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ethical_compression.errors import InputError
+from ethical_compression.memory import is_of_memory
 
 # Where a product has what it is fed with, and its weight; a linear layer's is (out, in), the
 # others multiply by (in, out).
@@ -190,9 +191,9 @@ def survey(model: nn.Module) -> Survey:
         model.eval()
         with one_expert_at_a_time(model), Products(known, see), torch.no_grad():
             read(model, short_text(model))
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
+        if is_of_memory(error):
+            raise
         raise InputError(
             f"{type(model).__name__} cannot read a text of a few tokens "
             f"({' '.join(str(error).split())[:120]}): give a model that reads text alone."

@@ -23,6 +23,7 @@ from ethical_compression.compress.blocks import (
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.errors import InputError
+from ethical_compression.memory import is_of_memory
 
 PLAIN = (bool, int, float, str, tuple, type(None))
 POSITIONS = ("bottom", "middle", "upper", "contribution")
@@ -107,9 +108,9 @@ def remove(model: nn.Module, indices: Sequence[int]) -> None:
             raise _refused(model, gone, "the depth of a layer is part of what it computes")
         if cached is False and _cache_changes(model) is not False:
             raise _refused(model, gone, "it does not go on with a cache as without one")
-    except (InputError, MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
+        if isinstance(error, InputError) or is_of_memory(error):
+            raise
         said = " ".join(str(error).split())[:120]
         raise _refused(model, gone, f"what is left does not run: {said}") from error
     finally:

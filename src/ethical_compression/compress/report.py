@@ -174,7 +174,7 @@ def report(
     """
     from ethical_compression import models
     from ethical_compression.datasets import text as texts
-    from ethical_compression.score.loglikelihood import model_length
+    from ethical_compression.score.networks import model_length
 
     full = models.load(name, **options)
     full_weights(full.model, name)

@@ -6,7 +6,7 @@ from ethical_compression.figures.forms import LOOKS, WIDTH, style
 
 
 def token_tree(row, pieces):
-    """Who sees whom in a tree of tokens: `row` a `score.loglikelihood.Row`, `pieces` its text.
+    """Who sees whom in a tree of tokens: `row` a `score.token_tree.Row`, `pieces` its text.
 
     Returns (figure, alt). Each line is a token in the order it is laid out; dark squares are the
     tokens it attends to.

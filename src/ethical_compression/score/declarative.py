@@ -23,7 +23,8 @@ from ethical_compression.errors import InputError
 from ethical_compression.score import moral
 from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.generation import generate
-from ethical_compression.score.loglikelihood import Request, loglikelihoods
+from ethical_compression.score.loglikelihood import loglikelihoods
+from ethical_compression.score.tokens import Request
 
 LABELS = ("Option 1", "Option 2")
 STYLES = ("chat", "plain")

@@ -19,15 +19,9 @@ from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
 from ethical_compression.metrics.confidence import option_probabilities
 from ethical_compression.score.evaluate import fingerprint
-from ethical_compression.score.loglikelihood import (
-    Encoded,
-    Request,
-    encode,
-    first_slots,
-    plan,
-    run_rows,
-)
+from ethical_compression.score.layouts import plan, run_rows
 from ethical_compression.score.networks import model_length, output_head, unwrapped
+from ethical_compression.score.tokens import Encoded, Request, encode, first_slots
 
 KEYS = ["benchmark", "item", "option"]
 

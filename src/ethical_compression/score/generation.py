@@ -27,17 +27,11 @@ from ethical_compression import models, store
 from ethical_compression.compress.compressed import load as load_compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.memory import is_of_memory
 from ethical_compression.score.divergence import encoded_distances
 from ethical_compression.score.evaluate import fingerprint
-from ethical_compression.score.loglikelihood import (
-    Encoded,
-    apart,
-    drawer,
-    padded,
-    probe,
-    score_encoded,
-    tokenise,
-)
+from ethical_compression.score.layouts import apart, drawer, probe
+from ethical_compression.score.loglikelihood import score_encoded
 from ethical_compression.score.networks import (
     attention_window,
     failed,
@@ -47,6 +41,8 @@ from ethical_compression.score.networks import (
     unsupported,
     unwrapped,
 )
+from ethical_compression.score.token_tree import padded
+from ethical_compression.score.tokens import Encoded, tokenise
 
 # --- Drawing --------------------------------------------------------------------------------------
 
@@ -84,7 +80,7 @@ def generate(
     a cache of what it has read (`remembers`) reads its text again for each token.
     Returns the table described above. Raises InputError for no prompts, an empty one, one that with
     its continuation exceeds the model's input, logits that are not numbers, and a model that does
-    not go on with a text (`loglikelihood.probe`, `networks.unwrapped`).
+    not go on with a text (`layouts.probe`, `networks.unwrapped`).
     """
     from tqdm.auto import tqdm
 
@@ -125,7 +121,7 @@ def generate(
 def prompt_ids(
     tokenizer, prompts: Sequence[str], max_length: int | None = None, length: int = 0
 ) -> list[list[int]]:
-    """Tokens of each prompt, as `loglikelihood.tokenise` makes them.
+    """Tokens of each prompt, as `tokens.tokenise` makes them.
 
     Raises InputError for no prompts, one without tokens, and one that leaves no room for `length`
     more within `max_length`.
@@ -157,7 +153,9 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
         for position in range(length):
             try:
                 logits = steps.send(token)
-            except torch.OutOfMemoryError:
+            except Exception as error:
+                if not is_of_memory(error):
+                    raise
                 raise InputError(
                     f"A batch of {len(prompts)} prompts does not fit in the device's memory: use a "
                     "smaller batch."

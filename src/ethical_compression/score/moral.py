@@ -17,16 +17,9 @@ import numpy as np
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.score.loglikelihood import (
-    Encoded,
-    Request,
-    encode,
-    first_token,
-    model_length,
-    score_encoded,
-    sums,
-    tokenise,
-)
+from ethical_compression.score.loglikelihood import score_encoded, sums
+from ethical_compression.score.networks import model_length
+from ethical_compression.score.tokens import Encoded, Request, encode, first_token, tokenise
 
 ACTIONS = ("moral", "immoral")
 MEASURES = {"mean": "tokens", "sum": None, "byte": "bytes"}

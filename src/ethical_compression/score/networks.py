@@ -11,6 +11,7 @@ import torch
 
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import LinearLogprob, linear_logprob
+from ethical_compression.memory import is_of_memory
 
 NOT_FINITE = (
     "The model gives log-likelihoods that are not finite numbers: its weights or its dtype are "
@@ -132,7 +133,7 @@ def unsupported(error: Exception) -> bool:
     Masks of four dimensions and rows longer than a table meet size mismatches and assertions;
     everything else (memory, a broken device, a fault in the code) has to be heard of.
     """
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_of_memory(error):
         return False
     if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
         return bool(re.search(r"size|shape|dimension|expand|broadcast|out of range", str(error)))

@@ -31,8 +31,7 @@ from ethical_compression.datasets.moral_stories import DIRECTIONS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.quantized import keep_unpacked
-from ethical_compression.score import loglikelihood as engine
-from ethical_compression.score import moral
+from ethical_compression.score import layouts, loglikelihood, moral, networks, token_tree, tokens
 
 # Which of a story's two actions is preferred: DPO_M and DPO_I of Leteno et al. 2025.
 # The projections of attention and feed-forward layers, by the names that families give them.
@@ -124,7 +123,7 @@ def pairs(stories: Sequence[MoralStory], direction: str) -> list[Pair]:
 
 def encode_pairs(
     tokenizer, pairs: Sequence[Pair], *, end: bool = True, max_length: int | None = None
-) -> list[engine.Encoded]:
+) -> list[tokens.Encoded]:
     """Tokens of each pair, chosen then rejected, one pair after the other.
 
     Raises InputError for no pairs, a part that is empty, and equal answers.
@@ -142,9 +141,9 @@ def encode_pairs(
                 "correct them or leave the pair out."
             )
         requests += [
-            engine.Request(pair.prompt, text + close) for text in (pair.chosen, pair.rejected)
+            tokens.Request(pair.prompt, text + close) for text in (pair.chosen, pair.rejected)
         ]
-    return engine.encode(tokenizer, requests, max_length)
+    return tokens.encode(tokenizer, requests, max_length)
 
 
 # --- Loss -----------------------------------------------------------------------------------------
@@ -168,28 +167,28 @@ def dpo_loss(logprobs: torch.Tensor, reference: torch.Tensor, beta: float) -> Lo
     return Loss(loss, rewards[:, 0], rewards[:, 1])
 
 
-def pair_logprobs(model, encoded: Sequence[engine.Encoded], layout: str) -> torch.Tensor:
+def pair_logprobs(model, encoded: Sequence[tokens.Encoded], layout: str) -> torch.Tensor:
     """log π(answer | prompt) of pairs, (n, 2) float32, in one pass that gradients go through.
 
     encoded: as `encode_pairs` gives them. layout: "tree" or "plain".
     """
     width = model.config.get_text_config().hidden_size
     # Each pair is laid out by itself: whatever the batch, its tokens then have the same neighbours.
-    rows, starts = [], engine.first_slots(encoded)
+    rows, starts = [], tokens.first_slots(encoded)
     for i in range(0, len(encoded), 2):
         two = encoded[i : i + 2]
         longest = sum(len(one.ids) for one in two)  # one row
-        for row in engine.plan_rows(two, layout=layout, width=width, limit=longest):
+        for row in token_tree.plan_rows(two, layout=layout, width=width, limit=longest):
             row.slot = row.slot.__class__("i", (slot + int(starts[i]) for slot in row.slot))
             rows.append(row)
-    states, targets, slots = engine.scored_states(model, rows, layout)
-    found = engine.next_token(engine.output_head(model), states, targets, entropy=False)
+    states, targets, slots = layouts.scored_states(model, rows, layout)
+    found = networks.next_token(networks.output_head(model), states, targets, entropy=False)
     owner = torch.from_numpy(np.searchsorted(starts, slots.numpy(), side="right") - 1)
     sums = found.logprob.new_zeros(len(encoded))
     return sums.index_add(0, owner.to(sums.device), found.logprob).view(-1, 2)
 
 
-def parts(encoded: Sequence[engine.Encoded], token_budget: int) -> Iterator[list[int]]:
+def parts(encoded: Sequence[tokens.Encoded], token_budget: int) -> Iterator[list[int]]:
     """Pairs, by their number and the longest first, in groups that one pass can hold.
 
     A group's padded size, were no prompt shared, stays within `token_budget`, or it is one pair.
@@ -206,21 +205,21 @@ def parts(encoded: Sequence[engine.Encoded], token_budget: int) -> Iterator[list
         yield group
 
 
-def choose_layout(model, encoded: Sequence[engine.Encoded]) -> str:
+def choose_layout(model, encoded: Sequence[tokens.Encoded]) -> str:
     """What training runs: "tree" where that is right, else "plain"; a cache takes no gradients."""
     pairs = zip(encoded[::2], encoded[1::2], strict=True)
     length = max(len(a.ids) + len(b.ids) for a, b in pairs)  # of a pair in one row
     depth = max(len(one.ids) for one in encoded)
-    engine.probe(model)
-    return "tree" if engine.runs_rightly(model, "tree", depth, length) else "plain"
+    layouts.probe(model)
+    return "tree" if layouts.runs_rightly(model, "tree", depth, length) else "plain"
 
 
 def reference_logprobs(
-    model, encoded: Sequence[engine.Encoded], *, token_budget: int = 1024, progress=None
+    model, encoded: Sequence[tokens.Encoded], *, token_budget: int = 1024, progress=None
 ) -> np.ndarray:
     """log π_ref(answer | prompt) of pairs, (n, 2): the model as it now is, without gradients."""
     layout = choose_layout(model, encoded)
-    scores = engine.score_encoded(
+    scores = loglikelihood.score_encoded(
         model,
         encoded,
         token_budget=token_budget,
@@ -228,7 +227,7 @@ def reference_logprobs(
         entropy=False,
         progress=progress,
     )
-    return engine.sums(scores.logprob, scores.starts).reshape(-1, 2).astype(np.float32)
+    return loglikelihood.sums(scores.logprob, scores.starts).reshape(-1, 2).astype(np.float32)
 
 
 # --- Adapters -------------------------------------------------------------------------------------
@@ -346,10 +345,10 @@ def train(
     keep_freed_memory()
     keep_unpacked(model)
     encoded = encode_pairs(
-        tokenizer, pairs, end=settings.end, max_length=engine.model_length(model)
+        tokenizer, pairs, end=settings.end, max_length=networks.model_length(model)
     )
     layout = choose_layout(model, encoded)
-    engine.output_head(model)
+    networks.output_head(model)
     steps = order(len(pairs), settings)
     weights, optimizer, log = prepared(model, settings, folder)
     if len(log) == len(steps):

@@ -17,8 +17,7 @@ from ethical_compression.compress.calibration import calibration_inputs, calibra
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import DIRECTIONS, FIELDS, MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.score import loglikelihood as engine
-from ethical_compression.score import moral
+from ethical_compression.score import loglikelihood, moral, networks
 from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.train import dpo
 
@@ -129,7 +128,7 @@ def reference(run: Run, loaded):
 
     def scored():
         encoded = dpo.encode_pairs(
-            loaded.tokenizer, pairs, end=end, max_length=engine.model_length(loaded.model)
+            loaded.tokenizer, pairs, end=end, max_length=networks.model_length(loaded.model)
         )
         found = dpo.reference_logprobs(loaded.model, encoded)
         return pd.DataFrame(found, columns=list(moral.ACTIONS))
@@ -238,7 +237,7 @@ def scores(
         store.table(
             "dpo-items",
             inputs | {"items": fingerprint([asdict(item) for item in some])},
-            lambda some=some, name=name: engine.score_items(
+            lambda some=some, name=name: loglikelihood.score_items(
                 loaded().model, loaded().tokenizer, some, progress=bar(name)
             ),
         )
@@ -251,7 +250,7 @@ def scores(
             store.table(
                 "dpo-windows",
                 inputs | reading | {"text": fingerprint(list(text))},
-                lambda: engine.score_text(
+                lambda: loglikelihood.score_text(
                     loaded().model, loaded().tokenizer, text, progress=bar("text"), **reading
                 ),
             )
