@@ -26,8 +26,13 @@ import pandas as pd
 from scipy import stats
 
 from ethical_compression import kept_tables, provenance, statistics, store
-from ethical_compression.metrics import bias_auc, confidence, published_harms, reliability
-from ethical_compression.score import generation
+from ethical_compression.metrics import (
+    bias_auc,
+    confidence,
+    generated_text,
+    published_harms,
+    reliability,
+)
 from ethical_compression.statistics import auc, dose_response, uniformity
 
 STUDIES = 2000
@@ -78,7 +83,7 @@ METHODS = {
         reliability.squared_error,
     ),
     "gap": ("Student's interval of confidence − share right", "interval", statistics.mean_interval),
-    "along": ("Interval of a median divergence", "interval", generation.along_text),
+    "along": ("Interval of a median divergence", "interval", generated_text.along_text),
     "dose slope": ("Interval of a dose–response slope", "interval", dose_response.fit),
     "dose test": ("Test of a dose–response slope", "test", dose_response.fit),
     "ED50": ("Interval of ED50", "interval", dose_response.fit),
@@ -372,7 +377,7 @@ def divergences(n: int):
     def study(rng) -> dict:
         kl = rng.gamma(1.5, 0.1, n)
         table = pd.DataFrame({"model": "m", "prompt": np.arange(n), "position": 0, "kl": kl})
-        row = generation.along_text(table).iloc[0]
+        row = generated_text.along_text(table).iloc[0]
         return {"along": holds(row["low"], row["high"], truth)}
 
     return study

@@ -13,9 +13,8 @@ from matplotlib import pyplot
 
 from ethical_compression import figures, statistics
 from ethical_compression.figures.faults import faults
-from ethical_compression.metrics import bias_auc
+from ethical_compression.metrics import bias_auc, generated_text
 from ethical_compression.metrics.confidence import per_item
-from ethical_compression.score import generation
 from ethical_compression.statistics import uniformity
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "social_iqa": "SIQA", "boolq": "BoolQ"}
@@ -141,7 +140,7 @@ def survival():
     )
     same["diverged"] = same["same"] < 24
     ways = ("greedy", "one random stream")
-    return pd.concat([generation.survival(same, 24).assign(decoding=way) for way in ways])
+    return pd.concat([generated_text.survival(same, 24).assign(decoding=way) for way in ways])
 
 
 def along():
@@ -153,7 +152,7 @@ def along():
         for position in range(24)
     ]
     columns = ["model", "prompt", "position", "kl"]
-    return generation.along_text(pd.DataFrame(rows, columns=columns))
+    return generated_text.along_text(pd.DataFrame(rows, columns=columns))
 
 
 def panels():

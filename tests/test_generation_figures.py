@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from ethical_compression import figures
-from ethical_compression.score import generation
+from ethical_compression.metrics import generated_text
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_survival_curves_say_when_half_are_gone():
             "diverged": [True] * 4 + [False] * 4,
         }
     )
-    curve = generation.survival(same, 5).assign(decoding="greedy")
+    curve = generated_text.survival(same, 5).assign(decoding="greedy")
     fig, alt = figures.survival_curves(curve)
     (axes,) = fig.axes
     assert "NF4, greedy: half are gone after 2 tokens, 0% are left at 5" in alt
@@ -99,7 +99,7 @@ def test_kl_along_draws_medians_within_their_intervals():
         for position in range(6 + 6 * (prompt > 7))  # only four texts reach beyond the sixth place
     ]
     table = pd.DataFrame(rows, columns=["model", "prompt", "position", "kl"])
-    along = generation.along_text(table)
+    along = generated_text.along_text(table)
     assert along["position"].max() == 5 and set(along["n"]) == {12}
     middle = table[table["position"] < 6].groupby(["model", "position"], sort=False)["kl"].median()
     np.testing.assert_allclose(along["kl"], middle)
@@ -119,7 +119,7 @@ def test_the_interval_along_a_text_holds_where_a_means_does_not():
     for _ in range(studies):
         values = rng.lognormal(0, 2, 40)
         table = pd.DataFrame({"model": "NF4", "prompt": range(40), "position": 0, "kl": values})
-        found = generation.along_text(table).iloc[0]
+        found = generated_text.along_text(table).iloc[0]
         held += found["low"] <= 1 <= found["high"]
     assert held / studies > 0.93
 

@@ -154,97 +154,6 @@ def test_distances_along_a_text_are_the_models_own(tokenizer):
     np.testing.assert_allclose(none[["kl", "js_distance"]], 0, atol=1e-3)
 
 
-def tokens(**texts):
-    """A table of tokens by model: a list of texts, each a list of ids; 2 ends a text."""
-    rows = [
-        {
-            "model": model,
-            "prompt": prompt,
-            "position": position,
-            "token_id": token,
-            "piece": "" if token == 2 else f"{token} ",
-            "logprob": math.log(0.5),
-            "entropy": math.log(2),
-            "full_logprob": math.log(0.25),
-            "end": token == 2,
-        }
-        for model, some in texts.items()
-        for prompt, ids in enumerate(some)
-        for position, token in enumerate(ids)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_first_divergence_and_survival_by_hand():
-    full = [[5, 6, 7, 8], [5, 6, 2], [9, 9, 9, 9], [5, 6, 7, 8]]
-    other = [[5, 6, 8, 8], [5, 6, 2], [9, 9, 9, 9], [5, 2]]
-    found = generation.first_divergence(tokens(full=full, other=other))
-    assert found["same"].tolist() == [2, 3, 4, 1]
-    assert found["diverged"].tolist() == [True, False, False, True]
-    curve = generation.survival(found, 4)
-    assert curve["same"].tolist() == [1, 1, 0.75, 0.5, 0.5]
-    assert (curve["low"] <= curve["same"]).all() and (curve["high"] >= curve["same"]).all()
-
-
-def test_distance_by_text_is_the_mean_over_its_tokens():
-    table = pd.DataFrame(
-        [("a", 0, 0, 1.0, 0.5), ("a", 0, 1, 3.0, 0.1), ("a", 1, 0, 4.0, 0.2)],
-        columns=["model", "prompt", "position", "kl", "js_distance"],
-    )
-    assert generation.per_text_distance(table)["kl"].tolist() == [2, 4]
-
-
-def test_survival_is_that_of_kaplan_and_meier():
-    from statsmodels.duration.survfunc import SurvfuncRight
-
-    rng = np.random.default_rng(0)
-    same = np.minimum(rng.geometric(0.1, 60) - 1, 12)
-    found = pd.DataFrame({"model": "a", "prompt": range(60), "same": same, "diverged": same < 12})
-    curve = generation.survival(found, 12).set_index("position")["same"]
-    # The text is another from the token after those in common.
-    theirs = SurvfuncRight(same + 1, same < 12)
-    for time, alive in zip(theirs.surv_times, theirs.surv_prob, strict=True):
-        assert curve[time] == pytest.approx(alive)
-
-
-# --- What texts are like --------------------------------------------------------------------------
-
-
-def test_repetition_by_hand():
-    ids = [1, 2, 3, 1, 2, 3, 1, 2]
-    # Four-grams 1231 2312 3123 1231 2312: three of five are different.
-    assert generation.seq_rep(ids, 4) == pytest.approx(2 / 5)
-    assert generation.distinct(ids, 1) == pytest.approx(3 / 8)
-    assert generation.distinct(ids, 2) == pytest.approx(3 / 7)
-    assert generation.rep(ids, 16) == pytest.approx(5 / 8)
-    assert generation.rep(ids, 2) == 0
-    assert generation.rep([4, 4, 5, 4], 1) == pytest.approx(1 / 4)
-    assert math.isnan(generation.seq_rep([1, 2, 3], 4)) and math.isnan(generation.rep([], 16))
-
-
-@given(st.lists(st.integers(0, 5), min_size=4, max_size=30), st.integers(1, 4))
-def test_repetition_properties(ids, n):
-    assert 0 <= generation.seq_rep(ids, n) < 1
-    assert generation.seq_rep(ids, n) == pytest.approx(1 - generation.distinct(ids, n))
-    assert generation.distinct(range(len(ids)), n) == 1
-    # Renaming the tokens changes nothing; a wider window finds more.
-    assert generation.seq_rep([10 - t for t in ids], n) == generation.seq_rep(ids, n)
-    assert generation.rep(ids, n) <= generation.rep(ids, n + 1) <= generation.rep(ids, len(ids))
-    # Over the whole text, what repeats is all but the first of each kind.
-    assert generation.rep(ids, len(ids)) == pytest.approx(generation.seq_rep(ids, 1))
-
-
-def test_a_text_in_a_row():
-    table = generation.per_text(tokens(full=[[5, 6, 5, 2]], other=[[5, 6, 5, 6]]))
-    first, second = table.to_dict("records")
-    assert first["text"] == "5 6 5 " and first["ended"] and not second["ended"]
-    assert first["tokens"] == 4
-    assert first["rep_16"] == pytest.approx(1 / 3) and second["rep_16"] == pytest.approx(1 / 2)
-    assert math.isnan(first["seq_rep_4"]) and second["seq_rep_4"] == 0
-    assert first["confidence"] == pytest.approx(0.5) and first["entropy_bits"] == pytest.approx(1)
-    assert math.exp(first["full_nll"]) == pytest.approx(4)
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.text(alphabet="the cat é→œ😀", max_size=12), st.integers(0, 3))
 def test_pieces_join_to_the_text(text, kept):
@@ -339,8 +248,6 @@ def test_broken_weights_are_refused(tokenizer):
 def test_a_study_of_nothing_is_refused():
     with pytest.raises(InputError, match="at least one prompt and one compressed"):
         generation.study("tiny-random-llama", [], ["a"], length=2)
-    with pytest.raises(InputError, match="no model 'full'"):
-        generation.first_divergence(tokens(other=[[1, 2]]))
 
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=["GPU", "CPU"])

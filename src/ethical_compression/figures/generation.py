@@ -70,8 +70,8 @@ def _drawn(character: str) -> str:
 def survival_curves(curves: pd.DataFrame):
     """Share of texts that still are the full model's, token by token, a panel per `decoding`.
 
-    curves: `score.generation.survival` stacked with a column `decoding`. Bands are Wilson's 95%
-    intervals of each point by itself.
+    curves: `metrics.generated_text.survival` stacked with a column `decoding`. Bands are Wilson's
+    95% intervals of each point by itself.
     """
     from matplotlib import pyplot
 
@@ -116,7 +116,7 @@ def _half(line: pd.DataFrame) -> str:
 
 
 def kl_along(along: pd.DataFrame):
-    """Median KL from the full model along its texts: table of `score.generation.along_text`."""
+    """Median KL from the full model along its texts (`metrics.generated_text.along_text`)."""
     from matplotlib import pyplot
 
     style()

@@ -24,7 +24,7 @@ SCREENED = {"kl": "divergence (nats a token)", "confidence": "change of confiden
 def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
     """After how many tokens fewer than half of the texts are the full model's, by model.
 
-    curves: `score.generation.survival` of one way of writing.
+    curves: `metrics.generated_text.survival` of one way of writing.
     """
     parts = []
     for label in labels:
