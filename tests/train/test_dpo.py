@@ -15,7 +15,7 @@ from tiny_models import tiny_model
 
 from ethical_compression.datasets import moral_stories
 from ethical_compression.errors import InputError
-from ethical_compression.train import dpo
+from ethical_compression.train import adapters, dpo
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -87,10 +87,10 @@ def both(rank, tokenizer, pairs, place, **changes):
     ours = copy.deepcopy(model)
     trainer = peer(model, tokenizer, pairs, place, rank, **changes)
     if rank:
-        dpo.add_adapters(ours, dpo.Settings(rank=rank))
+        adapters.add_adapters(ours, rank=rank, alpha=16)
         generator = torch.Generator().manual_seed(1)
         theirs = dict(trainer.model.named_parameters())
-        for name, weight in dpo.trained_weights(ours).items():
+        for name, weight in adapters.trained_weights(ours).items():
             weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
             theirs[f"base_model.model.{name}"].data.copy_(weight)
     return trainer, ours
@@ -114,12 +114,12 @@ def test_an_old_torchao_is_left_as_it_is_and_stops_nothing(tmp_path):
     code = (
         "from importlib.metadata import version\n"
         "from tiny_models import tiny_model\n"
-        "from ethical_compression.train import dpo\n"
+        "from ethical_compression.train import adapters\n"
         "assert version('torchao') == '0.10.0'\n"
         "model = tiny_model('llama')\n"
-        "dpo.add_adapters(model, dpo.Settings(rank=2))\n"
-        "assert len(dpo.trained_weights(model)) > 0\n"
-        "dpo.merge_adapters(model)\n"
+        "adapters.add_adapters(model, rank=2, alpha=16)\n"
+        "assert len(adapters.trained_weights(model)) > 0\n"
+        "adapters.merge_adapters(model)\n"
         "assert version('torchao') == '0.10.0'"
     )
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_loss_rewards_and_gradients_are_those_of_trl(rank, tokenizer, tmp_path):
     ):
         assert row[name] == pytest.approx(truth[theirs], abs=1e-5)
     theirs = named(trainer, rank)
-    mine = dpo.trained_weights(ours)
+    mine = adapters.trained_weights(ours)
     assert mine.keys() == theirs.keys() and len(mine) > 10
     for name, weight in mine.items():
         torch.testing.assert_close(weight.grad, theirs[name].grad, atol=1e-5, rtol=1e-5)
@@ -188,13 +188,15 @@ def test_ten_steps_lead_where_trl_leads(rank, tokenizer, tmp_path):
     assert len(steps) == 10
     shown = [pairs[i] for step in steps for i in step]
     trainer, ours = both(rank, tokenizer, shown, tmp_path, learning_rate=1e-3)
-    start = {name: weight.detach().clone() for name, weight in dpo.trained_weights(ours).items()}
+    start = {
+        name: weight.detach().clone() for name, weight in adapters.trained_weights(ours).items()
+    }
     reference = dpo.reference_logprobs(tiny_model("llama"), dpo.encode_pairs(tokenizer, pairs))
     reference = np.ascontiguousarray(reference[:, ::-1])[:, ::-1]  # as a table may hand it over
     log = dpo.train(ours, tokenizer, pairs, how, reference=reference)
     trainer.train()
     theirs = named(trainer, rank)
-    for name, weight in dpo.trained_weights(ours).items():
+    for name, weight in adapters.trained_weights(ours).items():
         moved = (theirs[name] - start[name]).norm()
         assert (weight - theirs[name]).norm() < 1e-3 * moved, name
     logged = [row for row in trainer.state.log_history if "loss" in row]
@@ -272,15 +274,15 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(rank, tokenizer, tmp_
     resumed = dpo.train(again, tokenizer, pairs, how, folder=folder, every=2)
     assert len(calls) == 7 + 5  # steps 5 to 9, and none of those before
     assert resumed.equals(log)
-    for name, weight in dpo.trained_weights(whole).items():
-        assert torch.equal(weight, dpo.trained_weights(again)[name]), name
+    for name, weight in adapters.trained_weights(whole).items():
+        assert torch.equal(weight, adapters.trained_weights(again)[name]), name
 
     # What is finished is read back, not trained; and not under other settings.
     monkeypatch.setattr(dpo, "_gradient", None)
     read = tiny_model("llama")
     assert dpo.train(read, tokenizer, pairs, how, folder=folder).equals(log)
-    for name, weight in dpo.trained_weights(whole).items():
-        assert torch.equal(weight, dpo.trained_weights(read)[name]), name
+    for name, weight in adapters.trained_weights(whole).items():
+        assert torch.equal(weight, adapters.trained_weights(read)[name]), name
     with pytest.raises(InputError, match="other settings"):
         other = dataclasses.replace(how, beta=0.2)
         dpo.train(tiny_model("llama"), tokenizer, pairs, other, folder=folder)
@@ -295,8 +297,8 @@ def test_a_damaged_state_is_not_trusted(tokenizer, tmp_path, capsys):
     again = tiny_model("llama")
     dpo.train(again, tokenizer, pairs, how, folder=tmp_path / "run")
     assert "damaged" in capsys.readouterr().err
-    for name, weight in dpo.trained_weights(model).items():
-        assert torch.equal(weight, dpo.trained_weights(again)[name])
+    for name, weight in adapters.trained_weights(model).items():
+        assert torch.equal(weight, adapters.trained_weights(again)[name])
 
 
 def test_a_diverging_loss_stops_and_keeps_the_last_good_state(tokenizer, tmp_path):
@@ -348,7 +350,7 @@ def test_merged_adapters_compute_the_same(tokenizer):
     encoded = dpo.encode_pairs(tokenizer, pairs)
     before = dpo.reference_logprobs(model, encoded)
     assert np.abs(before - dpo.reference_logprobs(tiny_model("llama"), encoded)).max() > 0.1
-    dpo.merge_adapters(model)
+    adapters.merge_adapters(model)
     assert [name for name, _ in model.named_parameters()] == names
     np.testing.assert_allclose(dpo.reference_logprobs(model, encoded), before, atol=1e-4)
 
@@ -376,7 +378,7 @@ def test_gradients_through_a_4_bit_base_are_those_through_its_dequantised_weight
     for log in logs:
         assert log["loss"].iloc[-1] < 0.4 < log["loss"].iloc[0]
     with pytest.raises(InputError, match="stay beside it"):
-        dpo.merge_adapters(base)
+        adapters.merge_adapters(base)
 
 
 def test_splits_keep_stories_apart_and_together_across_languages():

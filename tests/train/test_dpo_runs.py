@@ -117,3 +117,15 @@ def test_what_was_trained_on_is_not_tested(run, sides):
         dpo_runs.scores(run, [*sides[1], run.stories[0]], progress=False)
     known, *_ = dpo_runs.scores(run, run.stories[:1], seen=True, progress=False)
     assert known["story"].tolist() == [run.stories[0].id]
+
+
+def test_the_version_of_peft_counts_where_it_computes(run, monkeypatch):
+    from ethical_compression import provenance
+
+    plain = dataclasses.replace(run, settings=dataclasses.replace(SETTINGS, rank=0))
+    before = run.folder(), plain.folder()
+    version = provenance.version
+    monkeypatch.setattr(
+        provenance, "version", lambda name: "later" if name == "peft" else version(name)
+    )
+    assert run.folder() != before[0] and plain.folder() == before[1]

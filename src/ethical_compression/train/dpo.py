@@ -14,7 +14,6 @@ model stays in eval mode: no dropout, so that a seed decides everything.
 """
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,22 +23,14 @@ import numpy as np
 import torch
 
 from ethical_compression import store
-from ethical_compression.compress import bits_and_bytes
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import DIRECTIONS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.quantized import keep_unpacked
 from ethical_compression.score import layouts, loglikelihood, moral, networks, token_tree, tokens
+from ethical_compression.train.adapters import add_adapters, trained_weights
 
-# Which of a story's two actions is preferred: DPO_M and DPO_I of Leteno et al. 2025.
-# The projections of attention and feed-forward layers, by the names that families give them.
-PROJECTIONS = (
-    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-    *("out_proj", "fc1", "fc2", "query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
-    *("c_attn", "c_proj", "c_fc"),
-)
 MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of each weight's gradients
 
 
@@ -230,74 +221,6 @@ def reference_logprobs(
     return loglikelihood.sums(scores.logprob, scores.starts).reshape(-1, 2).astype(np.float32)
 
 
-# --- Adapters -------------------------------------------------------------------------------------
-
-
-def add_adapters(model, settings: Settings) -> None:
-    """LoRA (Hu et al. 2022) on every projection of every block, in place; all else is frozen.
-
-    The base may be full, compressed, or of bitsandbytes' layers (QLoRA, Dettmers et al. 2023).
-    Until a step is taken the model computes what it did.
-    """
-    import peft
-
-    _do_without_an_old_torchao()
-    found = {
-        name.rpartition(".")[2]
-        for block in transformer_blocks(model)
-        for name in linear_layers(block)
-    }
-    config = peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=sorted(found & set(PROJECTIONS)) or sorted(found),
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        peft.inject_adapter_in_model(config, model)
-    for weight in trained_weights(model).values():
-        weight.data = weight.data.float()
-
-
-def _do_without_an_old_torchao() -> None:
-    """peft asks for torchao with every layer, and stops at one that is too old for it.
-
-    Nothing here is made by torchao, and what Colab brings is left as it is: told that there is
-    none, peft goes on.
-    """
-    import peft.import_utils
-
-    try:
-        peft.import_utils.is_torchao_available()
-    except ImportError:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("peft.") and hasattr(module, "is_torchao_available"):
-                module.is_torchao_available = lambda: False
-
-
-def merge_adapters(model) -> None:
-    """Add every adapter to the weight that it adapts, in place: plain layers again.
-
-    Raises InputError on a base of bitsandbytes, whose weights cannot take it up exactly.
-    """
-    from peft.tuners.lora import LoraLayer
-
-    for name, layer in list(model.named_modules()):
-        if not isinstance(layer, LoraLayer):
-            continue
-        if bits_and_bytes.is_quantized(layer.base_layer):
-            raise InputError("Adapters on a bitsandbytes base stay beside it: do not merge them.")
-        layer.merge()
-        owner, _, child = name.rpartition(".")
-        setattr(model.get_submodule(owner), child, layer.base_layer)
-
-
-def trained_weights(model) -> dict[str, torch.nn.Parameter]:
-    """What training changes, by name."""
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-
 # --- Training -------------------------------------------------------------------------------------
 
 
@@ -353,15 +276,11 @@ def train(
     weights, optimizer, log = prepared(model, settings, folder)
     if len(log) == len(steps):
         return pd.DataFrame(log)
-    if reference is None:
-        if log:
-            reference = np.asarray(_read_notes(folder)["reference"], dtype=np.float32)
-        else:
-            reference = reference_logprobs(model, encoded, token_budget=token_budget)
-    # A copy: the columns of a table may lie in memory the other way round.
-    truth = torch.from_numpy(np.array(reference, dtype=np.float32, order="C")).to(model.device)
-    if truth.shape != (len(pairs), 2) or not truth.isfinite().all():
-        raise InputError("The reference needs two finite log-probabilities a pair.")
+    if reference is None and log:
+        reference = _read_notes(folder)["reference"]
+    elif reference is None:
+        reference = reference_logprobs(model, encoded, token_budget=token_budget)
+    truth = _checked_reference(reference, len(pairs)).to(model.device)
 
     _make_room(weights, optimizer)
     bar = tqdm(
@@ -369,10 +288,9 @@ def train(
     )
     for number in range(len(log), len(steps)):
         batch = steps[number]
-        row = _gradient(model, encoded, truth, batch, layout, settings, token_budget)
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip)
-        row = {"step": number + 1, "epoch": number * settings.epochs // len(steps) + 1} | row
-        row["gradient"] = float(norm)
+        row = {"step": number + 1, "epoch": number * settings.epochs // len(steps) + 1}
+        row |= _gradient(model, encoded, truth, batch, layout, settings, token_budget)
+        row["gradient"] = float(torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip))
         if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient"])):
             kept = f"the state of an earlier step is kept in {folder.name}" if folder else ""
             if folder:
@@ -401,6 +319,15 @@ def train(
     if folder:
         _write(folder, weights, None, log, truth, settings)
     return pd.DataFrame(log)
+
+
+def _checked_reference(reference, count: int) -> torch.Tensor:
+    """Log-probabilities (count, 2) as a float32 tensor of its own: the columns of a table may lie
+    in memory the other way round."""
+    found = torch.from_numpy(np.array(reference, dtype=np.float32, order="C"))
+    if found.shape != (count, 2) or not found.isfinite().all():
+        raise InputError("The reference needs two finite log-probabilities a pair.")
+    return found
 
 
 def _make_room(weights, optimizer) -> None:
@@ -442,7 +369,7 @@ def prepared(model, settings: Settings, folder: Path | None = None):
     """
     if settings.rank:
         if not any(".lora_" in name for name in trained_weights(model)):
-            add_adapters(model, settings)
+            add_adapters(model, settings.rank, settings.alpha, settings.seed)
     elif model.dtype == torch.float16:
         raise InputError(
             "All weights cannot be trained in float16, where small steps vanish: load the model in "

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ethical_compression import models, store
+from ethical_compression import models, provenance, store
 from ethical_compression.compress import compressed
 from ethical_compression.compress.apply import apply
 from ethical_compression.compress.calibration import calibration_inputs, calibration_windows
@@ -19,7 +19,7 @@ from ethical_compression.datasets.moral_stories import DIRECTIONS, FIELDS, Moral
 from ethical_compression.errors import InputError
 from ethical_compression.score import loglikelihood, moral, networks
 from ethical_compression.score.evaluate import fingerprint
-from ethical_compression.train import dpo
+from ethical_compression.train import adapters, dpo
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ class Run:
         """What decides the trained weights: JSON-ready."""
         if not self.direction:
             return self._base()
+        # peft makes the adapters and computes with them.
+        made_by = {"peft": provenance.version("peft")} if self.settings.rank else {}
         return self._base() | {
+            **made_by,
             "direction": self.direction,
             "stories": fingerprint([asdict(story) for story in self.stories]),
             "settings": asdict(self.settings),
@@ -154,7 +157,7 @@ def load(run: Run, *, progress: bool = False):
         return compressed.load(
             run.after, run.name, dtype=run.dtype, device=run.device, progress=progress
         )
-    dpo.merge_adapters(loaded.model)
+    adapters.merge_adapters(loaded.model)
     apply(run.after, loaded.model, calibration(run, loaded), progress=progress)
     return loaded
 
