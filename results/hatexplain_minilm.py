@@ -25,7 +25,7 @@ from ethical_compression.metrics.classification import (
     overall,
     reseeded,
 )
-from ethical_compression.train import classifier, encoders
+from ethical_compression.train import classifier, classifier_runs, encoders, supervision
 from ethical_compression.train.classifier import Run, Training
 
 NAME, MODEL, SEEDS, POSTS = "hatexplain", "minilm", range(6), 1000
@@ -39,17 +39,17 @@ members = bias_auc.membership(data.test, hate_speech.DATASETS[NAME]["communities
 least = Run(MODEL, depth=3)
 settings = [Run(MODEL), Run(MODEL, depth=5), Run(MODEL, depth=4), least]
 supervised = [("published", 0.01), ("published", 0.1)]
-for how, strength in (*supervised, *((how, 1.0) for how in classifier.SUPERVISIONS)):
+for how, strength in (*supervised, *((how, 1.0) for how in supervision.SUPERVISIONS)):
     settings.append(replace(least, supervision=how, strength=strength))
 tables, words, other = [], [], []
 for seed in SEEDS:
     for run in (replace(setting, seed=seed) for setting in settings):
-        both = classifier.predictions_and_explanations([run], data, TRAINING, limit=EXPLAINED)
+        both = classifier_runs.predictions_and_explanations([run], data, TRAINING, limit=EXPLAINED)
         tables.append(both[0])
         words.append(both[1])
         print(run, flush=True)
     run, weighted = replace(least, seed=seed), replace(TRAINING, class_weights="test")
-    other.append(classifier.predictions([run], data, weighted, progress=False))
+    other.append(classifier_runs.predictions([run], data, weighted, progress=False))
 predictions, other = pd.concat(tables, ignore_index=True), pd.concat(other, ignore_index=True)
 alike = predictions[(predictions["depth"] == least.depth) & (predictions["strength"] == 0)]
 pairs = {"weights": other, "seed": reseeded(alike)}

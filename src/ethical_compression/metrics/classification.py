@@ -22,7 +22,7 @@ from ethical_compression.statistics import (
     tost,
 )
 
-# The columns that tell one trained classifier from another (`train.classifier.predictions`).
+# The columns that tell one trained classifier from another (`train.classifier_runs.predictions`).
 RUN = [
     "model",
     "depth",
@@ -52,8 +52,8 @@ def macro_f1(predicted, gold, classes: int) -> float:
 def overall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """A row per run: the columns `RUN`, `n`, `accuracy`, `macro_f1`, `calibration_error`.
 
-    predictions: from `train.classifier.predictions`, of classes `labels`, in their order. A post's
-    class is the most probable one, the first of equals. The calibration error is that of its
+    predictions: from `train.classifier_runs.predictions`, of classes `labels`, in their order. A
+    post's class is the most probable one, the first of equals. The calibration error is that of its
     probability in 15 equal parts of [0, 1]. Raises InputError for a missing column.
     """
     columns = [f"p_{label}" for label in labels]
@@ -75,8 +75,8 @@ def overall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 def explained(explanations: pd.DataFrame) -> pd.DataFrame:
     """A row per run and explainer: means over posts of `EXPLAINED`, `iou_f1` and `iou_f1_singles`.
 
-    explanations: from `train.classifier.explanations`. Both IOU F1 are those of the posts' mean
-    span precision and recall, as in ERASER (`plausibility.plausibility_summary`).
+    explanations: from `train.classifier_runs.explanations`. Both IOU F1 are those of the posts'
+    mean span precision and recall, as in ERASER (`plausibility.plausibility_summary`).
     """
     by = [*RUN, "explainer"]
     spans = ["iou_f1", "iou_f1_singles"]
@@ -87,8 +87,8 @@ def explained(explanations: pd.DataFrame) -> pd.DataFrame:
 def near_half(predictions: pd.DataFrame, *, within: float = 0.05) -> pd.DataFrame:
     """A row per run: the columns `RUN` and `share`, of posts with a toxic score near one half.
 
-    predictions: from `train.classifier.predictions`; within: at most so far from one half. Where
-    most scores lie there, a shift of all of them by a few hundredths decides most labels.
+    predictions: from `train.classifier_runs.predictions`; within: at most so far from one half.
+    Where most scores lie there, a shift of all of them by a few hundredths decides most labels.
     """
     near = (predictions["toxic_score"] - 0.5).abs() <= within
     shares = predictions[RUN].assign(share=near).groupby(RUN, sort=False, dropna=False)
@@ -98,8 +98,8 @@ def near_half(predictions: pd.DataFrame, *, within: float = 0.05) -> pd.DataFram
 def disagreement(one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """How far two ways of training differ post by post: a row per seed that both have.
 
-    one, other: from `train.classifier.predictions`, one run a seed each. Columns: `seed`, `posts`,
-    `relabelled` (share of posts whose most probable class differs), `moved` (mean absolute
+    one, other: from `train.classifier_runs.predictions`, one run a seed each. Columns: `seed`,
+    `posts`, `relabelled` (share of posts whose most probable class differs), `moved` (mean absolute
     difference of the toxic score). Raises InputError where they share no seed and post.
     """
     columns = [f"p_{label}" for label in labels]

@@ -14,7 +14,7 @@ from ethical_compression.compress.apply import apply
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
-from ethical_compression.train import classifier
+from ethical_compression.train import classifier, classifier_runs
 from ethical_compression.train.classifier import Data, Run, Training
 
 METHODS = ("magnitude", "wanda")
@@ -63,7 +63,7 @@ def predictions(
     methods: Sequence[str] = METHODS,
     progress: bool = True,
 ):
-    """`classifier.predictions` of the full classifier of every run, pruned to the run's depth.
+    """`classifier_runs.predictions` of the full classifier of every run, pruned to the run's depth.
 
     The same columns; `depth` is the number of layers whose size is matched. Stored by run and
     method; classifiers are trained at most once for runs that follow each other with one seed.
@@ -74,8 +74,8 @@ def predictions(
     parts = []
     for run in tqdm(runs, unit="run", desc="pruned", disable=not progress):
         for method in methods:
-            full = classifier.canonical(replace(run, depth=None))
-            inputs = classifier.inputs(full, data, training)
+            full = classifier_runs.canonical(replace(run, depth=None))
+            inputs = classifier_runs.inputs(full, data, training)
             parts.append(
                 store.table(
                     "pruned",
@@ -94,4 +94,6 @@ def _pruned_rows(run: Run, full: Run, data: Data, training: Training, method: st
     loaded = classifier.trained(full, data, training)
     loaded = loaded._replace(model=copy.deepcopy(loaded.model))
     prune(loaded.model, loaded.tokenizer, data, training, method=method, depth=run.depth)
-    return classifier.rows(replace(full, depth=run.depth), data, training, loaded, method=method)
+    return classifier_runs.rows(
+        replace(full, depth=run.depth), data, training, loaded, method=method
+    )

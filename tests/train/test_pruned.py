@@ -1,0 +1,36 @@
+"""Zeros in place of layers: as many parameters are left."""
+
+import pytest
+import torch
+from test_classifier import FAST, TINY, weights
+
+from ethical_compression.errors import InputError
+from ethical_compression.train import classifier, classifier_runs, encoders, pruned
+from ethical_compression.train.classifier import Run
+
+pytestmark = pytest.mark.usefixtures("own_store")
+
+
+def test_pruned_classifiers_are_as_small_as_fewer_layers(data):
+    found = pruned.predictions([Run(TINY, 2)], data, FAST, progress=False)
+    short = classifier_runs.predictions([Run(TINY, 2)], data, FAST, progress=False)
+    size = short["parameters"].iloc[0]
+    magnitude = found.loc[found["method"] == "magnitude", "parameters"].iloc[0]
+    assert abs(magnitude - size) <= 4 * 6  # rounded down, layer by layer
+    assert set(found["depth"]) == {2} and set(found["position"]) == {"none"}
+    # Wanda rounds down row by row: of 16 or 32 inputs, less than one each.
+    wanda = found.loc[found["method"] == "wanda", "parameters"].iloc[0]
+    assert 0 <= wanda - size <= 4 * (5 * 16 + 32)
+
+
+def test_pruning_leaves_the_kept_classifier_alone(data):
+    before = weights(classifier.trained(Run(TINY), data, FAST)).clone()
+    pruned.predictions([Run(TINY, 2)], data, FAST, progress=False)
+    assert torch.equal(before, weights(classifier.trained(Run(TINY), data, FAST)))
+
+
+@pytest.mark.parametrize("depth", [0, 5])
+def test_a_size_that_the_model_does_not_have_is_refused(depth):
+    model = encoders.load(TINY, ("a", "b")).model
+    with pytest.raises(InputError, match="cannot be matched: this model has 4"):
+        pruned.sparsity_for(model, depth)
