@@ -1,7 +1,6 @@
 """GPTQ against its own mathematics, in float64 and on tiny models of every family."""
 
 import itertools
-import threading
 from contextlib import nullcontext
 
 import pytest
@@ -12,7 +11,6 @@ from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq
 from ethical_compression.compress.blocks import (
-    in_step,
     linear_layers,
     stream_blocks,
     survey,
@@ -313,43 +311,6 @@ def test_each_layer_is_fed_by_quantized_ones_as_if_the_block_ran_anew_for_it(fam
                 assert torch.equal(found[name].codes, own.codes)
                 solved += 1
     assert solved == len(found)
-
-
-def test_runs_in_step_wait_for_each_other_and_end_with_the_first_error():
-    threads, seen = threading.active_count(), []
-
-    def run(index, halt):
-        for station in "abc" if index else "ac":
-            seen.append((index, station))
-            halt(station, index * 10)
-
-    stations = []
-    for station, said in in_step(run, 3, "abcd"):
-        stations.append((station, said))
-        # All have come as far, and none farther.
-        expected = {"a": "a", "b": "abc", "c": "abc"}[station]
-        assert {one for _, one in seen} == set(expected)
-    assert stations == [
-        ("a", {0: 0, 1: 10, 2: 20}),
-        ("b", {1: 10, 2: 20}),
-        ("c", {0: 0, 1: 10, 2: 20}),
-    ]
-
-    def broken(index, halt):
-        halt("a", index)
-        if index == 1:
-            raise RuntimeError("a size")
-        halt("b", index)
-
-    with pytest.raises(RuntimeError, match="a size"):
-        list(in_step(broken, 3, "ab"))
-    with pytest.raises(InputError, match="not this one"):
-        for _ in in_step(run, 3, "abc"):
-            raise InputError("not this one")
-    walk = in_step(run, 3, "abc")
-    next(walk)
-    walk.close()
-    assert threading.active_count() == threads
 
 
 def calibration(seed=0):

@@ -6,15 +6,15 @@ block, and which weights its products use, is seen in a pass over a few tokens (
 are then called by the model itself, each with the masks, positions and states that are its own.
 """
 
-import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ethical_compression.compress.in_step import Reached, in_step
 from ethical_compression.errors import InputError
 from ethical_compression.memory import is_of_memory
 
@@ -27,10 +27,6 @@ PRODUCTS = {
     **dict.fromkeys((torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.bmm), (0, 1)),
     torch.Tensor.__matmul__: (0, 1),
 }
-
-
-class Reached(Exception):
-    """Raised inside a model by a hook that has seen what it was there to see."""
 
 
 class Block(NamedTuple):
@@ -166,8 +162,30 @@ def survey(model: nn.Module) -> Survey:
     Blocks are the outermost modules of a `ModuleList` that have parts of their own; vision and
     audio towers are not reached. Raises InputError where there are none, or the text cannot pass.
     """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    events = _products(model, {part for stack in lists for part in stack if list(part.children())})
+    if not events:
+        raise InputError(
+            f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
+        )
+    full_name = {module: name for name, module in model.named_modules()}
+    taken: set[tuple[int, int]] = set()
+    blocks = [_block(full_name[block], block, seen, taken) for block, seen in events.items()]
+    matrices = {
+        place(parameter): parameter.numel()
+        for stack in lists
+        if any(part in events for part in stack)
+        for parameter in stack.parameters()
+        if parameter.dim() > 1
+    }
+    return Survey(blocks, sum(matrices.values()))
+
+
+def _products(model: nn.Module, parts: Collection[nn.Module]) -> dict[nn.Module, list]:
+    """The products that a text of a few tokens meets in each of the outermost `parts` that it
+    passes, both in the order of the calls."""
     active: list[nn.Module] = []
-    events: dict[nn.Module, list] = {}  # in the order of the calls
+    events: dict[nn.Module, list] = {}
 
     def enter(block, *_):
         if not active:
@@ -181,8 +199,6 @@ def survey(model: nn.Module) -> Survey:
         if active:
             events[active[0]].append((product, weight, found))
 
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    parts = {part for stack in lists for part in stack if list(part.children())}
     known = {one: one for part in parts for one in places(part)}
     hooks = [part.register_forward_pre_hook(enter) for part in parts]
     hooks += [part.register_forward_hook(leave) for part in parts]
@@ -203,44 +219,31 @@ def survey(model: nn.Module) -> Survey:
             module.training = True
         for hook in hooks:
             hook.remove()
-    if not events:
-        raise InputError(
-            f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
-        )
-    full_name = {module: name for name, module in model.named_modules()}
-    blocks: list[Block] = []
-    taken: set[tuple[int, int]] = set()
-    for block, seen in events.items():
-        prefix, called = full_name[block], places(block)
-        its = [
-            (product, weight, [(called.get(at), fed) for at, fed in found])
-            for product, weight, found in seen
-        ]
-        weights = {name: weight_of(layer) for name, layer in linear_layers(block).items()}
-        experts = _experts(block, its)
-        for views in experts.values():
-            weights |= views
-        # What blocks share belongs to the first of them.
-        weights = {name: one for name, one in weights.items() if place(one) not in taken}
-        taken |= {place(one) for one in weights.values()}
-        experts = {name: views for name, views in experts.items() if f"{name}.0" in weights}
-        steps = _steps(its, weights, experts)
-        blocks.append(
-            Block(
-                prefix,
-                block,
-                {f"{prefix}.{name}": one for name, one in weights.items()},
-                [[[f"{prefix}.{n}" for n in group] for group in step] for step in steps],
-            )
-        )
-    matrices = {
-        place(parameter): parameter.numel()
-        for stack in lists
-        if any(part in events for part in stack)
-        for parameter in stack.parameters()
-        if parameter.dim() > 1
-    }
-    return Survey(blocks, sum(matrices.values()))
+    return events
+
+
+def _block(name: str, block: nn.Module, seen: Sequence, taken: set[tuple[int, int]]) -> Block:
+    """A block from the products that were `seen` in it; adds its weights' places to `taken`."""
+    called = places(block)
+    its = [
+        (product, weight, [(called.get(at), fed) for at, fed in found])
+        for product, weight, found in seen
+    ]
+    weights = {one: weight_of(layer) for one, layer in linear_layers(block).items()}
+    experts = _experts(block, its)
+    for views in experts.values():
+        weights |= views
+    # What blocks share belongs to the first of them.
+    weights = {one: weight for one, weight in weights.items() if place(weight) not in taken}
+    taken |= {place(weight) for weight in weights.values()}
+    experts = {one: views for one, views in experts.items() if f"{one}.0" in weights}
+    steps = _steps(its, weights, experts)
+    return Block(
+        name,
+        block,
+        {f"{name}.{one}": weight for one, weight in weights.items()},
+        [[[f"{name}.{one}" for one in group] for group in step] for step in steps],
+    )
 
 
 def short_text(model: nn.Module, length: int = 8) -> torch.Tensor:
@@ -341,76 +344,6 @@ def weights_named(model: nn.Module, names: Sequence[str]) -> dict[str, torch.Ten
 
 
 # --- Walking --------------------------------------------------------------------------------------
-
-
-def in_step(
-    run: Callable[[int, Callable[[Hashable, Any], None]], None],
-    count: int,
-    order: Sequence[Hashable],
-) -> Iterator[tuple[Hashable, dict[int, Any]]]:
-    """Yield (station, what each run said there) once all of `count` runs have come as far.
-
-    run(index, halt) computes, in a thread of its own, and calls halt(station, said) at every
-    station it comes to: it goes on from there when the consumer asks for the next station, and ends
-    (`Reached`) when none is left. One run computes at a time. order: the stations, earlier ones
-    first, should runs differ in theirs; a station that no run comes to is not yielded.
-    What a station's consumer changes is thus seen by all runs from there on, in one pass.
-    """
-    go = [threading.Semaphore(0) for _ in range(count)]
-    halted, here = threading.Semaphore(0), threading.local()
-    waiting: dict[int, tuple[Hashable, Any]] = {}
-    left, failed = dict.fromkeys(order), []
-
-    def halt(station, said):
-        # A station left behind lets pass; so do calls that are not ours.
-        if station in left and (index := getattr(here, "index", None)) is not None:
-            waiting[index] = station, said
-            del said
-            halted.release()
-            go[index].acquire()
-            if failed or not left:
-                raise Reached
-
-    def walk(index):
-        here.index = index
-        try:
-            with suppress(Reached):
-                run(index, halt)
-        except BaseException as error:
-            failed.append(error)
-        halted.release()
-
-    threads = [threading.Thread(target=walk, args=(i,), daemon=True) for i in range(count)]
-    try:
-        for thread in threads:
-            thread.start()
-            halted.acquire()
-            if failed:
-                break
-        while waiting and not failed:
-            first = next(one for one in left if one in {at for at, _ in waiting.values()})
-            its = sorted(i for i, (at, _) in waiting.items() if at == first)
-            yield first, {i: waiting[i][1] for i in its}
-            del left[first]
-            for index in its:
-                del waiting[index]
-                go[index].release()
-                halted.acquire()
-                if failed:
-                    break
-    except BaseException as error:
-        failed.append(error)
-        raise
-    finally:
-        if not failed:
-            failed.append(Reached())
-        for one in go:
-            one.release()
-        for thread in threads:
-            if thread.ident:
-                thread.join()
-    if not isinstance(failed[0], Reached):
-        raise failed[0]
 
 
 def stream_blocks(

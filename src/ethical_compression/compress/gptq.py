@@ -16,7 +16,6 @@ from ethical_compression.compress import checkpoint, peers, weight_files
 from ethical_compression.compress.blocks import (
     Block,
     Products,
-    in_step,
     one_expert_at_a_time,
     place,
     read,
@@ -30,6 +29,7 @@ from ethical_compression.compress.hessian import (
     inverse_factor,
     output_error,
 )
+from ethical_compression.compress.in_step import in_step
 from ethical_compression.compress.integer import (
     CLIPPING,
     Grid,
