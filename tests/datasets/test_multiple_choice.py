@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ethical_compression.datasets import files
 from ethical_compression.datasets import multiple_choice as mc
+from ethical_compression.datasets import multiple_choice_tasks as tasks
 from ethical_compression.errors import InputError
 
 LOCAL = [
@@ -30,7 +31,7 @@ TASK_FILES = {
     "hellaswag": "hellaswag/hellaswag.yaml",
     "arc_easy": "arc/arc_easy.yaml",
     "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
-    **{f"xstorycloze_{c}": f"xstorycloze/default_{c}.yaml" for c in mc.STORY_LANGUAGES},
+    **{f"xstorycloze_{c}": f"xstorycloze/default_{c}.yaml" for c in tasks.STORY_LANGUAGES},
 }
 STORIES = [
     {
@@ -112,7 +113,7 @@ HUB_ROWS = {
             "mc1_targets": {"choices": ["Nothing.", "Arthritis."], "labels": [1, 0]},
         }
     ],
-    **{f"xstorycloze_{code}": STORIES for code in mc.STORY_LANGUAGES},
+    **{f"xstorycloze_{code}": STORIES for code in tasks.STORY_LANGUAGES},
 }
 
 
@@ -314,7 +315,7 @@ def test_options_are_split_back_or_refused_never_split_wrongly(texts, data):
     gold = data.draw(st.integers(0, len(texts) - 1))
     lines = [f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True)]
     try:
-        found = mc.split_options("\n".join(lines), lines[gold], letters)
+        found = tasks.split_options("\n".join(lines), lines[gold], letters)
     except ValueError:
         # Refused only where an answer's own text looks like the border of two answers.
         assert any(f"\n{letter}. " in line for line in lines for letter in letters)
@@ -323,10 +324,10 @@ def test_options_are_split_back_or_refused_never_split_wrongly(texts, data):
 
 
 def test_an_answer_may_hold_a_newline_or_a_letter_and_a_full_stop():
-    assert mc.split_options("A. x\nB. y\nB. z", "A. x\nB. y", "AB") == (["x\nB. y", "z"], 0)
+    assert tasks.split_options("A. x\nB. y\nB. z", "A. x\nB. y", "AB") == (["x\nB. y", "z"], 0)
     options = "A. first\nsecond B. third\nB. Vitamin A. or\nB. Vitamin C. "
     answer = "B. Vitamin A. or\nB. Vitamin C. "
-    assert mc.split_options(options, answer, "AB") == (
+    assert tasks.split_options(options, answer, "AB") == (
         ["first\nsecond B. third", "Vitamin A. or\nB. Vitamin C. "],
         1,
     )
@@ -344,7 +345,7 @@ def test_an_answer_may_hold_a_newline_or_a_letter_and_a_full_stop():
 )
 def test_options_that_cannot_be_told_apart_are_refused(options, answer):
     with pytest.raises(ValueError, match="ways"):
-        mc.split_options(options, answer, "AB")
+        tasks.split_options(options, answer, "AB")
 
 
 # --- Samples --------------------------------------------------------------------------------------
