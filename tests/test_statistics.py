@@ -14,6 +14,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from ethical_compression import statistics
 from ethical_compression.errors import InputError
+from ethical_compression.statistics.intervals import wilson
 from ethical_compression.statistics.tests import _noncentrality
 
 RNG = np.random.default_rng(0)
@@ -190,6 +191,19 @@ def test_mcnemar_interval_covers():
         result = statistics.mcnemar(kind <= 1, (kind == 0) | (kind == 2))
         hits += result.ci_low <= -0.06 <= result.ci_high
     assert 0.93 < hits / 1000 < 0.98
+
+
+def test_wilsons_interval_by_its_formula_holds_every_share():
+    z = stats.norm.ppf(0.975)
+    counts = np.repeat([1, 3, 10, 537], 4)
+    hits = np.floor(counts * np.tile([0, 0.3, 0.99, 1], 4))
+    low, high = wilson(hits, counts)
+    share, middle = hits / counts, (hits + z**2 / 2) / (counts + z**2)
+    half = z * np.sqrt(share * (1 - share) * counts + z**2 / 4) / (counts + z**2)
+    np.testing.assert_allclose(low, middle - half, atol=1e-12)
+    np.testing.assert_allclose(high, middle + half, atol=1e-12)
+    assert (low <= share).all() and (share <= high).all()
+    assert np.isnan(wilson(0, 0)).all()
 
 
 def test_share_is_wilsons_interval_and_the_binomial_test():

@@ -1,7 +1,6 @@
 """StereoSet: whole, its splits apart, and a broken file told."""
 
 import json
-from collections import Counter
 
 import pytest
 
@@ -22,7 +21,7 @@ def test_the_embedded_copy_is_whole(split, task, items, terms):
     found = stereoset.load(split, task)
     assert len(found) == items
     assert len({one.target for one in found}) == terms
-    assert set(Counter(one.bias_type for one in found)) == set(stereoset.BIAS_TYPES)
+    assert {one.bias_type for one in found} == {"gender", "profession", "race", "religion"}
     assert all(bool(one.context) == (task == "between") for one in found)
 
 

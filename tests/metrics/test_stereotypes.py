@@ -203,7 +203,7 @@ def test_stereoset_equals_its_official_scorer(triplets):
     whole = stereotypes.stereoset_scores(triplets, scores, by=None).iloc[0]
     assert tuple(whole[["lms", "ss", "icat"]]) == pytest.approx(official(triplets, scores))
     parts = stereotypes.stereoset_scores(triplets, scores).set_index("bias_type")
-    for name in stereoset.BIAS_TYPES:
+    for name in {one.bias_type for one in triplets}:
         chosen = [one.bias_type == name for one in triplets]
         some = [one for one, take in zip(triplets, chosen, strict=True) if take]
         row = parts.loc[name, ["lms", "ss", "icat"]]

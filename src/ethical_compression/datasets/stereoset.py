@@ -19,7 +19,6 @@ SPLITS = {"development": "dev.json", "test": "test.json"}
 # Within a sentence one word differs; between sentences, what follows a first one.
 TASKS = {"within": "intrasentence", "between": "intersentence"}
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
-BIAS_TYPES = ("gender", "profession", "race", "religion")
 STUDY = files.Study(
     name="stereoset",
     title="StereoSet",

@@ -20,6 +20,7 @@ from ethical_compression.figures.forms import (
 )
 from ethical_compression.metrics.confidence import reliability
 from ethical_compression.metrics.reliability import gap_by_length
+from ethical_compression.statistics.intervals import wilson
 from ethical_compression.words import listed, signed
 
 
@@ -194,7 +195,7 @@ def repaired_reliability(
             table = reliability(side["confidence"], side["correct"], bins)
             table["count"] = table["count"] / repeats
             table = table[table["count"] >= least]
-            low, high = _wilson(table["accuracy"] * table["count"], table["count"])
+            low, high = wilson(table["accuracy"] * table["count"], table["count"])
             standing_intervals(
                 axes,
                 table["confidence"],
@@ -225,11 +226,3 @@ def repaired_reliability(
         f"Mean confidence minus share right, {words}."
     )
     return fig, alt
-
-
-def _wilson(hits, counts):
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(hits, counts, method="wilson")
-    share = hits / counts
-    return np.minimum(low, share), np.maximum(high, share)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.statistics.intervals import wilson
 
 NORMALISATIONS = {"none": None, "token": "tokens", "byte": "bytes"}
 DEFINITIONS = ("stated", "released")
@@ -288,17 +289,6 @@ def _by_class(probabilities, gold):
             yield p[has], gold[has] == k
 
 
-def brier(probabilities, gold) -> float:
-    """Brier score (Brier 1950): mean over items of Σ_k (p_k − [gold = k])², in [0, 2].
-
-    Summed over all options, so for two options it is twice the score of the one probability.
-    `probabilities`: (n, K), NaN where an item lacks option k; `gold`: (n,).
-    """
-    probabilities = np.asarray(probabilities, dtype=float)
-    truth = np.asarray(gold)[:, None] == np.arange(probabilities.shape[1])
-    return float(np.nansum((probabilities - truth) ** 2, axis=1).mean())
-
-
 def reliability(confidence, correct, bins: int = 15, scheme: str = "width") -> pd.DataFrame:
     """One row per bin that holds items: `low`, `high`, `count`, `confidence`, `accuracy`, interval.
 
@@ -321,11 +311,7 @@ def reliability(confidence, correct, bins: int = 15, scheme: str = "width") -> p
     )
     if scheme == "width":
         table["low"], table["high"] = table.index / bins, (table.index + 1) / bins
-
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(table.pop("hits"), table["count"], method="wilson")
-    low, high = low.clip(upper=table["accuracy"]), high.clip(lower=table["accuracy"])  # rounding
+    low, high = wilson(table.pop("hits"), table["count"])
     return table.assign(accuracy_low=low, accuracy_high=high).reset_index(drop=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.statistics.intervals import wilson
 
 
 def ngrams(tokens: Sequence, n: int) -> list[tuple]:
@@ -111,13 +112,11 @@ def survival(divergence: pd.DataFrame, length: int, *, level: float = 0.95) -> p
     texts are watched to `length`, or to an end that both models set, so the share is what the
     Kaplan–Meier estimate would be.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     rows = []
     for model, some in divergence.groupby("model", sort=False):
         for t in range(length + 1):
             alive = int(((some["same"] >= t) | ~some["diverged"]).sum())
-            low, high = proportion_confint(alive, len(some), 1 - level, method="wilson")
+            low, high = wilson(alive, len(some), level=level)
             rows.append((model, t, len(some), alive / len(some), low, high))
     return pd.DataFrame(rows, columns=["model", "position", "n", "same", "low", "high"])
 

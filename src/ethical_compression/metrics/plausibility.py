@@ -144,11 +144,10 @@ def _f1(precision: float, recall: float) -> float:
 
 
 def _auprc(values: np.ndarray, marked: np.ndarray) -> float:
-    values = np.nan_to_num(values, nan=-np.inf)
-    order = np.argsort(-values, kind="stable")
-    # Equal importance enters together: a curve has one point per distinct value.
-    last = np.append(values[order][1:] != values[order][:-1], True)
-    hits = np.cumsum(marked[order])[last]
-    precision = np.append(1.0, hits / (np.flatnonzero(last) + 1))
-    recall = np.append(0.0, hits / marked.sum())
-    return float(np.trapezoid(precision, recall))
+    from scipy.stats import rankdata
+    from sklearn.metrics import auc, precision_recall_curve
+
+    # Only the order counts, in which NaN is last; equal importance has equal ranks.
+    ranks = rankdata(np.nan_to_num(values, nan=-np.inf), method="dense")
+    precision, recall, _ = precision_recall_curve(marked, ranks)
+    return float(auc(recall, precision))

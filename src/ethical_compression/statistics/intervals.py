@@ -9,6 +9,19 @@ import numpy as np
 from ethical_compression.errors import InputError
 
 
+def wilson(hits, counts, *, level: float = 0.95):
+    """Wilson's (1927) interval of shares, `hits` of `counts`: (low, high), of the arguments' shape.
+
+    Rounding never leaves the share itself outside. NaN where nothing was counted.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    with np.errstate(invalid="ignore"):  # 0 of 0
+        low, high = proportion_confint(hits, counts, alpha=1 - level, method="wilson")
+        share = np.divide(hits, counts)
+    return np.minimum(low, share), np.maximum(high, share)
+
+
 @dataclass(frozen=True)
 class Share:
     """A share of `n` answers with Wilson's interval; `p` asks whether it could be one half."""
@@ -29,18 +42,17 @@ def share(answers, *, level: float = 0.95) -> Share:
     Raises InputError for no answers, and for values outside 0 to 1.
     """
     from scipy import stats
-    from statsmodels.stats.proportion import proportion_confint
 
     answers = np.asarray(answers, dtype=float)
     if answers.ndim != 1 or not answers.size or not ((answers >= 0) & (answers <= 1)).all():
         raise InputError("A share needs at least one answer, each between 0 (no) and 1 (yes).")
     n, yes = len(answers), float(answers.sum())
-    low, high = proportion_confint(yes, n, alpha=1 - level, method="wilson")
+    low, high = wilson(yes, n, level=level)
     if np.isin(answers, [0, 1]).all():
         p = stats.binomtest(round(yes), n).pvalue
     else:
         p = 2 * stats.norm.sf(abs(yes - n / 2) / math.sqrt(n / 4))
-    return Share(n, yes / n, min(float(low), yes / n), max(float(high), yes / n), float(p))
+    return Share(n, yes / n, float(low), float(high), float(p))
 
 
 def in_quadrature(

@@ -83,8 +83,6 @@ HUB = {
     "distilbert-base-cased": "distilbert/distilbert-base-cased",
     "distilroberta-base": "distilbert/distilroberta-base",
 }
-# Layers that Proskurina et al. 2023 keep, of as many as the model has.
-DEPTHS = {12: (12, 10, 8, 6), 6: (6, 5, 4, 3)}
 
 
 def describe(name: str, *, revision: str | None = None) -> dict[str, Any]:
