@@ -16,7 +16,7 @@ def wilson(hits, counts, *, level: float = 0.95):
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    with np.errstate(invalid="ignore"):  # 0 of 0
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 of 0
         low, high = proportion_confint(hits, counts, alpha=1 - level, method="wilson")
         share = np.divide(hits, counts)
     return np.minimum(low, share), np.maximum(high, share)
