@@ -1,5 +1,7 @@
 """Fine-tuning on a tiny random BERT: determinism, what is learnt, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -90,7 +92,7 @@ def test_supervision_without_any_rationale_is_refused(data):
 
 
 def test_a_harmless_posts_marks_are_no_target_of_the_released_loss(data):
-    odd = classifier.replace(data.train[1], rationale=(0, 1, 0, 0))
+    odd = dataclasses.replace(data.train[1], rationale=(0, 1, 0, 0))
     given = Data((data.train[0], odd, *data.train[2:]), data.test, data.labels, data.toxic)
     run = Run(TINY, 2, supervision="released, boolean mask", strength=5.0)
     one, other = (classifier.train(run, some, FAST) for some in (data, given))
