@@ -31,6 +31,7 @@ tolerance: float = 0.5  # how much
 ACTIONS = """\
 import os, pathlib, sys, time
 from ethical_compression import chapters
+from ethical_compression.chapters import page
 from ethical_compression.errors import InputError
 
 parameters = chapters.check_parameters()
@@ -455,7 +456,7 @@ def test_a_number_of_a_table_has_a_true_minus_and_no_sign_where_it_is_nothing():
 
 @given(st.floats(-9, 9), st.integers(0, 3), st.sampled_from(["", "+"]))
 def test_glued_numbers_are_signed_as_words_sign_them(value, digits, sign):
-    text = chapters._with_signs(f"from {value:{sign}.{digits}f}, ({-value:{sign}.{digits}f}).")
+    text = page._with_signs(f"from {value:{sign}.{digits}f}, ({-value:{sign}.{digits}f}).")
     said = [words.signed(one, digits) for one in (value, -value)]
     if not sign:
         said = [one.replace("+", "") for one in said]
@@ -464,7 +465,7 @@ def test_glued_numbers_are_signed_as_words_sign_them(value, digits, sign):
 
 @pytest.mark.parametrize("text", ["2026-11-30", "DPO_I-1", "3-5", "+0.5 and −0.05", "GPT-2", "±0"])
 def test_what_is_no_minus_stays(text):
-    assert chapters._with_signs(text) == text
+    assert page._with_signs(text) == text
 
 
 def test_table_refuses_a_format_for_no_column():

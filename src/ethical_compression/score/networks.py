@@ -257,19 +257,15 @@ def _tried(model) -> tuple[float, float, float | None] | None:
         raise failed(error) from error
     finally:
         hook.remove()
-    # What rounding cannot tell from 1, or from a number that the configuration states, is that.
-    stated = [
-        one
-        for one in model.config.get_text_config().to_dict().values()
-        if type(one) is float and one
-    ]
-    exact = [1.0, *stated, *(1 / one for one in stated)]
-    scales = [min(exact, key=lambda one: abs(one - found)) for found in (states_scale, scale)]
-    near = [
-        one if abs(one - found) < rounding(model) / 10 * abs(found) else found
-        for one, found in zip(scales, (states_scale, scale), strict=True)
-    ]
-    return *near, softcap
+    return _exact(states_scale, model), _exact(scale, model), softcap
+
+
+def _exact(scale: float, model) -> float:
+    """1, or a number that the configuration states, where rounding cannot tell it from `scale`."""
+    config = model.config.get_text_config().to_dict()
+    stated = [one for one in config.values() if type(one) is float and one]
+    near = min([1.0, *stated, *(1 / one for one in stated)], key=lambda one: abs(one - scale))
+    return near if abs(near - scale) < rounding(model) / 10 * abs(scale) else scale
 
 
 def _ratio(x: torch.Tensor, y: torch.Tensor) -> float:

@@ -292,13 +292,9 @@ def train(
         row |= _gradient(model, encoded, truth, batch, layout, settings, token_budget)
         row["gradient"] = float(torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip))
         if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient"])):
-            kept = f"the state of an earlier step is kept in {folder.name}" if folder else ""
             if folder:
                 prepared(model, settings, folder)
-            raise InputError(
-                f"The loss at step {number + 1} of {len(steps)} is not a finite number: lower the "
-                f"learning rate ({settings.learning_rate:g}){'; ' * bool(kept)}{kept}."
-            )
+            raise _not_finite(f"loss at step {number + 1} of {len(steps)}", settings, folder)
         # Only now is it known that the weights which earlier steps left are of use.
         if folder and number and number % every == 0:
             _write(folder, weights, optimizer, log, truth, settings)
@@ -312,13 +308,18 @@ def train(
     bar.close()
     optimizer.zero_grad()  # and here it is given up
     if not all(weight.isfinite().all() for weight in weights.values()):
-        raise InputError(
-            "The last step left weights that are not finite numbers: lower the learning rate "
-            f"({settings.learning_rate:g})."
-        )
+        raise _not_finite("weight that the last step left", settings, None)
     if folder:
         _write(folder, weights, None, log, truth, settings)
     return pd.DataFrame(log)
+
+
+def _not_finite(what: str, settings: Settings, folder: Path | None) -> InputError:
+    kept = f"; the state of an earlier step is kept in {folder.name}" if folder else ""
+    return InputError(
+        f"The {what} is not a finite number: lower the learning rate "
+        f"({settings.learning_rate:g}){kept}."
+    )
 
 
 def _checked_reference(reference, count: int) -> torch.Tensor:

@@ -1,27 +1,19 @@
-"""What every chapter uses: checked parameters, glued numbers, figures, tables and its provenance.
+"""What a chapter shows: glued texts, figures, tables, and where its numbers come from."""
 
-Only the standard library is needed to import this module, so that a wrong parameter is reported
-before anything heavy is loaded.
-"""
-
-import ast
 import base64
-import difflib
 import html
 import io
 import json
 import logging
 import re
 import time
-import types
-import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from .errors import InputError
+from ethical_compression.errors import InputError
 
-_STARTED = time.time()
+_started = time.time()
 # It says, wherever it is imported on a CPU, that an optional kernel is missing: no part of a page.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 # Names of a table's columns that hold p-values: p, p (Holm), p, Welch, Holm; not p < 0.05, a count.
@@ -34,151 +26,10 @@ _SIGNED_ZERO = re.compile(r"(?<![\w.])[+−](?=0(?:\.0+)?(?!\.?\d))")
 _RECORD = "application/vnd.ethical-compression.provenance+json"
 
 
-# --- Parameters -----------------------------------------------------------------------------------
-
-
-class Parameter(NamedTuple):
-    """One line of a chapter's parameters cell: ``bits: list[int] = [4, 3]  # what it means``."""
-
-    name: str
-    annotation: str
-    type: Any
-    default: Any
-    help: str
-
-
-def declared_parameters(source: str, where: str = "the parameters cell") -> dict[str, Parameter]:
-    """Read the parameters that a cell declares: name, type, default, and the comment as its help.
-
-    The types understood are ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, their
-    subscripted forms (``list[int]``, ``dict[str, float]``) and unions with ``None``.
-
-    Raises InputError where the cell is no Python, and where a line has no type, no literal default,
-    or a default of another type.
-    """
-    known = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
-    lines = source.splitlines()
-    declared = {}
-    try:
-        body = ast.parse(source).body
-    except SyntaxError as error:
-        raise InputError(
-            f"{where} is not valid Python in line {error.lineno}: correct it there."
-        ) from None
-    for node in body:
-        line = lines[node.lineno - 1].strip()
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            raise InputError(
-                f"{where} may only hold lines such as 'seed: int = 0  # meaning', not '{line}'."
-            )
-        name, annotation = node.target.id, ast.unparse(node.annotation)
-        try:
-            kind = eval(annotation, {"__builtins__": {}}, known)  # names in `known` only
-            default = ast.literal_eval(node.value)
-        except Exception:
-            raise InputError(
-                f"{where} declares '{line}': give it a plain type and a literal default value."
-            ) from None
-        # The comment follows the value: '#' inside a default string is not one.
-        tail = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
-        declared[name] = Parameter(name, annotation, kind, default, tail.strip().lstrip("# "))
-        if not _fits(default, kind):
-            raise InputError(f"{where} declares '{line}': the default is not of that type.")
-    return declared
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence on an unknown name: the one that was meant, or all there are."""
-    known = list(known)
-    meant = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if not meant:
-        return f"; there is: {', '.join(known)}." if known else "; there is none."
-    return f": did you mean '{meant[0]}'?"
-
-
-def check_values(
-    values: Mapping[str, Any], declared: Mapping[str, Parameter], where: str = "this chapter"
-) -> None:
-    """Check values against what a chapter declares.
-
-    Raises InputError for the first name that is unknown (the closest known one is suggested) or
-    value that has another type than declared. An ``int`` is accepted where a ``float`` is asked
-    for; a ``bool`` never counts as a number.
-    """
-    for name, value in values.items():
-        if name not in declared:
-            raise InputError(f"{where} has no parameter '{name}'{closest(name, declared)}")
-        if not _fits(value, declared[name].type):
-            raise InputError(
-                f"parameter '{name}' of {where} must be {declared[name].annotation}, "
-                f"such as {declared[name].default!r}, not {value!r} ({type(value).__name__})."
-            )
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return any(_fits(value, option) for option in typing.get_args(kind))
-    if kind is None or kind is type(None):
-        return value is None
-    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, origin):
-        return False
-    if origin is list and arguments:
-        return all(_fits(item, arguments[0]) for item in value)
-    if origin is dict and arguments:
-        return all(_fits(k, arguments[0]) and _fits(v, arguments[1]) for k, v in value.items())
-    return True
-
-
-def check_parameters(
-    namespace: Mapping[str, Any] | None = None, history: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Check a running chapter's own parameters; call it in the cell after the parameters.
-
-    The runner has checked them already, but papermill used by itself only warns of an unknown one,
-    and on Colab the reader edits the cell. The parameters cell is found in the session's input
-    history: the last cell made of nothing but typed assignments.
-
-    Returns {name: value}, as they are now. Raises InputError as `check_values` does.
-    """
-    global _STARTED
-    _STARTED = time.time()
-    if namespace is None or history is None:
-        from IPython import get_ipython
-
-        shell = get_ipython()
-        if shell is None:
-            raise InputError("check_parameters() is for a notebook: no IPython session is running.")
-        namespace, history = shell.user_ns, shell.user_ns["In"]
-    declared = next((found for cell in reversed(history) if (found := _typed_cell(cell))), None)
-    if declared is None:
-        raise InputError("the parameters cell has not been run: run the notebook from its top.")
-    injected = next((cell for cell in reversed(history) if cell.startswith("# Parameters\n")), "")
-    names = [
-        target.id
-        for node in ast.parse(injected).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    ]
-    check_values({name: namespace[name] for name in names}, declared)
-    values = {name: namespace[name] for name in declared}
-    check_values(values, declared)
-    return values
-
-
-def _typed_cell(source: str) -> dict[str, Parameter]:
-    try:
-        return declared_parameters(source)
-    except InputError:
-        return {}
-
-
-# --- What a chapter shows -------------------------------------------------------------------------
+def begin() -> None:
+    """Count the chapter's time from here."""
+    global _started
+    _started = time.time()
 
 
 def glue(name: str, value: Any, display: bool = False) -> None:
@@ -212,11 +63,11 @@ def glue_time(prefix: str) -> None:
     The time since `check_parameters`, or that in which its kept results were made, then or now,
     whichever is longer: a page that reads them back does not claim to be quick.
     """
-    from . import provenance, store, words
+    from ethical_compression import provenance, store, words
 
     machine = provenance.hardware()
     glue(f"{prefix}-machine", f"{machine['GPU'] or machine['processor']}, {machine['cores']} cores")
-    glue(f"{prefix}-minutes", words.minutes(max(time.time() - _STARTED, store.seconds_spent())))
+    glue(f"{prefix}-minutes", words.minutes(max(time.time() - _started, store.seconds_spent())))
 
 
 def _with_signs(text: str) -> str:
@@ -245,7 +96,7 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     from IPython.display import display
     from matplotlib import pyplot
 
-    from .figures.faults import faults, has_intervals
+    from ethical_compression.figures.faults import faults, has_intervals
 
     if has_intervals(fig) and "interval" not in (caption or ""):
         raise InputError("a figure's caption must name what its bars or bands are intervals of.")
@@ -322,7 +173,7 @@ def table_html(
     name: str | None = None,
 ) -> str:
     """The markup of `table`; cells carry the unrounded number as their sorting key."""
-    from .words import p_value
+    from ethical_compression.words import p_value
 
     _refuse_markdown(caption, "a table's caption")
     formats = dict(formats or {})
@@ -366,7 +217,7 @@ def _formatted(value: Any, rule: str | Callable[[Any], str] | None) -> str:
     else:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
     if isinstance(value, float) and "e" in text:
-        from .words import scientific
+        from ethical_compression.words import scientific
 
         return scientific(value)
     return text if isinstance(value, str) else _with_signs(text)
@@ -394,7 +245,7 @@ def footer(
     if seeds is None:
         seeds = {name: value for name, value in parameters.items() if name.startswith("seed")}
     record |= {"seeds": seeds, "models": list(models), "data": list(data), **more}
-    record["run time"] = f"{time.time() - _STARTED:.1f} s"
+    record["run time"] = f"{time.time() - _started:.1f} s"
     record = json.loads(json.dumps(record, default=str))
     markup = (
         '<details class="provenance"><summary>Where these numbers come from: parameters, '

@@ -1,0 +1,37 @@
+"""What every chapter uses: checked parameters, glued numbers, figures, tables and its provenance.
+
+Only the standard library is needed to import this room, so that a wrong parameter is reported
+before anything heavy is loaded. `run` executes a chapter from outside.
+"""
+
+from ethical_compression.chapters.page import (
+    figure,
+    footer,
+    glue,
+    glue_time,
+    refuse_stderr,
+    table,
+    table_html,
+)
+from ethical_compression.chapters.parameters import (
+    Parameter,
+    check_parameters,
+    check_values,
+    closest,
+    declared_parameters,
+)
+
+__all__ = [
+    "Parameter",
+    "check_parameters",
+    "check_values",
+    "closest",
+    "declared_parameters",
+    "figure",
+    "footer",
+    "glue",
+    "glue_time",
+    "refuse_stderr",
+    "table",
+    "table_html",
+]
