@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ethical_compression import __main__ as runner
 from ethical_compression import chapters, words
 from ethical_compression.__main__ import main, resolve
+from ethical_compression.chapters import page
 from ethical_compression.errors import InputError
 
 PARAMETERS = """\

@@ -247,8 +247,7 @@ def _tried(model) -> tuple[float, float, float | None] | None:
             far = model(input_ids=ids, use_cache=False).logits[0].float()
         for times, wanted in ((1.0, logits), (size, far)):
             ours = scale * (times * product + offset)
-            if softcap:
-                ours = softcap * torch.tanh(ours / softcap)
+            ours = softcap * torch.tanh(ours / softcap) if softcap else ours
             if not _apart(ours, wanted) <= rounding(model):
                 return None
     except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:

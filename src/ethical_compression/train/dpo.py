@@ -281,13 +281,11 @@ def train(
     elif reference is None:
         reference = reference_logprobs(model, encoded, token_budget=token_budget)
     truth = _checked_reference(reference, len(pairs)).to(model.device)
-
     _make_room(weights, optimizer)
     bar = tqdm(
         total=len(steps), initial=len(log), unit="step", desc=progress, disable=progress is None
     )
-    for number in range(len(log), len(steps)):
-        batch = steps[number]
+    for number, batch in list(enumerate(steps))[len(log) :]:
         row = {"step": number + 1, "epoch": number * settings.epochs // len(steps) + 1}
         row |= _gradient(model, encoded, truth, batch, layout, settings, token_budget)
         row["gradient"] = float(torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip))
