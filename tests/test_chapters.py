@@ -114,6 +114,12 @@ def test_missing_notebook_suggests_the_closest(project, capsys):
     assert "did you mean 'demo.ipynb'?" in capsys.readouterr().err
 
 
+def test_a_folder_is_no_notebook(project, capsys):
+    assert main(["parameters", str(project / "notebooks")]) == 2
+    said = capsys.readouterr().err
+    assert "notebooks is a folder: give a notebook of it (there is: " in said and ".ipynb" in said
+
+
 def test_a_chapter_runs_with_its_profile_and_changes(project, capsys):
     before = (project / "notebooks" / "demo.ipynb").read_bytes()
     assert main(["run", "notebooks/demo.ipynb", "-p", "tolerance", "1e-3", "-p", "model", "7"]) == 0

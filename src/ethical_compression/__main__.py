@@ -221,6 +221,9 @@ def chapter_parameters(notebook: Path) -> dict[str, Parameter]:
     """
     import nbformat
 
+    if notebook.is_dir():
+        names = ", ".join(sorted(path.name for path in notebook.glob("*.ipynb"))) or "none"
+        raise InputError(f"{notebook} is a folder: give a notebook of it (there is: {names}).")
     if not notebook.is_file():
         names = sorted(path.name for path in notebook.parent.glob("*.ipynb"))
         raise InputError(f"there is no notebook {notebook}{closest(notebook.name, names)}")

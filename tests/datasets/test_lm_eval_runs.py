@@ -323,6 +323,17 @@ def test_one_file_a_side_is_compared_whatever_it_is_called(tmp_path):
     assert len(lm_eval_runs.pair(other, full)) == 8
 
 
+def test_one_task_a_side_must_be_the_same_task(tmp_path, capsys):
+    places = [write_as("0.4.13", tmp_path / task, [sample(k)], task) for k, task in enumerate("ab")]
+    assert main(["compare", *map(str, places)]) == 2
+    said = capsys.readouterr().err
+    assert "a: only the full model's run holds it" in said
+    assert "b: only the compressed model's run holds it" in said
+    # One task under two names is one.
+    write_as("0.4.13", tmp_path / "c", [sample(0)], "c")
+    assert len(lm_eval_runs.pair(tmp_path / "a", tmp_path / "c")) == 4
+
+
 def test_both_sides_the_same_file_are_refused(tmp_path, capsys):
     file = write(tmp_path / f"samples_x_{DATE}.jsonl", [sample(), sample(1)])
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)

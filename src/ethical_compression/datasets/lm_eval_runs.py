@@ -150,17 +150,16 @@ def _paired(sides: Sequence[Mapping[str, Path]], left: dict[str, str]) -> dict[s
     full, compressed = map(dict, sides)
     if len(full) == len(compressed) == 1:
         (a, first), (b, second) = *full.items(), *compressed.items()
-        return {_shared_name(a, b): [first, second]}
+        # Two names that lm-eval gave tell two tasks apart, unless they ask the same.
+        if not (_named(first, second) and a != b) or _same_question(first, second):
+            return {_shared_name(a, b): [first, second]}
     both = {task: [full.pop(task), compressed.pop(task)] for task in sides[0] if task in sides[1]}
     # A name of an old file is the model's and the task's: what it asks tells which task it is.
     for a in list(full):
-        question = _first_question(full[a])
         same = [
             b
             for b, file in compressed.items()
-            if not (NAME.fullmatch(full[a].name) and NAME.fullmatch(file.name))
-            and question
-            and question == _first_question(file)
+            if not _named(full[a], file) and _same_question(full[a], file)
         ]
         if len(same) == 1:
             both[_shared_name(a, same[0])] = [full.pop(a), compressed.pop(same[0])]
@@ -168,6 +167,16 @@ def _paired(sides: Sequence[Mapping[str, Path]], left: dict[str, str]) -> dict[s
         for task in side:
             left[task] = f"only the {name} model's run holds it; run lm-eval with the same --tasks."
     return both
+
+
+def _named(*files: Path) -> bool:
+    """Whether lm-eval, from 0.4.3, named all of the files after their tasks."""
+    return all(NAME.fullmatch(file.name) for file in files)
+
+
+def _same_question(one: Path, other: Path) -> bool:
+    first = _first_question(one)
+    return bool(first) and first == _first_question(other)
 
 
 def _first_question(file: Path) -> list[tuple[str, str]]:
