@@ -24,15 +24,14 @@ from ethical_compression.errors import InputError
 
 PARAMETERS = """\
 model: str = "smollm2-135m"  # which model
-bits: list[int] = [4, 3]  # widths # to try
+bits: list[int] = [4, 3]  # widths # to try, ≥ 2
 limit: int | None = None  # items a benchmark
-tolerance: float = 0.5  # how much
+tolerance: float = 0.5  # how much, ≥ 0
 """
 
 ACTIONS = """\
 import os, pathlib, sys, time
 from ethical_compression import chapters
-from ethical_compression.chapters import page
 from ethical_compression.errors import InputError
 
 parameters = chapters.check_parameters()
@@ -89,6 +88,8 @@ def kept(project: Path) -> list[str]:
         (["-p", "bits", "[true]"], "must be list[int]"),
         (["-p", "limit", "many"], "must be int | None"),
         (["-p", "tolerance", "true"], "must be float"),
+        (["-p", "tolerance", "-1"], "'tolerance' of demo.ipynb must be 0 or more, not -1."),
+        (["-p", "bits", "[3, 1]"], "'bits' of demo.ipynb must be 2 or more, not 1."),
         (["--profile", "laptob"], "there is no profile 'laptob' in notebooks/profiles"),
         (["--profile", "wrong"], "'bits' of demo.ipynb (profile 'wrong') must be list[int]"),
         (["--profile", "stray"], "names no notebook: 'demos': did you mean 'demo'?"),
@@ -369,10 +370,21 @@ def test_help_is_the_comment_and_not_a_hash_in_a_string():
     assert found["a"].default == "#1"
     assert found["a"].help == "the first"
     assert found["b"].help == ""
+    found = chapters.declared_parameters("a: int = 1  # -1 for all, ≥ -1\nb: int = 2  # ≥ 1.5")
+    assert (found["a"].least, found["b"].least) == (-1, 1.5)
 
 
 @pytest.mark.parametrize(
-    "source", ["a = 1", "a: int = 1.5", "a: int = f()", "a: Path = 1", "a: int", "import os"]
+    "source",
+    [
+        "a = 1",
+        "a: int = 1.5",
+        "a: int = f()",
+        "a: Path = 1",
+        "a: int",
+        "import os",
+        "a: int = 1  # ≥ 2",
+    ],
 )
 def test_a_parameters_cell_that_cannot_be_checked_is_refused(source):
     with pytest.raises(InputError):

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +13,22 @@ from ethical_compression.errors import InputError
 
 
 class Parameter(NamedTuple):
-    """One line of a chapter's parameters cell: ``bits: list[int] = [4, 3]  # what it means``."""
+    """One line of a chapter's parameters cell: ``bits: list[int] = [4, 3]  # what it means, ≥ 2``.
+
+    What the comment says after ≥ is the least that each of its numbers may be.
+    """
 
     name: str
     annotation: str
     type: Any
     default: Any
     help: str
+
+    @property
+    def least(self) -> float | None:
+        """The least that its numbers may be; None where the comment names no bound."""
+        found = re.search(r"≥ ([-−]?\d+(?:\.\d+)?)", self.help)
+        return float(found[1].replace("−", "-")) if found else None
 
 
 def declared_parameters(source: str, where: str = "the parameters cell") -> dict[str, Parameter]:
@@ -58,6 +68,8 @@ def declared_parameters(source: str, where: str = "the parameters cell") -> dict
         declared[name] = Parameter(name, annotation, kind, default, tail.strip().lstrip("# "))
         if not _fits(default, kind):
             raise InputError(f"{where} declares '{line}': the default is not of that type.")
+        if (low := _too_low(default, declared[name].least)) is not None:
+            raise InputError(f"{where} declares '{line}': its default, {low!r}, is too low.")
     return declared
 
 
@@ -75,9 +87,9 @@ def check_values(
 ) -> None:
     """Check values against what a chapter declares.
 
-    Raises InputError for the first name that is unknown (the closest known one is suggested) or
-    value that has another type than declared. An ``int`` is accepted where a ``float`` is asked
-    for; a ``bool`` never counts as a number.
+    Raises InputError for the first name that is unknown (the closest known one is suggested), value
+    that has another type than declared, or number below its bound. An ``int`` is accepted where a
+    ``float`` is asked for; a ``bool`` never counts as a number.
     """
     for name, value in values.items():
         if name not in declared:
@@ -87,6 +99,9 @@ def check_values(
                 f"parameter '{name}' of {where} must be {declared[name].annotation}, "
                 f"such as {declared[name].default!r}, not {value!r} ({type(value).__name__})."
             )
+        least = declared[name].least
+        if (low := _too_low(value, least)) is not None:
+            raise InputError(f"parameter '{name}' of {where} must be {least:g} or more, not {low}.")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -106,6 +121,16 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is dict and arguments:
         return all(_fits(k, arguments[0]) and _fits(v, arguments[1]) for k, v in value.items())
     return True
+
+
+def _too_low(value: Any, least: float | None) -> float | None:
+    """The first number in a value, or in its lists and mappings, that is below `least`."""
+    if least is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return None if value >= least else value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((low for one in parts if (low := _too_low(one, least)) is not None), None)
 
 
 def check_parameters(
