@@ -420,3 +420,13 @@ def test_a_chapter_glues_each_name_once(path):
     # Branches of one `if` glue one name each; they stand indented.
     names = re.findall(r'(?m)^chapters\.glue\(\s*"([^"{]+)"', code)
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_whole_number_a_chapter_takes_has_a_bound(path):
+    """A size below zero is told before the chapter begins, and by its own name."""
+    cells = nbformat.read(path, as_version=4).cells
+    cell = next(one for one in cells if "parameters" in one.metadata.get("tags", []))
+    declared = chapters.declared_parameters(cell.source)
+    free = [one.name for one in declared.values() if "int" in one.annotation and one.least is None]
+    assert not free, f"say the least that it may be in its comment (≥ …): {', '.join(free)}"
