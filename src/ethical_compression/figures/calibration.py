@@ -11,6 +11,7 @@ from ethical_compression.figures.forms import (
     WIDTH,
     category_bands,
     dodged,
+    grid_of,
     in_order,
     legend_above,
     looks,
@@ -84,7 +85,13 @@ def reliability_diagram(
         for axes in (above, below):
             axes.grid(False, axis="x")
     legend_above(fig)
+    return fig, _reliability_in_words(items, full, bins, names)
 
+
+def _reliability_in_words(
+    items: pd.DataFrame, full: str, bins: int, names: Mapping[str, str] | None
+) -> str:
+    benchmarks, models = in_order(items, full)
     share = items.groupby(["benchmark", "model"])[["confidence", "correct"]].mean()
     gap = share["confidence"] - share["correct"]
     words = "; ".join(
@@ -92,7 +99,7 @@ def reliability_diagram(
         f"share right {share.loc[(b, full), 'correct']:.3f}"
         for b in benchmarks
     )
-    alt = (
+    return (
         f"Reliability diagrams of {listed(models)}: share of right answers against confidence in "
         f"{bins} bins with 95% intervals, and the items per bin. The model {full} has, on "
         f"{words}. "
@@ -100,7 +107,6 @@ def reliability_diagram(
         f"({gap.idxmin()[1]}, {title_of(gap.idxmin()[0], names)}) and {signed(gap.max())} "
         f"({gap.idxmax()[1]}, {title_of(gap.idxmax()[0], names)})."
     )
-    return fig, alt
 
 
 def overconfidence_by_length(
@@ -174,23 +180,14 @@ def repaired_reliability(
     items: per-item records stacked with columns `model` and `fix`, in the order to draw; repeated
     cross-fits may be stacked, too: their counts are divided by the repeats for the intervals.
     """
-    from matplotlib import pyplot
-
     style()
     models, fixes = items["model"].unique().tolist(), items["fix"].unique().tolist()
     colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["RTN 2-bit"]]
-    columns = min(2, len(models))
-    rows = -(-len(models) // columns)
-    fig, grid = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.6 * rows), squeeze=False, sharex=True, sharey=True
-    )
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(models):
-            axes.set_visible(False)
-            continue
+    fig, panels = grid_of(models, height=2.6, sharex=True, sharey=True)
+    for name, axes, left, bottom in panels:
         axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", zorder=1)
         for number, fix in enumerate(fixes):
-            side = items[(items["model"] == models[place]) & (items["fix"] == fix)]
+            side = items[(items["model"] == name) & (items["fix"] == fix)]
             repeats = side["repeat"].nunique() if "repeat" in side.columns else 1
             table = reliability(side["confidence"], side["correct"], bins)
             table["count"] = table["count"] / repeats
@@ -201,15 +198,14 @@ def repaired_reliability(
                 table["confidence"],
                 np.array([table["accuracy"], low, high]),
                 colours[number % len(colours)],
-                label=None if place else fix,
+                label=fix,
             )
-        axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), title=models[place])
+        axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), title=name)
         axes.set_xticks([0, 0.5, 1])
         axes.set_yticks([0, 0.5, 1])
-        if place + columns >= len(models):
+        if bottom:
             axes.set_xlabel("Confidence")
-            axes.tick_params(labelbottom=True)
-        if place % columns == 0:
+        if left:
             axes.set_ylabel("Share right")
     legend_above(fig)
     gaps = (items["confidence"] - items["correct"]).groupby(

@@ -14,6 +14,7 @@ from ethical_compression.figures.forms import (
     category_bands,
     change_of,
     dodged,
+    grid_of,
     in_order,
     legend_above,
     looks,
@@ -118,41 +119,16 @@ def change_against_confidence(
     Bins of one item are left out. `names` maps benchmarks to printed titles. Raises InputError as
     `statistics.align` does.
     """
-    from matplotlib import pyplot
-
     style()
     benchmarks, models = in_order(items, full)
     compressed = others(items, full)
     look = looks(models)
     what = MEASURES.get(value, value)
-    columns = min(2, len(benchmarks))
-    rows = -(-len(benchmarks) // columns)
-    fig, grid = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharey=True
-    )
-    own = items[items["model"] == full].set_index(["benchmark", "item"])["confidence"]
-    points = []
-    for model in compressed:
-        before, after = align(items, model, full=full, value=value)
-        own = own.loc[before.index] if again is None else again.loc[before.index]
-        for benchmark in benchmarks:
-            x, a, b = own.loc[benchmark], before.loc[benchmark], after.loc[benchmark]
-            where = equal_count_bins(x, bins)
-            for index in np.unique(where):
-                inside = where == index
-                if inside.sum() > 1:
-                    at = float(x[inside].mean())
-                    change = mean_interval(b[inside] - a[inside])
-                    points.append((model, benchmark, index, at, *change))
-    fields = ["model", "benchmark", "bin", "at", "difference", "ci_low", "ci_high"]
-    points = pd.DataFrame(points, columns=fields)
-    points["said"] = points.groupby("benchmark")["at"].transform(apart)
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(benchmarks):
-            axes.set_visible(False)
-            continue
+    fig, panels = grid_of(benchmarks, height=2.3, sharey=True)
+    points = _changes_by_confidence(items, full, value, again, bins)
+    for benchmark, axes, left, bottom in panels:
         axes.axhline(0, color=look[full][0], lw=1)
-        here = points[points["benchmark"] == benchmarks[place]]
+        here = points[points["benchmark"] == benchmark]
         here = here.assign(bin=here["bin"].rank(method="dense") - 1)  # without those left out
         for model, aside in dodged(compressed, here["model"]).items():
             line = here[here["model"] == model]
@@ -167,25 +143,16 @@ def change_against_confidence(
         axes.set_xticks(ticks["bin"], ticks["said"])
         category_bands(axes, len(ticks))
         axes.grid(False, axis="x")
-        axes.set_title(title_of(benchmarks[place], names))
-        if place + columns >= len(benchmarks):
+        axes.set_title(title_of(benchmark, names))
+        if bottom:
             look_at = "mean of each bin" if again is None else "second look, mean of each bin"
             axes.set_xlabel(f"Confidence of {full}\n({look_at})")
-        if place % columns == 0:
+        if left:
             axes.set_ylabel(f"Change in {what}".replace(" of the right", "\nof the right"))
     fig.get_layout_engine().set(hspace=0.08)
     legend_above(fig)
 
-    words = []
-    for model in compressed:
-        line = points[points["model"] == model]
-        ends = (line.loc[line["difference"].agg(end)] for end in ("idxmin", "idxmax"))
-        low, high = (
-            f"{signed(end['difference'])} ({title_of(end['benchmark'], names)}, items of mean "
-            f"confidence {end['said']})"
-            for end in ends
-        )
-        words.append(f"{model} between {low} and {high}")
+    words = _changes_in_words(points, names)
     caution = (
         "Items picked for an extreme value drift back by themselves (regression to the mean), so a "
         "slope alone is not an effect of compression."
@@ -198,6 +165,43 @@ def change_against_confidence(
         f"equal-count bins of the confidence of the model {full}: {'; '.join(words)}. {caution}"
     )
     return fig, alt
+
+
+def _changes_by_confidence(
+    items: pd.DataFrame, full: str, value: str, again: pd.Series | None, bins: int
+) -> pd.DataFrame:
+    """A row a model, benchmark and bin: `at`, the bin's mean confidence, as it is `said`, and the
+    mean change."""
+    own = items[items["model"] == full].set_index(["benchmark", "item"])["confidence"]
+    points = []
+    for model in others(items, full):
+        before, after = align(items, model, full=full, value=value)
+        own = own.loc[before.index] if again is None else again.loc[before.index]
+        for benchmark in items["benchmark"].unique():
+            x, a, b = own.loc[benchmark], before.loc[benchmark], after.loc[benchmark]
+            where = equal_count_bins(x, bins)
+            for index in np.unique(where):
+                inside = where == index
+                if inside.sum() > 1:
+                    at = float(x[inside].mean())
+                    change = mean_interval(b[inside] - a[inside])
+                    points.append((model, benchmark, index, at, *change))
+    fields = ["model", "benchmark", "bin", "at", "difference", "ci_low", "ci_high"]
+    points = pd.DataFrame(points, columns=fields)
+    return points.assign(said=points.groupby("benchmark")["at"].transform(apart))
+
+
+def _changes_in_words(points: pd.DataFrame, names: Mapping[str, str] | None) -> list[str]:
+    words = []
+    for model, line in points.groupby("model", sort=False):
+        ends = (line.loc[line["difference"].agg(end)] for end in ("idxmin", "idxmax"))
+        low, high = (
+            f"{signed(end['difference'])} ({title_of(end['benchmark'], names)}, items of mean "
+            f"confidence {end['said']})"
+            for end in ends
+        )
+        words.append(f"{model} between {low} and {high}")
+    return words
 
 
 def risk_coverage_curves(
@@ -214,22 +218,12 @@ def risk_coverage_curves(
     model whose confidence does not tell its right answers from its wrong ones. `names` maps
     benchmarks to printed titles.
     """
-    from matplotlib import pyplot
-
     style()
     benchmarks, models = in_order(items, full)
     look = looks(models)
-    columns = min(2, len(benchmarks))
-    rows = -(-len(benchmarks) // columns)
-    fig, grid = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True, sharey=True
-    )
+    fig, panels = grid_of(benchmarks, height=2.3, sharex=True, sharey=True)
     words = []
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(benchmarks):
-            axes.set_visible(False)
-            continue
-        benchmark = benchmarks[place]
+    for benchmark, axes, left, bottom in panels:
         areas = []
         for number, model in enumerate(models):
             side = items[(items["benchmark"] == benchmark) & (items["model"] == model)]
@@ -247,19 +241,18 @@ def risk_coverage_curves(
                     for at in (0.2, 0.5, 0.8)
                 ],
                 lw=1.4,
-                label=None if place else model,
+                label=model,
             )
             areas.append(f"{model} {aurc(side['confidence'], side['correct']):.3f}")
         axes.set_title(title_of(benchmark, names))
         axes.locator_params(axis="both", nbins=5)
-        if place + columns >= len(benchmarks):
+        if bottom:
             axes.set_xlabel("Share answered")
-            axes.tick_params(labelbottom=True)
-        if place % columns == 0:
+        if left:
             axes.set_ylabel("Share wrong")
         words.append(f"{title_of(benchmark, names)}: {', '.join(areas)}")
     # The panels share their axes: a limit set before all are drawn would hold for the first alone.
-    grid[0, 0].set(xlim=(0, 1.03), ylim=(0, None))
+    panels[0].axes.set(xlim=(0, 1.03), ylim=(0, None))
     legend_above(fig)
     alt = (
         f"Share of wrong answers against the share of items answered, of {listed(models)}, the "
@@ -314,37 +307,34 @@ def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = N
     table: `model` (the recipe's label), `parameters` (of the full model), `benchmark`, `item`,
     `js_distance`. Means with their 95% t intervals over items. `names` maps benchmarks to titles.
     """
-    from matplotlib import pyplot
-
     style()
     benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
     look = looks(models)
-    columns = min(2, len(benchmarks))
-    rows = -(-len(benchmarks) // columns)
-    fig, grid = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.3 * rows), squeeze=False, sharex=True, sharey=True
-    )
+    fig, panels = grid_of(benchmarks, height=2.3, sharex=True, sharey=True)
     sizes_of_all = sorted(table["parameters"].unique() / 1e6)
     words = []
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(benchmarks):
-            axes.set_visible(False)
-            continue
-        here = table[table["benchmark"] == benchmarks[place]]
+    for benchmark, axes, left, bottom in panels:
+        here = table[table["benchmark"] == benchmark]
         for model in models:
             by_size = here[here["model"] == model].groupby("parameters")["js_distance"]
             found = [(size / 1e6, *mean_interval(values)) for size, values in by_size]
             sizes, *numbers = np.array(found).T
-            standing_intervals(axes, sizes, numbers, look[model], label=None if place else model)
+            standing_intervals(
+                axes,
+                sizes,
+                numbers,
+                look[model],
+                label=model,
+            )
             said = ", ".join(f"{mean:.3f} at {size:,.0f} million" for size, mean, *_ in found)
-            words.append(f"{model} on {title_of(benchmarks[place], names)} {said}")
+            words.append(f"{model} on {title_of(benchmark, names)} {said}")
         axes.set_xscale("log")
         axes.set_xticks(sizes_of_all, [f"{size:,.0f}" for size in sizes_of_all])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-        axes.set_title(title_of(benchmarks[place], names))
-        if place + columns >= len(benchmarks):
+        axes.set_title(title_of(benchmark, names))
+        if bottom:
             axes.set_xlabel("Parameters (million)")
-        if place % columns == 0:
+        if left:
             axes.set_ylabel("Mean distance\nfrom full")
     legend_above(fig)
     return fig, f"Mean Jensen–Shannon distance by model size: {'; '.join(words)} parameters."

@@ -6,7 +6,8 @@ alternative, computed from what it shows: (figure, alt).
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,39 @@ def looks(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
     free = [look for look in dict.fromkeys([*LOOKS.values(), *spares]) if look not in taken]
     spare = iter(free)
     return {label: LOOKS[label] if label in LOOKS else next(spare) for label in labels}
+
+
+class Panel(NamedTuple):
+    """One of a grid of panels: what it is of, and whether it is a row's first, a column's last."""
+
+    name: str
+    axes: Any
+    left: bool
+    bottom: bool
+
+
+def grid_of(names: Sequence[str], *, height: float, columns: int = 2, more: float = 0.8, **shared):
+    """(figure, panels): one for each of `names`, at most `columns` beside each other.
+
+    height: of a row, more: of what stands above and below them all, both in inches. shared: sharex
+    and sharey, as pyplot takes them.
+    """
+    from matplotlib import pyplot
+
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    size = (WIDTH, more + height * rows)
+    fig, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, **shared)
+    for axes in grid.ravel()[len(names) :]:
+        axes.set_visible(False)
+    panels = [
+        Panel(name, axes, place % columns == 0, place + columns >= len(names))
+        for place, (name, axes) in enumerate(zip(names, grid.ravel(), strict=False))
+    ]
+    for panel in panels:
+        if panel.bottom:  # also where a panel that is not drawn would stand below
+            panel.axes.tick_params(labelbottom=True)
+    return fig, panels
 
 
 def in_order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:

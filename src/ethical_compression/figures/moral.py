@@ -229,25 +229,8 @@ def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | Non
             colour, marker = DIRECTION_LOOKS[direction]
             runs = pd.concat([base, here[here["direction"] == direction]])
             for row, value in enumerate(("prefers_moral", "margin")):
-                axes = grid[row, column]
-                by_story = runs.groupby(["size", "story"])[value].mean()
-                points = [
-                    (np.log1p(size), *mean_interval(by_story.loc[size].astype(float)))
-                    for size in sorted(runs["size"].unique())
-                ]
-                x, mean, low, high = np.array(points).T
-                axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
                 label = DIRECTION_NAMES[direction] if not (row or column) else None
-                axes.plot(x, mean, color=colour, marker=marker, lw=1, label=label)
-                single = runs[runs["size"] > 0].groupby(["size", "seed"])[value].mean()
-                axes.plot(
-                    np.log1p(single.index.get_level_values("size").to_numpy(float)),
-                    single.to_numpy(float),
-                    marker,
-                    color=colour,
-                    mfc="none",
-                    ms=4,
-                )
+                points = _curve(grid[row, column], runs, value, colour, marker, label)
                 if row == 0:
                     name = DIRECTION_NAMES[direction]
                     said = ", ".join(
@@ -272,6 +255,22 @@ def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | Non
     grid[1, 0].set_ylabel("Margin of the moral\naction (nats a token)")
     legend_above(fig)
     return fig, f"Share of held-out stories whose moral action is preferred. {'; '.join(words)}."
+
+
+def _curve(axes, runs: pd.DataFrame, value: str, colour, marker, label: str | None):
+    """Means over stories and seeds with their bands, and single seeds; the points drawn."""
+    by_story = runs.groupby(["size", "story"])[value].mean()
+    points = [
+        (np.log1p(size), *mean_interval(by_story.loc[size].astype(float)))
+        for size in sorted(runs["size"].unique())
+    ]
+    x, mean, low, high = np.array(points).T
+    axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    axes.plot(x, mean, color=colour, marker=marker, lw=1, label=label)
+    single = runs[runs["size"] > 0].groupby(["size", "seed"])[value].mean()
+    sizes = np.log1p(single.index.get_level_values("size").to_numpy(float))
+    axes.plot(sizes, single.to_numpy(float), marker, color=colour, mfc="none", ms=4)
+    return points
 
 
 def alignment_under_compression(table: pd.DataFrame):

@@ -10,6 +10,7 @@ from ethical_compression.figures.forms import (
     WIDTH,
     category_bands,
     dodged,
+    grid_of,
     legend_above,
     looks,
     lying_interval,
@@ -39,30 +40,15 @@ def bias_auc_by_depth(
     maps communities to printed titles. The dotted line at one half is guessing. A value with a note
     other than of a single seed is drawn hollow: it stands on too few posts to be leaned on.
     """
-    from matplotlib import pyplot
-
     style()
     metrics = metrics or {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
     means = means[means["metric"].isin(metrics) & means["auc"].notna()]
     communities = means["community"].unique().tolist()
     depths = sorted(means["depth"].unique(), reverse=True)
-    columns = min(2, len(communities))
-    rows = -(-len(communities) // columns)
-    fig, grid = pyplot.subplots(
-        rows,
-        columns,
-        figsize=(WIDTH, 0.8 + 1.6 * rows),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-    )
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(communities):
-            axes.set_visible(False)
-            grid.ravel()[place - columns].tick_params(labelbottom=True)
-            continue
-        axes.axhline(0.5, color="0.5", ls=":", label=None if place else "guessing")
-        here = means[means["community"] == communities[place]]
+    fig, panels = grid_of(communities, height=1.6, sharex=True, sharey=True)
+    for community, axes, left, bottom in panels:
+        axes.axhline(0.5, color="0.5", ls=":", label="guessing")
+        here = means[means["community"] == community]
         asides = [dodged(metrics, here.loc[here["depth"] == depth, "metric"]) for depth in depths]
         for metric, title in metrics.items():
             line = here[here["metric"] == metric].set_index("depth").reindex(depths)
@@ -78,32 +64,39 @@ def bias_auc_by_depth(
                 mfc="white",
                 zorder=5,
             )
-        axes.set_title(title_of(communities[place], names))
+        axes.set_title(title_of(community, names))
         axes.grid(False, axis="x")
         axes.set_xticks(range(len(depths)), [f"{depth:g}" for depth in depths])
         category_bands(axes, len(depths))
         axes.locator_params(axis="y", nbins=4)
-        if place + columns >= len(communities):
+        if bottom:
             axes.set_xlabel("Layers kept")
-        if place % columns == 0:
+        if left:
             axes.set_ylabel("AUC")
     legend_above(fig)
 
-    words = []
-    for metric, title in metrics.items():
-        ends = means[(means["metric"] == metric) & means["depth"].isin([depths[0], depths[-1]])]
-        low = ends.loc[ends["auc"].idxmin()]
-        words.append(
-            f"{title} is on average {ends.loc[ends['depth'] == depths[0], 'auc'].mean():.3f} with "
-            f"{depths[0]:g} layers and {ends.loc[ends['depth'] == depths[-1], 'auc'].mean():.3f} "
-            f"with {depths[-1]:g}, lowest for {title_of(low['community'], names)} "
-            f"({low['auc']:.3f}, {low['depth']:g} layers)"
-        )
+    words = [
+        f"{title} {_ends_in_words(means[means['metric'] == metric], names)}"
+        for metric, title in metrics.items()
+    ]
     alt = (
         f"Bias AUCs of {listed([title_of(c, names) for c in communities])} against the number of "
         f"layers kept, with 95% intervals. {'; '.join(words)}."
     )
     return fig, alt
+
+
+def _ends_in_words(means: pd.DataFrame, names: Mapping[str, str] | None) -> str:
+    """One bias AUC at the most and the fewest layers."""
+    most, fewest = means["depth"].max(), means["depth"].min()
+    averages = means.groupby("depth")["auc"].mean()
+    ends = means[means["depth"].isin([most, fewest])]
+    low = ends.loc[ends["auc"].idxmin()]
+    return (
+        f"is on average {averages[most]:.3f} with {most:g} layers and {averages[fewest]:.3f} with "
+        f"{fewest:g}, lowest for {title_of(low['community'], names)} ({low['auc']:.3f}, "
+        f"{low['depth']:g} layers)"
+    )
 
 
 def shift_against_overall(
@@ -120,27 +113,20 @@ def shift_against_overall(
     interval clear of the line is a test with p < 0.05. Filled: so after Holm, too. margin: the band
     around the line in which a shift counts as uniform. Communities without a test have no interval.
     """
-    from matplotlib import pyplot
-
     style()
     compressions = shifts["compression"].unique().tolist()
     communities = shifts["community"].unique().tolist()
-    columns = min(3, len(compressions))
-    rows = -(-len(compressions) // columns)
-    fig, grid = pyplot.subplots(
-        rows,
-        columns,
-        figsize=(WIDTH, rows * (0.9 + 0.32 * len(communities)) + 0.4),
-        squeeze=False,
+    fig, panels = grid_of(
+        compressions,
+        height=0.9 + 0.32 * len(communities),
+        columns=3,
+        more=0.4,
         sharex=True,
         sharey=True,
     )
     words = []
-    for place, axes in enumerate(grid.ravel()):
-        if place >= len(compressions):
-            axes.set_visible(False)
-            continue
-        here = shifts[shifts["compression"] == compressions[place]]
+    for compression, axes, *_ in panels:
+        here = shifts[shifts["compression"] == compression]
         overall = float(here["overall"].mean())
         if margin:
             axes.axvspan(overall - margin, overall + margin, color="0.92", label="margin", zorder=0)
@@ -160,23 +146,12 @@ def shift_against_overall(
                 mfc=None if settled else "white",
                 ls="",
             )
-        axes.set_title(compressions[place])
+        axes.set_title(compression)
         axes.grid(False, axis="y")
         axes.locator_params(axis="x", nbins=4)
-        far = here.loc[here["excess"].abs().idxmax()] if here["excess"].notna().any() else None
-        single, holm = int((here["p"] < 0.05).sum()), int((here["p_holm"] < 0.05).sum())
-        words.append(
-            f"{compressions[place]}: overall {signed(overall)}"
-            + (
-                f", furthest from it {title_of(far['community'], names)} "
-                f"(by {signed(far['excess'])}), {single} of {int(here['p'].notna().sum())} with "
-                f"p < 0.05, {holm} after Holm"
-                if far is not None
-                else ", no community could be tested"
-            )
-        )
-    grid[0, 0].set_yticks(range(len(communities)), [title_of(c, names) for c in communities])
-    grid[0, 0].set_ylim(len(communities) - 0.5, -0.5)
+        words.append(f"{compression}: overall {signed(overall)}, {_furthest_in_words(here, names)}")
+    panels[0].axes.set_yticks(range(len(communities)), [title_of(c, names) for c in communities])
+    panels[0].axes.set_ylim(len(communities) - 0.5, -0.5)
     fig.supxlabel(f"Change of {what} from the full model", fontsize=11)
     fig.get_layout_engine().set(wspace=0.06)
     legend_above(fig)
@@ -185,6 +160,17 @@ def shift_against_overall(
         f"of the difference between the two. {'; '.join(words)}."
     )
     return fig, alt
+
+
+def _furthest_in_words(shifts: pd.DataFrame, names: Mapping[str, str] | None) -> str:
+    if shifts["excess"].isna().all():
+        return "no community could be tested"
+    far = shifts.loc[shifts["excess"].abs().idxmax()]
+    single, holm = int((shifts["p"] < 0.05).sum()), int((shifts["p_holm"] < 0.05).sum())
+    return (
+        f"furthest from it {title_of(far['community'], names)} (by {signed(far['excess'])}), "
+        f"{single} of {int(shifts['p'].notna().sum())} with p < 0.05, {holm} after Holm"
+    )
 
 
 def bias_by_community(
