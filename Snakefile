@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from ethical_compression.__main__ import read_profile
+from ethical_compression.chapters.run import read_profile
 from ethical_compression.errors import InputError
 
 # Threads that spin while they wait take the processor from the other chapter that runs.

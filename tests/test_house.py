@@ -193,7 +193,7 @@ def test_every_chapter_is_in_the_book_and_in_every_profile():
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "gpu", "paper"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_profile_fits_its_chapter(path, profile):
-    from ethical_compression.__main__ import resolve
+    from ethical_compression.chapters.run import resolve
 
     resolve(path, profile, {})
 

@@ -5,9 +5,11 @@ before anything heavy is loaded. `run` executes a chapter from outside.
 """
 
 from ethical_compression.chapters.page import (
+    comparisons,
     figure,
     footer,
     glue,
+    glue_all,
     glue_time,
     refuse_stderr,
     table,
@@ -26,10 +28,12 @@ __all__ = [
     "check_parameters",
     "check_values",
     "closest",
+    "comparisons",
     "declared_parameters",
     "figure",
     "footer",
     "glue",
+    "glue_all",
     "glue_time",
     "refuse_stderr",
     "table",

@@ -160,7 +160,7 @@ def comparisons(
     first: {column: title} of those that say what a row is, and of whatever else stands before the
     change; titles, how: as in `words.columns.comparisons`; the rest as in `table`.
     """
-    from .words import columns
+    from ethical_compression.words import columns
 
     shown, known = columns.comparisons(data, first, titles, **how)
     table(shown, caption, known | dict(formats or {}), name)
