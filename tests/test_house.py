@@ -430,3 +430,59 @@ def test_every_whole_number_a_chapter_takes_has_a_bound(path):
     declared = chapters.declared_parameters(cell.source)
     free = [one.name for one in declared.values() if "int" in one.annotation and one.least is None]
     assert not free, f"say the least that it may be in its comment (≥ …): {', '.join(free)}"
+
+
+# --- Nothing is too long --------------------------------------------------------------------------
+
+FILE, FUNCTION = 450, 60  # lines; of a function, besides its docstring
+# What is still being split: shorten it, and take it out.
+TOO_LONG = {
+    "compress/recipe.py",
+    "metrics/bias_auc.py",
+    "score/generation.py",
+    "statistics/uniformity.py",
+    "train/dpo_runs.py",
+    "words/confidence.py",
+    "words/moral.py",
+}
+PACKAGE = Path(chapters.__file__).parent.parent
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def long_functions(source: str) -> list[str]:
+    """Functions beyond `FUNCTION` lines that no comment `# long: why` above them defends."""
+    lines, found = source.splitlines(), []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        first = min(one.lineno for one in (node, *node.decorator_list)) - 1
+        comment = first
+        while comment and lines[comment - 1].lstrip().startswith("#"):
+            comment -= 1
+        defended = any(line.lstrip().startswith("# long: ") for line in lines[comment:first])
+        told = node.body[0] if ast.get_docstring(node) else None
+        size = node.end_lineno - node.lineno + 1
+        size -= told.end_lineno - told.lineno + 1 if told else 0
+        if size > FUNCTION and not defended:
+            found.append(f"{node.name} ({size} lines)")
+    return found
+
+
+def test_a_long_function_is_found_unless_a_comment_defends_it():
+    body = "\n".join(["    x = 1"] * FUNCTION)
+    assert not long_functions(f'def f():\n    """Says\n    much."""\n{body[:-10]}')
+    assert long_functions(f"def f():\n{body}") == [f"f ({FUNCTION + 1} lines)"]
+    assert not long_functions(
+        f"# long: it is one formula,\n# in its letters.\n@g\ndef f():\n{body}"
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_and_no_function_is_too_long(name):
+    source = (PACKAGE / name).read_text(encoding="utf-8")
+    size = len(source.splitlines())
+    if name in TOO_LONG:
+        assert size > FILE or long_functions(source), f"{name} is short now: it is no exception."
+        return
+    assert size <= FILE, f"{name} has {size} lines: split it into files that say what they hold."
+    assert not long_functions(source), "split it, or defend it in a comment above: # long: why"

@@ -57,6 +57,7 @@ def check_order(activation_order: bool | str) -> bool | str:
     return activation_order
 
 
+# long: the paper's algorithm from top to bottom, in its letters.
 def solve(
     weight: torch.Tensor,
     hessian: torch.Tensor,
@@ -175,6 +176,7 @@ def solve(
     return quantized, loss
 
 
+# long: one pass through the model, in which every step sees what the ones before it left.
 def quantize_model(
     model: torch.nn.Module,
     inputs: Sequence[torch.Tensor],

@@ -64,6 +64,7 @@ def logit_tile(
     return logits
 
 
+# long: a kernel keeps its tiles in registers from the first line to the last.
 @triton.jit
 def partials_kernel(
     hidden,
@@ -128,6 +129,7 @@ def partials_kernel(
     tl.store(moment + out, tl.sum(tl.where(share > 0, share * shifted, 0.0), axis=1), mask=here)
 
 
+# long: a kernel keeps its tiles in registers from the first line to the last.
 @triton.jit
 def gradient_kernel(
     hidden,
@@ -192,6 +194,7 @@ def gradient_kernel(
     tl.store(out, value.to(gradient.dtype.element_ty), mask=inside)
 
 
+# long: a kernel keeps its tiles in registers from the first line to the last.
 @triton.jit
 def divergence_kernel(
     hidden_p,
