@@ -13,6 +13,7 @@ import pytest
 
 from ethical_compression.__main__ import main
 from ethical_compression.datasets import lm_eval_runs
+from ethical_compression.datasets.files import read_rows
 from ethical_compression.datasets.multiple_choice import MultipleChoiceItem
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import confidence
@@ -525,7 +526,7 @@ def test_other_peoples_runs(case, compared, said, tmp_path, capsys):
             items = confidence.per_item(lm_eval_runs.scores(side)).set_index(["benchmark", "item"])
             for task, file in lm_eval_runs._files(Path(side)).items():
                 if task in compared:
-                    for row in lm_eval_runs.read_rows(file):
+                    for row in read_rows(file):
                         assert items.loc[task, str(row["doc_id"])]["correct"] == (row["acc"] == 1)
 
 

@@ -9,7 +9,7 @@ from ethical_compression.datasets import moral_stories
 from ethical_compression.datasets.moral_stories import FIELDS
 from ethical_compression.errors import InputError
 from ethical_compression.score import moral
-from ethical_compression.train import dpo, dpo_runs
+from ethical_compression.train import adapters, dpo, dpo_runs
 
 SETTINGS = dpo.Settings(learning_rate=3e-2, epochs=4, rank=2, batch=4)
 
@@ -74,7 +74,7 @@ def test_compressing_afterwards_is_compressing_the_merged_weights(run):
     after = Recipe("rtn", bits=4, group_size=64)
     left = dpo_runs.load(dataclasses.replace(run, after=after)).model
     aligned = dpo_runs.load(run).model
-    dpo.merge_adapters(aligned)
+    adapters.merge_adapters(aligned)
     weight = aligned.model.layers[0].mlp.up_proj.weight
     from ethical_compression.compress.rtn import round_to_nearest
 
