@@ -1,6 +1,7 @@
-"""Memory of this process, and its end."""
+"""Memory of this process and of its devices, and its end."""
 
 import ctypes
+from pathlib import Path
 
 # What allocators say: torch's on a CPU, CUDA's, and cuBLAS's.
 SAID = ("allocate memory", "out of memory", "alloc_failed")
@@ -36,3 +37,18 @@ def release_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
         return
+
+
+def free_memory(device) -> float:
+    """Free bytes on a device, as torch names it; infinite where the system does not tell."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    return next(
+        (int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable")), float("inf")
+    )

@@ -44,7 +44,7 @@ from ethical_compression.compress.weighting import WEIGHTINGS, token_weights
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.kernels import column_solve
-from ethical_compression.memory import keep_freed_memory, release_freed_memory
+from ethical_compression.memory import free_memory, keep_freed_memory, release_freed_memory
 
 
 def check_order(activation_order: bool | str) -> bool | str:
@@ -360,19 +360,6 @@ def _check_room(
                 f"{free / 2**30:.1f} GiB are free on {weight.device}: use fewer or shorter "
                 "calibration windows, or a machine or a GPU with more memory."
             )
-
-
-def free_memory(device: torch.device) -> float:
-    """Free bytes on a device; infinite where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    return next(
-        (int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable")), float("inf")
-    )
 
 
 # --- As a recipe's method -------------------------------------------------------------------------
