@@ -1,4 +1,4 @@
-"""The runner and the helpers of chapters: bad parameters stop before anything runs."""
+"""The command line, and the runner of chapters: bad input stops before anything runs."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from ethical_compression import __main__ as runner
 from ethical_compression import chapters
 from ethical_compression.__main__ import main
 from ethical_compression.chapters.run import resolve
+from ethical_compression.cli import chapter, compare, compress
 from ethical_compression.errors import InputError
 
 ACTIONS = """\
@@ -192,8 +193,13 @@ def test_ctrl_c_has_a_sentence_for_each_command(monkeypatch, capsys, command, sa
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    for name in ("_run", "_compress", "_compare", "_show"):
-        monkeypatch.setattr(runner, name, interrupt)
+    for file, name in (
+        (chapter, "_run"),
+        (chapter, "_show"),
+        (compress, "_compress"),
+        (compare, "_compare"),
+    ):
+        monkeypatch.setattr(file, name, interrupt)
     assert main(command) == 130
     assert f"interrupted: {said}" in capsys.readouterr().err
 
