@@ -376,7 +376,9 @@ def divergences(n: int):
 
     def study(rng) -> dict:
         kl = rng.gamma(1.5, 0.1, n)
-        table = pd.DataFrame({"model": "m", "prompt": np.arange(n), "position": 0, "kl": kl})
+        table = pd.DataFrame(
+            {"model": "m", "compression": "c", "prompt": np.arange(n), "position": 0, "kl": kl}
+        )
         row = generated_text.along_text(table).iloc[0]
         return {"along": holds(row["low"], row["high"], truth)}
 

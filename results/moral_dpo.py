@@ -59,7 +59,7 @@ def preferences(one, **sets):
         table = dpo_runs.scores(one, stories)[0]
         number = {story.id: place for place, story in enumerate(stories)}
         tables.append(table.assign(corpus=corpus, story=table["story"].map(number)))
-    print(one.label, one.settings.seed, flush=True)
+    print(one.compression, one.settings.seed, flush=True)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -87,7 +87,7 @@ def costs(stories, rate):
             one, [], benchmarks=questions, text=running, max_windows=WINDOWS
         )
         accuracy = float(confidence.per_item(items)["correct"].mean())
-        row = {"model": one.label, "direction": direction or "none"}
+        row = {"compression": one.compression, "direction": direction or "none"}
         row |= {"perplexity": perplexity(windows), "windows": len(windows)}
         rows.append(row | {"accuracy": accuracy, "items": len(questions["piqa"])})
     return rows

@@ -10,6 +10,8 @@ import pytest
 matplotlib.use("Agg")
 
 from matplotlib import pyplot
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
 from ethical_compression import figures, statistics
 from ethical_compression.figures.faults import faults
@@ -33,7 +35,7 @@ def items(models=MODELS, count=90):
                 (model, benchmark, str(i), option, i % options, noisy[i, option])
                 for i, option in np.ndindex(*base.shape)
             ]
-    columns = ["model", "benchmark", "item", "option", "gold", "logprob"]
+    columns = ["compression", "benchmark", "item", "option", "gold", "logprob"]
     return per_item(pd.DataFrame(rows, columns=columns))
 
 
@@ -62,8 +64,11 @@ def distances():
         for i in range(30)
     ]
     return pd.DataFrame(
-        rows, columns=["model", "parameters", "benchmark", "item", "js_distance"]
-    ).assign(js_distance=lambda table: table["js_distance"] / 5)
+        rows, columns=["compression", "parameters", "benchmark", "item", "js_distance"]
+    ).assign(
+        js_distance=lambda table: table["js_distance"] / 5,
+        model=lambda table: table["parameters"].map("{:.0f}".format),
+    )
 
 
 def bias(compressions=("full", "upper 3", "bottom 3")):
@@ -110,7 +115,9 @@ def grouped():
         for group in ("least sure", "in between", "surest")
         for i in range(20)
     ]
-    table = pd.DataFrame(rows, columns=["model", "seed", "group", "benchmark", "item", "value"])
+    table = pd.DataFrame(
+        rows, columns=["compression", "seed", "group", "benchmark", "item", "value"]
+    )
     return statistics.paired_by_group(
         table, first="GPTQ 3-bit", second="weighted 3-bit", value="value"
     )
@@ -121,7 +128,7 @@ def tokens():
     text = "the woman was working as a nurse in the city hospital and\n she said “été” 好"
     pieces = text.split(" ")
     rows = [
-        {"model": model, "prompt": 0, "position": k, "token_id": k + 99 * (k > 5) * own}
+        {"compression": model, "prompt": 0, "position": k, "token_id": k + 99 * (k > 5) * own}
         | {"piece": f" {piece}", "logprob": np.log(rng.random()), "end": False}
         for own, model in enumerate(("full", "GPTQ 3-bit"))
         for k, piece in enumerate(pieces)
@@ -133,7 +140,12 @@ def survival():
     rng = np.random.default_rng(0)
     same = pd.DataFrame(
         [
-            {"model": model, "prompt": i, "same": int(min(rng.exponential(9 * k), 24))}
+            {
+                "model": "m",
+                "compression": model,
+                "prompt": i,
+                "same": int(min(rng.exponential(9 * k), 24)),
+            }
             for k, model in enumerate(MODELS[1:], 1)
             for i in range(40)
         ]
@@ -151,8 +163,8 @@ def along():
         for prompt in range(12)
         for position in range(24)
     ]
-    columns = ["model", "prompt", "position", "kl"]
-    return generated_text.along_text(pd.DataFrame(rows, columns=columns))
+    columns = ["compression", "prompt", "position", "kl"]
+    return generated_text.along_text(pd.DataFrame(rows, columns=columns).assign(model="m"))
 
 
 def panels():
@@ -166,7 +178,7 @@ def panels():
             for model in MODELS[1:4]
             if (row, model) != ("Islam", "GPTQ 4-bit")
         ],
-        columns=["panel", "row", "model", "difference", "ci_low", "ci_high"],
+        columns=["panel", "row", "compression", "difference", "ci_low", "ci_high"],
     )
     said = {"a": "Change of the share of\ndistinct words", "b": "Change of length", "c": "Change"}
     return table, said
@@ -178,7 +190,12 @@ def verdicts():
     for model, norms in (("full", [True, False]), ("GPTQ 4-bit", [True]), ("GPTQ 3-bit", [True])):
         for language in ("en", "fr"):
             for norm in norms:
-                columns = {"model": model, "language": language, "norm": norm, "story": range(40)}
+                columns = {
+                    "compression": model,
+                    "language": language,
+                    "norm": norm,
+                    "story": range(40),
+                }
                 columns |= {"moral_tokens": rng.integers(15, 25, 40), "immoral_tokens": 20}
                 margin = rng.normal(size=40)
                 columns |= {"margin": margin, "prefers_moral": margin > 0}
@@ -319,6 +336,30 @@ def test_every_figure_is_whole(name):
     assert "nan" not in alt.split()
 
 
+def entries(fig) -> set[tuple[str, str, str]]:
+    """(label, colour, marker) of what the legends of a figure show as points."""
+    found = set()
+    for axes in fig.get_axes():
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            line = handle[0] if isinstance(handle, tuple) else handle
+            if isinstance(line, Line2D) and line.get_marker() not in ("None", None, ""):
+                found.add((label, to_hex(line.get_color()).upper(), line.get_marker()))
+    return found
+
+
+def test_one_look_per_label_holds_across_all_figures_of_the_book():
+    shown = set()
+    for draw in DRAWN.values():
+        fig, _ = draw()
+        shown |= entries(fig)
+        pyplot.close(fig)
+    compressions = {label for label, *_ in shown} & {*figures.LOOKS, "weighted 3-bit"}
+    assert {"full", "GPTQ 4-bit", "GPTQ 3-bit", "GPTQ 2-bit"} <= compressions
+    for label in compressions:
+        ((_, *look),) = [one for one in shown if one[0] == label]
+        assert tuple(look) == figures.looks([label])[label]
+
+
 @pytest.mark.parametrize("scale", [1, 0.01])
 def test_ticks_are_thinned_until_their_labels_fit(scale):
     table, said = panels()
@@ -431,7 +472,7 @@ def test_a_point_on_an_axis_of_numbers_stands_at_its_number():
     table = items(MODELS[:3])
     fig, _ = figures.reliability_diagram(table, names=NAMES)
     for number, model in enumerate(MODELS[:3]):
-        side = table[(table["benchmark"] == "piqa") & (table["model"] == model)]
+        side = table[(table["benchmark"] == "piqa") & (table["compression"] == model)]
         bins = reliability(side["confidence"], side["correct"], 10)
         drawn = np.array(fig.get_axes()[0].containers[number].lines[0].get_xdata(), float)
         np.testing.assert_allclose(drawn, bins.loc[bins["count"] >= 5, "confidence"])

@@ -7,6 +7,8 @@ import pytest
 
 matplotlib.use("Agg")
 
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib import pyplot
 
 from ethical_compression import figures, statistics, words
@@ -35,7 +37,7 @@ def items():
                 (model, benchmark, str(i), option, i % options, noisy[i, option])
                 for i, option in np.ndindex(*base.shape)
             ]
-    columns = ["model", "benchmark", "item", "option", "gold", "logprob"]
+    columns = ["compression", "benchmark", "item", "option", "gold", "logprob"]
     return per_item(pd.DataFrame(rows, columns=columns))
 
 
@@ -66,10 +68,10 @@ def test_confidence_before_after_says_the_numbers_it_draws(items):
     table = statistics.paired_table(items)
     largest = table.loc[table["difference"].abs().idxmax()]
     assert f"largest change from it is {words.with_interval(largest)}" in alt
-    assert f"for {largest['model']} on {NAMES[largest['benchmark']]}" in alt
+    assert f"for {largest['compression']} on {NAMES[largest['benchmark']]}" in alt
     zero = ((table["ci_low"] <= 0) & (table["ci_high"] >= 0)).sum()
     assert f"intervals of {zero} of 6 changes include zero" in alt
-    for row in summary(items[items["model"] == "full"]).to_dict("records"):
+    for row in summary(items[items["compression"] == "full"]).to_dict("records"):
         assert f"{NAMES[row['benchmark']]} {row['conf_true'] / 100:.3f}" in alt
     drawn = sorted(bar.lines[0].get_xdata()[0] for bar in fig.get_axes()[1].containers)
     np.testing.assert_allclose(drawn, sorted(table["difference"]))
@@ -78,7 +80,7 @@ def test_confidence_before_after_says_the_numbers_it_draws(items):
 def test_reliability_diagram_says_the_numbers_it_draws(items):
     fig, alt = figures.reliability_diagram(items, names=NAMES, bins=5)
     rows = summary(items)
-    full = rows[(rows["model"] == "full") & (rows["benchmark"] == "piqa")].iloc[0]
+    full = rows[(rows["compression"] == "full") & (rows["benchmark"] == "piqa")].iloc[0]
     said = f"mean confidence {full['conf'] / 100:.3f}, share right {full['accuracy'] / 100:.3f}"
     assert f"PIQA: {said}" in alt
     widest = ((rows["conf"] - rows["accuracy"]) / 100).max()
@@ -94,7 +96,7 @@ def test_change_against_confidence_says_the_numbers_it_draws(items):
     fig, alt = figures.change_against_confidence(items, names=NAMES, bins=3)
     assert "regression to the mean" in alt
     before, after = statistics.align(items[items["benchmark"] == "piqa"], "something else")
-    own = items[(items["model"] == "full") & (items["benchmark"] == "piqa")]["confidence"]
+    own = items[(items["compression"] == "full") & (items["benchmark"] == "piqa")]["confidence"]
     order = np.argsort(own.to_numpy())
     means = [(after - before).to_numpy()[part].mean() for part in np.split(order, 3)]
     drawn = fig.get_axes()[0].containers[1].lines[0].get_ydata()
@@ -111,19 +113,19 @@ def test_risk_coverage_curves_end_at_the_plain_share_wrong(items):
     from ethical_compression.metrics.confidence import aurc
 
     fig, alt = figures.risk_coverage_curves(items, names=NAMES)
-    rows = summary(items).set_index(["benchmark", "model"])["accuracy"]
+    rows = summary(items).set_index(["benchmark", "compression"])["accuracy"]
     for axes, benchmark in zip(fig.get_axes(), NAMES, strict=False):
         ends = [line.get_ydata()[-1] for line in axes.get_lines()]
         assert sorted(ends) == pytest.approx(sorted(1 - rows[benchmark] / 100))
         assert all(line.get_xdata()[0] >= 25 / 60 for line in axes.get_lines())
         drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()])
         assert axes.get_ylim()[0] == 0 and drawn.max() <= axes.get_ylim()[1]
-    side = items[(items["model"] == "full") & (items["benchmark"] == "piqa")]
+    side = items[(items["compression"] == "full") & (items["benchmark"] == "piqa")]
     assert f"full {aurc(side['confidence'], side['correct']):.3f}" in alt
 
 
 def test_overconfidence_by_length_draws_confidence_above_and_its_excess_below(items):
-    full = items[items["model"] == "full"]
+    full = items[items["compression"] == "full"]
     # Each benchmark's options are ten times as long as the one's before.
     rank = np.arange(180) % 60 + 1
     full = full.assign(length=rank * 10.0 ** (np.arange(180) // 60))
@@ -150,20 +152,40 @@ def test_repaired_reliability_counts_repeated_items_once(items):
         parts = fig.get_axes()[0].containers[0].lines[2]
         bars.append([line.get_segments() for line in parts])
     np.testing.assert_allclose(bars[0], bars[1])
-    gap = (piqa["confidence"] - piqa["correct"])[piqa["model"] == "full"].mean()
+    gap = (piqa["confidence"] - piqa["correct"])[piqa["compression"] == "full"].mean()
     assert f"full: none {words.signed(gap, 2)}" in alt
 
 
-def test_looks_are_fixed_and_never_shared():
-    labels = ["int8", "GPTQ 3-bit", "full", *(f"other {k}" for k in range(12))]
-    found = figures.looks(labels)
-    assert found["full"] == figures.LOOKS["full"]
-    assert found["GPTQ 3-bit"] == figures.looks(["GPTQ 3-bit"])["GPTQ 3-bit"]
-    assert len(set(found.values())) == len(labels)
+OTHERS = [f"other {k}" for k in range(12)]
+
+
+@given(
+    st.lists(st.sampled_from(sorted(figures.LOOKS)), unique=True),
+    st.lists(st.sampled_from(OTHERS), unique=True),
+    st.randoms(),
+)
+def test_a_look_belongs_to_a_label_whatever_stands_beside_it(listed, unlisted, random):
+    together = [*listed, *unlisted]
+    random.shuffle(together)
+    found = figures.looks(together)
+    assert list(found) == together and len(set(found.values())) == len(together)
+    assert all(found[label] == figures.LOOKS[label] for label in listed)
+    # No listed label takes an unlisted one's, so that it is what it is alone, but for a clash.
+    assert {label: found[label] for label in unlisted} == figures.looks(sorted(unlisted))
+    for label in unlisted:
+        alone = figures.looks([label])[label]
+        assert found[label] == alone or alone in set(found.values())
+
+
+def test_no_look_is_the_full_models_or_two_labels():
+    assert len(set(figures.LOOKS.values())) == len(figures.LOOKS)
+    black = figures.LOOKS["full"][0]
+    shown = figures.looks([*figures.LOOKS, *OTHERS])
+    assert [label for label, (colour, _) in shown.items() if colour == black] == ["full"]
 
 
 def test_figures_refuse_what_cannot_be_paired(items):
-    alone = items[items["model"] == "full"]
+    alone = items[items["compression"] == "full"]
     with pytest.raises(InputError, match="no model besides"):
         figures.confidence_before_after(alone)
     with pytest.raises(InputError, match="no model besides"):
@@ -198,7 +220,12 @@ def verdicts():
     for model, norms in (("GPTQ 3-bit", [True]), ("full", [True, False])):
         for language in ("en", "fr"):
             for norm in norms:
-                columns = {"model": model, "language": language, "norm": norm, "story": range(40)}
+                columns = {
+                    "compression": model,
+                    "language": language,
+                    "norm": norm,
+                    "story": range(40),
+                }
                 columns |= {"moral_tokens": rng.integers(15, 25, 40), "immoral_tokens": 20}
                 margin = rng.normal(size=40)
                 columns |= {"margin": margin, "prefers_moral": margin > 0}
@@ -219,7 +246,7 @@ def test_shares_and_changes_are_drawn_where_their_words_say(verdicts):
         "French\nwithout norm",
     ]
     assert len(left.containers) == 2 + 4 and len(right.containers) == 1
-    side = verdicts[(verdicts["model"] == "full") & (verdicts["language"] == "fr")]
+    side = verdicts[(verdicts["compression"] == "full") & (verdicts["language"] == "fr")]
     for norm, said in ((True, "with"), (False, "without")):
         value = side.loc[side["norm"] == norm, "prefers_moral"].mean()
         assert f"full, French {said} norm: {value:.2f}" in alt
@@ -230,7 +257,7 @@ def test_shares_and_changes_are_drawn_where_their_words_say(verdicts):
 def test_length_panels_carry_their_correlation(verdicts):
     from scipy import stats
 
-    table = verdicts[(verdicts["model"] == "full") & verdicts["norm"]]
+    table = verdicts[(verdicts["compression"] == "full") & verdicts["norm"]]
     longer = table["moral_tokens"] - table["immoral_tokens"]
     moved = table.assign(margin=table["margin"] - 5 * longer)
     fig, alt = figures.length_and_preference({"mean": table, "sum": moved})
@@ -262,13 +289,17 @@ def distances():
         for benchmark in ("piqa", "openbookqa", "siqa")
         for i in range(40)
     ]
-    return pd.DataFrame(rows, columns=["model", "parameters", "benchmark", "item", "js_distance"])
+    columns = ["compression", "parameters", "benchmark", "item", "js_distance"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(model=table["parameters"].map("{:.0f}".format))
 
 
 def test_distances_say_the_numbers_they_draw(distances):
     fig, alt = figures.distances(distances, what="the options", names=NAMES)
     (axes,) = fig.axes
-    here = distances[(distances["model"] == "GPTQ 3-bit") & (distances["benchmark"] == "siqa")]
+    here = distances[
+        (distances["compression"] == "GPTQ 3-bit") & (distances["benchmark"] == "siqa")
+    ]
     values = here["js_distance"]
     low, high = values.quantile([0.05, 0.95])
     said = f"GPTQ 3-bit on SIQA mean {values.mean():.3f}, nine in ten between {low:.3f} and"
@@ -281,13 +312,26 @@ def test_distances_say_the_numbers_they_draw(distances):
 
 def test_distance_by_size_says_the_numbers_it_draws(distances):
     fig, alt = figures.distance_by_size(distances, names=NAMES)
-    here = distances[(distances["model"] == "GPTQ 4-bit") & (distances["benchmark"] == "piqa")]
+    here = distances[
+        (distances["compression"] == "GPTQ 4-bit") & (distances["benchmark"] == "piqa")
+    ]
     means = here.groupby("parameters")["js_distance"].mean()
     said = ", ".join(f"{mean:.3f} at {size / 1e6:,.0f} million" for size, mean in means.items())
     assert f"GPTQ 4-bit on PIQA {said}" in alt
     drawn = fig.get_axes()[0].containers[0].lines[0]
     np.testing.assert_allclose(drawn.get_xdata(), [100, 500])
     np.testing.assert_allclose(drawn.get_ydata(), means)
+
+
+def test_two_base_models_of_one_size_are_two_points(distances):
+    twin = distances.assign(model="twin " + distances["model"], js_distance=0.9)
+    fig, alt = figures.distance_by_size(pd.concat([distances, twin]), names=NAMES)
+    drawn = fig.get_axes()[0].containers[0].lines[0]
+    np.testing.assert_allclose(drawn.get_xdata(), [100, 100, 500, 500])
+    np.testing.assert_allclose(drawn.get_ydata()[1::2], 0.9)
+    _, alone = figures.distance_by_size(distances, names=NAMES)
+    said = alone.split("GPTQ 4-bit on PIQA ")[1].split(" million")[0]
+    assert f"{said} million, 0.900 at 100 million" in alt
 
 
 def test_paired_groups_say_the_numbers_they_draw():
@@ -299,7 +343,7 @@ def test_paired_groups_say_the_numbers_they_draw():
         for group in ("unsure", "sure")
         for i in range(20)
     ]
-    columns = ["model", "seed", "group", "benchmark", "item", "value"]
+    columns = ["compression", "seed", "group", "benchmark", "item", "value"]
     table = statistics.paired_by_group(
         pd.DataFrame(rows, columns=columns), first="plain", second="weighted", value="value"
     )
@@ -317,7 +361,7 @@ def test_paired_groups_say_the_numbers_they_draw():
 
 def test_change_is_binned_by_the_second_look_where_there_is_one(items):
     keys = ["benchmark", "item"]
-    full = items[items["model"] == "full"].set_index(keys)
+    full = items[items["compression"] == "full"].set_index(keys)
     again = full["confidence"][::-1].reset_index(drop=True).set_axis(full.index)
     fig, alt = figures.change_against_confidence(
         items, names=NAMES, bins=3, value="confidence", again=again.sample(frac=1, random_state=0)

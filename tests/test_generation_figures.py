@@ -24,7 +24,7 @@ def tokens(**texts):
     return pd.DataFrame(
         [
             {
-                "model": model,
+                "compression": model,
                 "prompt": 0,
                 "position": k,
                 "token_id": sum(map(ord, piece)),
@@ -74,7 +74,8 @@ def test_long_texts_are_broken_into_lines_that_fit():
 def test_survival_curves_say_when_half_are_gone():
     same = pd.DataFrame(
         {
-            "model": ["NF4"] * 4 + ["LLM.int8"] * 4,
+            "model": "m",
+            "compression": ["NF4"] * 4 + ["LLM.int8"] * 4,
             "prompt": [0, 1, 2, 3] * 2,
             "same": [0, 1, 1, 4, 4, 4, 4, 4],
             "diverged": [True] * 4 + [False] * 4,
@@ -98,13 +99,16 @@ def test_kl_along_draws_medians_within_their_intervals():
         for prompt in range(12)
         for position in range(6 + 6 * (prompt > 7))  # only four texts reach beyond the sixth place
     ]
-    table = pd.DataFrame(rows, columns=["model", "prompt", "position", "kl"])
+    table = pd.DataFrame(rows, columns=["compression", "prompt", "position", "kl"]).assign(
+        model="m"
+    )
     along = generated_text.along_text(table)
     assert along["position"].max() == 5 and set(along["n"]) == {12}
-    middle = table[table["position"] < 6].groupby(["model", "position"], sort=False)["kl"].median()
+    early = table[table["position"] < 6]
+    middle = early.groupby(["compression", "position"], sort=False)["kl"].median()
     np.testing.assert_allclose(along["kl"], middle)
     # Of twelve values the third and the tenth: 96.1% by the binomial distribution.
-    first = np.sort(table[(table["model"] == "NF4") & (table["position"] == 0)]["kl"])
+    first = np.sort(table[(table["compression"] == "NF4") & (table["position"] == 0)]["kl"])
     assert (along.iloc[0]["low"], along.iloc[0]["high"]) == (first[2], first[9])
     fig, alt = figures.kl_along(along)
     (axes,) = fig.axes
@@ -118,8 +122,8 @@ def test_the_interval_along_a_text_holds_where_a_means_does_not():
     rng, held, studies = np.random.default_rng(1), 0, 400
     for _ in range(studies):
         values = rng.lognormal(0, 2, 40)
-        table = pd.DataFrame({"model": "NF4", "prompt": range(40), "position": 0, "kl": values})
-        found = generated_text.along_text(table).iloc[0]
+        place = {"model": "m", "compression": "NF4", "prompt": range(40), "position": 0}
+        found = generated_text.along_text(pd.DataFrame(place | {"kl": values})).iloc[0]
         held += found["low"] <= 1 <= found["high"]
     assert held / studies > 0.93
 
@@ -131,7 +135,7 @@ def test_interval_panels_draw_every_row_and_count_those_beyond_zero():
         ("b", "x", "NF4", 2.0, -1.0, 5.0),
         ("b", "y", "NF4", -3.0, -4.0, -2.0),
     ]
-    fields = ["panel", "row", "model", "difference", "ci_low", "ci_high"]
+    fields = ["panel", "row", "compression", "difference", "ci_low", "ci_high"]
     table = pd.DataFrame(rows, columns=fields)
     fig, alt = figures.interval_panels(table, {"a": "First", "b": "Second\nhalf"}, names={"x": "X"})
     left, right = fig.get_axes()

@@ -12,7 +12,7 @@ from ethical_compression.errors import InputError
 def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
     root = Path(provenance.__file__).parent
     name = "ethical_compression.metrics.confidence"
-    reached = provenance._reached("ethical_compression.score.evaluate", root)
+    reached = provenance._reached("ethical_compression.score.subjects", root)
     # Directly, through another module, and within a function.
     for part in ("score/loglikelihood.py", "kernels/blocks_torch.py", "models/causal.py"):
         assert root / part in reached

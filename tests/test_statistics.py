@@ -275,7 +275,7 @@ def items_table(n=40, models=("full", "GPTQ 3-bit", "RTN 3-bit"), seed=0):
             for b, values in base.items()
             for i, p in enumerate(values)
         ],
-        columns=["model", "benchmark", "item", "gold", "p_true"],
+        columns=["compression", "benchmark", "item", "gold", "p_true"],
     )
 
 
@@ -283,18 +283,34 @@ def test_paired_table_aligns_by_item_not_by_row():
     items = items_table()
     table = statistics.paired_table(items)
     assert list(table.columns) == [
-        "model", "benchmark", "n", "mean_full", "mean_compressed", "difference", "ci_low",
+        "compression", "benchmark", "n", "mean_full", "mean_compressed", "difference", "ci_low",
         "ci_high", "se", "d_z", "d_z_low", "d_z_high", "p", "p_holm", "p_wilcoxon",
     ]  # fmt: skip
     assert len(table) == 4
-    wide = items[items.benchmark == "boolq"].pivot(index="item", columns="model", values="p_true")
-    row = table[(table.model == "RTN 3-bit") & (table.benchmark == "boolq")].iloc[0]
+    boolq = items[items.benchmark == "boolq"]
+    wide = boolq.pivot(index="item", columns="compression", values="p_true")
+    row = table[(table.compression == "RTN 3-bit") & (table.benchmark == "boolq")].iloc[0]
     assert row["p"] == pytest.approx(stats.ttest_rel(wide["RTN 3-bit"], wide["full"]).pvalue)
     assert row["difference"] == pytest.approx((wide["RTN 3-bit"] - wide["full"]).mean())
     np.testing.assert_allclose(table["p_holm"], statistics.holm(table["p"]))
     shuffled = statistics.paired_table(items.sample(frac=1, random_state=1))
-    again = table.merge(shuffled, on=["model", "benchmark"], suffixes=("", "_shuffled"))
+    again = table.merge(shuffled, on=["compression", "benchmark"], suffixes=("", "_shuffled"))
     np.testing.assert_allclose(again["p"], again["p_shuffled"])
+
+
+def test_each_base_model_is_compared_with_itself():
+    small = items_table().assign(model="small")
+    large = small.assign(model="large", p_true=1 - small["p_true"])
+    both = statistics.paired_table(pd.concat([small, large]))
+    assert both.columns[:3].tolist() == ["model", "compression", "benchmark"]
+    for model, items in (("small", small), ("large", large)):
+        here = both[both["model"] == model].drop(columns=["p_holm"])
+        alone = statistics.paired_table(items).drop(columns=["p_holm"])
+        pd.testing.assert_frame_equal(here.reset_index(drop=True), alone)
+    assert (both["difference"][:4] + both["difference"][4:].to_numpy()).abs().max() < 1e-12
+    np.testing.assert_allclose(both["p_holm"], statistics.holm(both["p"]))
+    with pytest.raises(InputError, match=r"2 base models .small, large., which are not compared"):
+        statistics.align(pd.concat([small, large]), "GPTQ 3-bit")
 
 
 @pytest.mark.parametrize(
@@ -302,10 +318,10 @@ def test_paired_table_aligns_by_item_not_by_row():
     [
         (lambda t: t.iloc[1:], "only one of 'full' and 'GPTQ 3-bit'"),
         (lambda t: pd.concat([t, t.iloc[:1]]), "twice"),
-        (lambda t: t[t.model != "full"], "no model 'full'"),
-        (lambda t: t[t.model == "full"], "no model besides"),
+        (lambda t: t[t.compression != "full"], "no model 'full'"),
+        (lambda t: t[t.compression == "full"], "no model besides"),
         (lambda t: t.drop(columns="p_true"), "lacks the column"),
-        (lambda t: t.assign(gold=np.where(t.model == "full", 0, 1)), "right answer"),
+        (lambda t: t.assign(gold=np.where(t.compression == "full", 0, 1)), "right answer"),
     ],
 )
 def test_misaligned_items_are_refused_in_words(spoil, words):
@@ -427,7 +443,9 @@ def by_seed(shift):
         for model in ("a", "b")
         for seed in (0, 1, 2)
     ]
-    table = pd.DataFrame(rows, columns=["model", "seed", "group", "benchmark", "item", "value"])
+    table = pd.DataFrame(
+        rows, columns=["compression", "seed", "group", "benchmark", "item", "value"]
+    )
     return table.assign(value=table["value"] + rng.normal(scale=0.01, size=len(table)))
 
 
@@ -435,7 +453,7 @@ def test_paired_by_group_averages_seeds_and_shows_them():
     table = by_seed(-0.3)
     found = statistics.paired_by_group(table, first="a", second="b", value="value")
     assert found["group"].tolist() == ["unsure", "sure"]
-    means = table.groupby(["group", "model", "item"])["value"].mean()
+    means = table.groupby(["group", "compression", "item"])["value"].mean()
     for row in found.to_dict("records"):
         here = means[row["group"]]
         test = stats.ttest_rel(here["b"], here["a"])
@@ -454,9 +472,9 @@ def test_paired_by_group_averages_seeds_and_shows_them():
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [
-        ({"model": "b"}, "needs the models"),
-        ({"model": "b", "seed": 2}, "same items under the same seeds"),
-        ({"model": "b", "item": "sure3"}, "same items under the same seeds"),
+        ({"compression": "b"}, "needs the compressions"),
+        ({"compression": "b", "seed": 2}, "same items under the same seeds"),
+        ({"compression": "b", "item": "sure3"}, "same items under the same seeds"),
     ],
 )
 def test_paired_by_group_refuses_what_is_not_paired(left_out, words):
@@ -512,7 +530,7 @@ def test_paired_table_tests_equivalence_as_often_as_difference():
     pd.testing.assert_frame_equal(table[plain.columns], plain)
     for row in table.itertuples():
         before, after = (
-            side.loc[[row.benchmark]] for side in statistics.align(items_table(), row.model)
+            side.loc[[row.benchmark]] for side in statistics.align(items_table(), row.compression)
         )
         assert row.p_tost == pytest.approx(statistics.tost(before, after, 0.05).p)
         assert row.p_tost == pytest.approx(

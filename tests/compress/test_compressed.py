@@ -41,7 +41,8 @@ def test_the_version_of_bitsandbytes_counts_where_it_computes_and_nowhere_else(m
 )
 def test_a_model_loaded_twice_scores_the_same(recipe, tmp_path, monkeypatch):
     from ethical_compression.datasets import multiple_choice
-    from ethical_compression.score.evaluate import evaluate
+    from ethical_compression.score import loglikelihood, runs
+    from ethical_compression.score.subjects import Compressed
 
     converted = store.cache_dir() / "models"
     (tmp_path / "models").symlink_to(converted)
@@ -54,9 +55,11 @@ def test_a_model_loaded_twice_scores_the_same(recipe, tmp_path, monkeypatch):
         logits = [one.model(ids).logits for one in (first, second)]
     assert torch.equal(*logits)
     items = {"piqa": multiple_choice.load("piqa", limit=3)}
-    scores, _ = evaluate("tiny-random-llama", recipe, items, progress=False)
-    full, _ = evaluate("tiny-random-llama", Recipe(), items, progress=False)
-    assert set(scores["model"]) == {recipe.label}
+    subjects = [Compressed("tiny-random-llama", one) for one in (Recipe(), recipe)]
+    table = runs.grid(subjects, loglikelihood.batteries(items), progress=False)["scores"]
+    full, scores = (
+        table[table["compression"] == one].reset_index() for one in ("full", recipe.label)
+    )
     assert scores["logprob"].notna().all()
     assert (scores["logprob"] != full["logprob"]).any()
 

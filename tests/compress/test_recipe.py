@@ -106,6 +106,7 @@ def test_every_method_has_a_label_and_a_look_of_its_own():
         ({"method": "layers", "remove": [3, 1], "position": "upper"}, "not use 'position'"),
         ({"method": "layers", "remove": [1, True]}, r"remove must be int \| tuple\[int, ...\]"),
         ({"method": "rtn", "bits": 5}, "5 bits is not a width"),
+        ({"method": "gptq", "bits": 4, "group_size": 0}, "group size of 0"),
         ({"method": "wanda", "sparsity": 50}, "A sparsity of 50 makes no sense"),
         ({"method": "wanda", "comparison": "block"}, "no comparison 'block'"),
         ({"method": "sparsegpt", "damping": 0.0}, "A damping of 0.0"),

@@ -123,7 +123,7 @@ def test_a_real_run_is_what_we_would_have_scored(runs):
 def test_two_runs_are_compared_without_a_model(runs, tmp_path, capsys):
     (full, small), *_ = runs
     table = lm_eval_runs.pair(full, small, "GPTQ 4-bit")
-    assert table["model"].unique().tolist() == ["full", "GPTQ 4-bit"]
+    assert table["compression"].unique().tolist() == ["full", "GPTQ 4-bit"]
     assert "request" not in table.columns
     output, drawings = tmp_path / "new" / "table.csv", tmp_path / "figures"
     arguments = ["compare", str(full), str(small), "--label", "GPTQ 4-bit", "--output", str(output)]

@@ -73,9 +73,9 @@ def test_certainty_does_not_overflow():
 
 def test_models_are_kept_apart_and_order_is_kept():
     one, two = scores_table([[-1.0, -2.0]], [0]), scores_table([[-2.0, -1.0]], [0])
-    both = pd.concat([one.assign(model="z"), two.assign(model="a")])
+    both = pd.concat([one.assign(compression="z"), two.assign(compression="a")])
     items = cf.per_item(both)
-    assert items["model"].tolist() == ["z", "a"]
+    assert items["compression"].tolist() == ["z", "a"]
     assert items["predicted"].tolist() == [0, 1]
 
 
@@ -145,9 +145,9 @@ def test_summary_by_hand():
 
 
 def test_summary_without_errors_has_no_conf_err():
-    items = cf.per_item(scores_table([[-1.0, -2.0]], [0]).assign(model="full"))
+    items = cf.per_item(scores_table([[-1.0, -2.0]], [0]).assign(compression="full"))
     row = cf.summary(items).loc[0]
-    assert (row["model"], row["benchmark"]) == ("full", "toy")
+    assert (row["compression"], row["benchmark"]) == ("full", "toy")
     assert np.isnan(row["conf_err"])
 
 
@@ -339,7 +339,7 @@ def test_definitions_are_named_and_fewer_items_than_ranges_have_no_released_erro
 def test_calibration_summary_gathers_the_measures():
     rng = np.random.default_rng(6)
     table = scores_table(rng.normal(size=(60, 3)).tolist(), rng.integers(0, 3, 60).tolist())
-    items = cf.per_item(table.assign(model="full"))
+    items = cf.per_item(table.assign(compression="full"))
     row = cf.calibration_summary(items).loc[0]
     p, gold = cf.probability_matrix(items), items["gold"]
     assert row["gap"] == pytest.approx(items["confidence"].mean() - items["correct"].mean())
@@ -347,7 +347,7 @@ def test_calibration_summary_gathers_the_measures():
     assert row["stated"] == row["ace"] == cf.adaptive_calibration_error(p, gold)
     assert row["released"] == cf.released_calibration_error(p, gold)
     assert row["brier"] == pytest.approx(((p - np.eye(3)[gold]) ** 2).sum(1).mean())
-    assert (row["model"], row["n"]) == ("full", 60)
+    assert (row["compression"], row["n"]) == ("full", 60)
 
 
 # --- Selective prediction -------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from ethical_compression.metrics import generated_text
 
 
 def tokens(**texts):
-    """A table of tokens by model: a list of texts, each a list of ids; 2 ends a text."""
+    """A table of tokens by compression: a list of texts, each a list of ids; 2 ends a text."""
     rows = [
         {
-            "model": model,
+            "model": "m",
+            "compression": model,
             "prompt": prompt,
             "position": position,
             "token_id": token,
@@ -47,9 +48,23 @@ def test_first_divergence_and_survival_by_hand():
 def test_distance_by_text_is_the_mean_over_its_tokens():
     table = pd.DataFrame(
         [("a", 0, 0, 1.0, 0.5), ("a", 0, 1, 3.0, 0.1), ("a", 1, 0, 4.0, 0.2)],
-        columns=["model", "prompt", "position", "kl", "js_distance"],
-    )
+        columns=["compression", "prompt", "position", "kl", "js_distance"],
+    ).assign(model="m")
     assert generated_text.per_text_distance(table)["kl"].tolist() == [2, 4]
+
+
+def test_each_base_model_is_compared_with_itself():
+    full, other = [[5, 6, 7, 8]], [[5, 6, 8, 8]]
+    small = tokens(full=full, half=other)
+    large = tokens(full=other, half=full[:1] + full).assign(model="large")
+    both = pd.concat([small, large], ignore_index=True)
+    apart = [generated_text.first_divergence(one) for one in (small, large[large["prompt"] == 0])]
+    found = generated_text.first_divergence(both[both["prompt"] == 0])
+    pd.testing.assert_frame_equal(found, pd.concat(apart, ignore_index=True))
+    assert found["model"].tolist() == ["m", "large"]
+    curve = generated_text.survival(found, 4)
+    assert curve.groupby("model")["n"].unique().map(list).to_dict() == {"m": [1], "large": [1]}
+    assert generated_text.per_text(both)["model"].tolist() == ["m", "m", "large", "large", "large"]
 
 
 def test_survival_is_that_of_kaplan_and_meier():
@@ -57,7 +72,8 @@ def test_survival_is_that_of_kaplan_and_meier():
 
     rng = np.random.default_rng(0)
     same = np.minimum(rng.geometric(0.1, 60) - 1, 12)
-    found = pd.DataFrame({"model": "a", "prompt": range(60), "same": same, "diverged": same < 12})
+    told = {"model": "m", "compression": "a", "prompt": range(60)}
+    found = pd.DataFrame(told | {"same": same, "diverged": same < 12})
     curve = generated_text.survival(found, 12).set_index("position")["same"]
     # The text is another from the token after those in common.
     theirs = SurvfuncRight(same + 1, same < 12)

@@ -189,7 +189,7 @@ def test_each_benchmark_may_have_a_fix_of_its_own():
 
 
 def test_averages_are_one_row_an_item():
-    scores = simulated(12).assign(model="full")
+    scores = simulated(12).assign(compression="full")
     repeated = cal.cross_fit(scores, "temperature and length", repeats=4)
     items = cal.averaged(repeated)
     assert items["item"].tolist() == scores["item"].unique().tolist()
@@ -205,7 +205,10 @@ def test_averages_are_one_row_an_item():
     [
         (lambda s: cal.fit(s, "platt"), "none, temperature"),
         (lambda s: cal.fit(s.drop(columns="bytes"), "temperature and length"), "lacks .* bytes"),
-        (lambda s: cal.fit(pd.concat([s.assign(model=m) for m in "ab"]), "none"), "one model"),
+        (
+            lambda s: cal.fit(pd.concat([s.assign(compression=m) for m in "ab"]), "none"),
+            "one model",
+        ),
         (lambda s: cal.cross_fit(s[s["item"].isin(["0", "1"])], "temperature"), "has 2 items"),
         (lambda s: cal.fit(s.assign(gold=9), "temperature"), "none of its options"),
     ],

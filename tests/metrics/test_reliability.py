@@ -161,7 +161,7 @@ def test_changes_test_difference_and_equivalence_alike():
     )
     sure = items.assign(confidence=confidence**0.3)
     found = reliability.changes(
-        {("over",): (items, sure), ("same",): (items, items)}, ("model",), 0.05
+        {("over",): (items, sure), ("same",): (items, items)}, ("compression",), 0.05
     )
     assert list(words.outcomes(found)) == ["higher", "equivalent"]
     assert list(words.outcomes(found, "gap_")) == ["higher", "equivalent"]

@@ -10,9 +10,9 @@ from test_loglikelihood import plain_pass, tiny_tokenizer
 from test_moral import STORIES, STORY
 from tiny_models import tiny_model
 
-from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
-from ethical_compression.score import declarative, moral
+from ethical_compression.score import declarative, moral, runs
+from ethical_compression.score.subjects import Compressed
 
 CHAT = (
     "<s>{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}"
@@ -191,11 +191,15 @@ def test_a_run_is_kept(tmp_path, monkeypatch):
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     stories = [story for one in ("en", "fr") for story in moral_stories.load(one, limit=2)]
-    asked = ("tiny-random-llama", Recipe(), stories)
-    made = [declarative.evaluate(*asked, written=how, progress=False) for how in (False, True)]
+    subject = Compressed("tiny-random-llama")
+    asked = [one for how in (False, True) for one in declarative.batteries(stories, written=how)]
+    tables = runs.grid([subject], asked, progress=False)
+    made = [tables[f"declarative-{name}"] for name in ("scores", "answers")]
     assert [len(table) for table in made] == [2 * 2 * 2 * 2] * 2
-    assert set(made[0]["norm"]) == {True, False} and set(made[0]["model"]) == {"full"}
+    assert set(made[0]["norm"]) == {True, False} and set(made[0]["compression"]) == {"full"}
     assert {"answer", "option"} <= set(made[1])
-    monkeypatch.setattr(declarative.recipes, "load", lambda *_, **__: pytest.fail("asked again"))
-    for how, table in zip((False, True), made, strict=True):
-        assert declarative.evaluate(*asked, written=how, progress=False).equals(table)
+    monkeypatch.setattr(
+        "ethical_compression.score.subjects.load", lambda *_, **__: pytest.fail("asked again")
+    )
+    again = runs.grid([subject], asked, progress=False)
+    assert all(again[name].equals(table) for name, table in tables.items())

@@ -13,11 +13,11 @@ from scipy.stats import binom
 from test_loglikelihood import REQUESTS, tiny_tokenizer
 from tiny_models import tiny_model
 
-from ethical_compression.compress import compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice
 from ethical_compression.errors import InputError
-from ethical_compression.score import divergence, tokens
+from ethical_compression.score import divergence, runs, tokens
+from ethical_compression.score.subjects import Compressed
 from ethical_compression.statistics import change_slope
 
 
@@ -155,9 +155,11 @@ def test_a_model_is_no_distance_from_itself():
 def test_item_distances_are_those_of_each_options_tokens():
     items = {name: multiple_choice.load(name, limit=3) for name in ("piqa", "openbookqa")}
     recipe = Recipe("rtn", bits=3, group_size=16)
-    table = divergence.item_distances("tiny-random-llama", recipe, items, progress=False)
-    assert set(table["model"]) == {"RTN 3-bit"}
-    full, rounded = (compressed.load(one, "tiny-random-llama") for one in (Recipe(), recipe))
+    full, rounded = (Compressed("tiny-random-llama", one) for one in (Recipe(), recipe))
+    asked = divergence.batteries(items)
+    table = runs.grid([full, rounded], asked, full=full, progress=False)["distances"]
+    assert set(table["compression"]) == {"RTN 3-bit"}
+    full, rounded = full.load(), rounded.load()
     item = items["openbookqa"][1]
     expected = divergence.vocabulary_distances(
         full.model, rounded.model, full.tokenizer, [tokens.Request(item.context, item.options[2])]

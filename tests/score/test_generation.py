@@ -195,18 +195,20 @@ def test_study_is_kept_and_says_who_wrote_what(tmp_path, monkeypatch):
     prompts = ["Once upon a time", "Il était une fois une", "The main reason"]
     options = {"length": 6, "batch": 2, "progress": False}
     written, along = generation.study("tiny-random-llama", recipes, prompts, **options)
-    assert written["model"].unique().tolist() == ["full", "RTN 8-bit", "RTN 2-bit"]
+    assert written["compression"].unique().tolist() == ["full", "RTN 8-bit", "RTN 2-bit"]
     assert sorted(written["prompt"].unique()) == [0, 1, 2]
-    full = written[written["model"] == "full"]
+    full = written[written["compression"] == "full"]
     assert (full["full_logprob"] == full["logprob"]).all()
-    size = along.groupby("model")["kl"].mean()
+    size = along.groupby("compression")["kl"].mean()
     assert 0 < size["RTN 8-bit"] < size["RTN 2-bit"]
     # Where the words before it are the full model's, the reading is the full model's too.
-    other = written[written["model"] == "RTN 8-bit"].merge(full, on=["prompt", "position"])
+    other = written[written["compression"] == "RTN 8-bit"].merge(full, on=["prompt", "position"])
     same = other[other["position"] == 0].query("token_id_x == token_id_y")
     np.testing.assert_allclose(same["full_logprob_x"], same["logprob_y"], atol=1e-4)
 
-    monkeypatch.setattr(generation, "generate", lambda *a, **k: pytest.fail("made again"))
+    monkeypatch.setattr(
+        "ethical_compression.score.subjects.load", lambda *a, **k: pytest.fail("made again")
+    )
     again = generation.study("tiny-random-llama", recipes, prompts, **options)
     pd.testing.assert_frame_equal(again[0], written)
     pd.testing.assert_frame_equal(again[1], along)

@@ -8,11 +8,11 @@ import torch
 from test_loglikelihood import lm_eval_scores, plain_pass, tiny_tokenizer
 from tiny_models import tiny_model
 
-from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import moral_stories
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.score import moral, moral_runs
+from ethical_compression.score import moral, runs
+from ethical_compression.score.subjects import Compressed
 
 STORY = MoralStory(
     norm="the cat is there.",
@@ -156,12 +156,15 @@ def test_a_run_is_kept_and_told_by_model_language_and_norm(tmp_path, monkeypatch
     (tmp_path / "models").symlink_to(converted)
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     stories = [story for one in ("en", "fr") for story in moral_stories.load(one, limit=3)]
-    made = moral_runs.preferences("tiny-random-llama", Recipe(), stories, progress=False)
-    assert made.groupby(["model", "language", "norm"]).size().to_dict() == {
+    asked = [Compressed("tiny-random-llama")], moral.batteries(stories)
+    made = runs.grid(*asked, progress=False)["moral-preferences"]
+    assert set(made["model"]) == {"tiny-random-llama"}
+    assert made.groupby(["compression", "language", "norm"]).size().to_dict() == {
         ("full", language, norm): 3 for language in ("en", "fr") for norm in (True, False)
     }
-    monkeypatch.setattr(moral_runs.recipes, "load", lambda *_, **__: pytest.fail("scored again"))
-    again = moral_runs.preferences("tiny-random-llama", Recipe(), stories, progress=False)
-    assert again.equals(made)
+    monkeypatch.setattr(
+        "ethical_compression.score.subjects.load", lambda *_, **__: pytest.fail("scored again")
+    )
+    assert runs.grid(*asked, progress=False)["moral-preferences"].equals(made)
     with pytest.raises(InputError, match="no stories"):
-        moral_runs.preferences("tiny-random-llama", Recipe(), [], progress=False)
+        moral.batteries([])

@@ -1,6 +1,11 @@
 """One runner: a subject and a battery of one file are loaded, kept, resumed and told apart."""
 
+import signal
+import subprocess
+import sys
+import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -12,8 +17,9 @@ from tiny_models import tiny_model
 
 from ethical_compression import models, store
 from ethical_compression.compress.recipe import Recipe
+from ethical_compression.datasets import multiple_choice, text
 from ethical_compression.errors import InputError
-from ethical_compression.score import runs
+from ethical_compression.score import loglikelihood, runs
 from ethical_compression.score.runs import Battery, grid, measure
 from ethical_compression.score.subjects import Checkpoint, Compressed
 
@@ -66,8 +72,15 @@ def battery(items=WORDS, **changes):
     return Battery("lengths", items, lengths, **({"part": 3} | changes))
 
 
+@pytest.fixture
+def converted_models():
+    place = store.cache_dir() / "models"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 @pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
+def own_store(converted_models, tmp_path, monkeypatch):
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     loads.clear()
     scored.clear()
@@ -246,3 +259,71 @@ def test_a_folder_is_a_subject_of_its_base_model(tmp_path):
     assert subject.load().model.get_input_embeddings().num_embeddings > max(ids)
     tiny_model("llama", seed=1).save_pretrained(folder)
     assert subject.inputs() != before
+
+
+# --- Benchmarks and text --------------------------------------------------------------------------
+
+HERE = Path(__file__).parent
+RECIPE = Recipe("gptq", bits=3, group_size=16, samples=2, length=48)
+
+
+def run():
+    questions = {name: multiple_choice.load(name, limit=5) for name in ("piqa", "openbookqa")}
+    documents = text.load("xsum", "held_out")[:20]
+    asked = loglikelihood.batteries(questions, documents, window=32, max_windows=3)
+    return grid([Compressed("tiny-random-llama", RECIPE)], asked, progress=False)
+
+
+@pytest.fixture
+def fresh_store(tmp_path, monkeypatch, converted_models):
+    # Empty but for the converted tokenizer, which takes ten seconds and is not in question here.
+    def make(name):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "models").symlink_to(converted_models)
+        monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / name))
+
+    make("first")
+    return make
+
+
+def test_two_runs_with_one_seed_give_identical_tables(fresh_store):
+    first = run()
+    fresh_store("second")
+    for name, other in run().items():
+        pd.testing.assert_frame_equal(first[name], other, check_exact=True)
+    assert set(first["scores"]["compression"]) == {"GPTQ 3-bit"}
+    assert len(first["scores"]) == 5 * 2 + 5 * 4
+    assert first["windows"]["tokens"].tolist() == [31, 31, 31]
+
+
+def test_killed_while_scoring_then_started_again_scores_only_what_is_missing(
+    fresh_store, monkeypatch
+):
+    killed = textwrap.dedent(
+        f"""
+        import os, signal, sys
+        sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}
+        from ethical_compression.score import loglikelihood
+        loglikelihoods = loglikelihood.loglikelihoods
+        def dying(model, tokenizer, requests, **options):
+            if len(requests) == 4 * 5:  # those of openbookqa
+                os.kill(os.getpid(), signal.SIGKILL)
+            return loglikelihoods(model, tokenizer, requests, **options)
+        loglikelihood.loglikelihoods = dying
+        import test_runs
+        test_runs.run()
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -signal.SIGKILL
+    asked = []
+    loglikelihoods = loglikelihood.loglikelihoods
+
+    def watched(model, tokenizer, requests, **options):
+        asked.append(len(requests))
+        return loglikelihoods(model, tokenizer, requests, **options)
+
+    monkeypatch.setattr(loglikelihood, "loglikelihoods", watched)
+    resumed = run()
+    assert asked == [4 * 5]
+    fresh_store("undisturbed")
+    pd.testing.assert_frame_equal(resumed["scores"], run()["scores"], check_exact=True)

@@ -8,8 +8,8 @@ from scipy.spatial import distance
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import multiple_choice
 from ethical_compression.metrics.confidence import per_item
-from ethical_compression.score import weightings
-from ethical_compression.score.evaluate import evaluate
+from ethical_compression.score import loglikelihood, runs, weightings
+from ethical_compression.score.subjects import Compressed
 
 MODEL = "tiny-random-llama"
 LEAD = "From a quiz.\n\n"
@@ -24,17 +24,20 @@ def test_distances_from_full():
     table = weightings.distances_from_full(
         MODEL, recipes, questions, LEAD, ["word " * 300], window=48, max_windows=3, progress=False
     )
-    assert table["model"].unique().tolist() == [recipe.label for recipe in recipes]
+    assert table["compression"].unique().tolist() == [recipe.label for recipe in recipes]
     text = weightings.text_nll(table)
     assert text.shape == (3, 2) and text.columns.tolist() == [one.label for one in recipes]
-    found = table[(table["model"] == recipes[1].label) & (table["benchmark"] != weightings.TEXT)]
+    found = table[
+        (table["compression"] == recipes[1].label) & (table["benchmark"] != weightings.TEXT)
+    ]
     assert len(found) == 8
 
     item = questions["openbookqa"][2]
     row = found[(found["benchmark"] == "openbookqa") & (found["item"] == item.id)].iloc[0]
 
     def answer(recipe, items):
-        scores = evaluate(MODEL, recipe, {"openbookqa": items}, progress=False)[0]
+        (battery,) = loglikelihood.batteries({"openbookqa": items})
+        scores = runs.measure(Compressed(MODEL, recipe), battery, progress=False)
         return per_item(scores).set_index("item").loc[item.id]
 
     full, weighted = (answer(one, questions["openbookqa"]) for one in (Recipe(), recipes[1]))
@@ -54,10 +57,10 @@ def test_thirds_are_of_each_benchmark_and_the_same_for_all_models():
         for benchmark in ("a", "b", weightings.TEXT)
         for i, again in enumerate(sure)
     ]
-    table = pd.DataFrame(rows, columns=["model", "benchmark", "item", "again"])
+    table = pd.DataFrame(rows, columns=["compression", "benchmark", "item", "again"])
     found = weightings.by_third(table)
     assert found["group"].unique().tolist() == list(weightings.THIRDS)
-    assert (found.groupby(["group", "benchmark", "model"])["item"].size() == 3).all()
+    assert (found.groupby(["group", "benchmark", "compression"])["item"].size() == 3).all()
     assert set(found["benchmark"]) == {"a", "b"}
     least = found[(found["group"] == weightings.THIRDS[0]) & (found["benchmark"] == "b")]
     assert set(least["item"]) == {str(i) for i in np.argsort(sure)[:3]}

@@ -39,14 +39,14 @@ def test_both_directions_train_and_are_read_back(run, sides, monkeypatch):
         assert log["loss"].iloc[-1] < 0.6 < log["loss"].iloc[0] and log["seed"].eq(0).all()
         preferences, items, windows = dpo_runs.scores(one, sides[1], progress=False)
         assert len(items) == len(windows) == 0
-        assert preferences["model"].eq(one.label).all() and len(preferences) == 8
+        assert preferences["compression"].eq(one.compression).all() and len(preferences) == 8
         loaded = dpo_runs.load(one)
         again = moral.preferences(loaded.model, loaded.tokenizer, sides[1])
         np.testing.assert_allclose(preferences["moral_logprob"], again["moral_logprob"], atol=1e-4)
         trained = moral.preferences(loaded.model, loaded.tokenizer, one.stories)
         margins[one.direction] = moral.judged(trained)["margin"].mean()
     assert margins["moral"] > margins["immoral"]
-    assert run.label == "DPO_M 8" and other.label == "DPO_I 8"
+    assert run.compression == "DPO_M 8" and other.compression == "DPO_I 8"
 
     def never(*arguments, **options):
         raise AssertionError("it was trained again")
@@ -86,7 +86,7 @@ def test_compressing_afterwards_is_compressing_the_merged_weights(run):
 def test_compressing_first_trains_what_was_compressed(run, sides):
     before = Recipe("rtn", bits=3, group_size=64)
     first = dataclasses.replace(run, before=before)
-    assert first.label == "RTN 3-bit, then DPO_M 8" and first.folder() != run.folder()
+    assert first.compression == "RTN 3-bit, then DPO_M 8" and first.folder() != run.folder()
     loaded, log = dpo_runs.train(first)
     assert abs(log["margin"].iloc[0]) < 1e-4 < log["margin"].iloc[-1]
     from ethical_compression.compress import compressed
@@ -98,7 +98,7 @@ def test_compressing_first_trains_what_was_compressed(run, sides):
 def test_calibration_reads_the_stories_trained_on(run):
     after = Recipe("wanda", samples=2, length=64)
     own = dataclasses.replace(run, after=after, on_stories=True)
-    assert own.label == "DPO_M 8, then Wanda 50% on its stories"
+    assert own.compression == "DPO_M 8, then Wanda 50% on its stories"
     from ethical_compression import models
 
     loaded = models.load("tiny-random-llama")

@@ -27,7 +27,7 @@ NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA"}
 def row(came, **changed):
     difference, p, p_tost = CASES[came]
     return {
-        "model": "GPTQ 3-bit",
+        "compression": "GPTQ 3-bit",
         "benchmark": "piqa",
         "n": 250,
         "mean_full": 0.5,

@@ -55,7 +55,7 @@ def test_what_is_still_off_is_read_off_the_numbers():
     )
     honest = items.assign(confidence=items["correct"].mean())
     tables = {("full", "none"): items, ("full", "temperature"): honest}
-    found = reliability.gaps(tables, ("model", "fix"))
+    found = reliability.gaps(tables, ("compression", "fix"))
     text = cw.still_off(found, ["full"], ["none", "temperature"])
     assert "full with no fix +27.0" in text and "points, too sure; full with temperature" in text
     assert "after Holm: 1 of 1 not settled, found four times in five from 8.0 points on" in text
@@ -70,12 +70,12 @@ def test_a_temperature_moves_the_area_too():
             ("GPTQ 2-bit", "piqa", 0.40, 0.44, 0.45),
             ("GPTQ 2-bit", "openbookqa", 0.5, 0.5, 0.6),
         ],
-        columns=["model", "benchmark", "none", "temperature", "wrong"],
+        columns=["compression", "benchmark", "none", "temperature", "wrong"],
     )
     text = cw.order(areas, NAMES)
     assert "up to 0.040 (GPTQ 2-bit on PIQA)" in text
     assert "up to +0.130 from the full model's" in text and "up to +0.100" in text
-    assert "quantized" not in cw.order(areas[areas["model"] == "full"], NAMES)
+    assert "quantized" not in cw.order(areas[areas["compression"] == "full"], NAMES)
 
 
 def test_the_answer_on_calibration_says_what_could_be_seen():

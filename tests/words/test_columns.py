@@ -20,7 +20,9 @@ def test_an_interval_is_a_cell_and_a_missing_one_a_dash():
 
 def test_a_comparison_shows_what_it_has_in_the_order_of_all_pages():
     found = table("lower", "untestable").assign(seeds_needed=12.0, other=1)
-    shown, formats = columns.comparisons(found, {"model": "Model", "n": "Questions"}, came=True)
+    shown, formats = columns.comparisons(
+        found, {"compression": "Model", "n": "Questions"}, came=True
+    )
     names = ["Model", "Questions", *columns.TITLES.values(), "Came to"]
     assert set(shown) == set(names) - {"p (BH)", "p (TOST)"}
     assert [one for one in names if one in shown and one != "Came to"] == [
@@ -35,7 +37,9 @@ def test_a_comparison_shows_what_it_has_in_the_order_of_all_pages():
 def test_a_page_may_name_leave_out_and_scale_columns():
     found = table("higher")
     titles = {"p_wilcoxon": None, "p_tost_holm": "p (within ±0.02, Holm)", "mean_full": "Full"}
-    shown, formats = columns.comparisons(found, {"model": "Model"}, titles, digits=1, scale=100)
+    shown, formats = columns.comparisons(
+        found, {"compression": "Model"}, titles, digits=1, scale=100
+    )
     assert "p (Wilcoxon)" not in shown and "Came to" not in shown
     assert {"p (within ±0.02, Holm)", "Full"} <= set(shown)
     assert shown["Change"][0] == pytest.approx(5) and shown["Found in 4 of 5"][0] == pytest.approx(
@@ -46,4 +50,4 @@ def test_a_page_may_name_leave_out_and_scale_columns():
 
 def test_what_a_row_came_to_needs_corrected_values():
     with pytest.raises(InputError, match="p_holm"):
-        columns.comparisons(table("lower").drop(columns="p_holm"), {"model": "M"}, came=True)
+        columns.comparisons(table("lower").drop(columns="p_holm"), {"compression": "M"}, came=True)

@@ -135,7 +135,7 @@ def test_length_is_told_from_benchmarks(within, p, said):
 
 
 def test_normalisations_count_signs_and_what_is_settled():
-    found = table("lower", "lower", "open").assign(model=["a", "a", "b"])
+    found = table("lower", "lower", "open").assign(compression=["a", "a", "b"])
     text = cw.normalisations(found)
     assert "a: one sign under all 2, 2 settled; b: one sign under all 1, 0 settled" in text
     mixed = table("lower", "higher")

@@ -15,7 +15,7 @@ CASES["untestable"] = (math.nan, math.nan)
 def row(came, **changed):
     difference, p = CASES[came]
     return {
-        "model": "LLM.int8",
+        "compression": "LLM.int8",
         "benchmark": "sampled",
         "row": "asian_americans",
         "panel": "kl",
@@ -47,7 +47,7 @@ EMPTY = table("open").iloc[:0]
 
 def curves(**same):
     rows = [(m, t, s) for m, values in same.items() for t, s in enumerate(values)]
-    return pd.DataFrame(rows, columns=["model", "position", "same"])
+    return pd.DataFrame(rows, columns=["compression", "position", "same"])
 
 
 def test_half_is_gone_or_is_not():
@@ -55,7 +55,7 @@ def test_half_is_gone_or_is_not():
     said = "a 1 token; b not within the 2 tokens written; c 0 tokens"
     assert gw.half_gone(found, list("abc")) == said
     whole = pd.DataFrame(
-        {"model": ["a"], "texts": [40], "mean": [1.2], "low": [0.9], "high": [1.5]}
+        {"compression": ["a"], "texts": [40], "mean": [1.2], "low": [0.9], "high": [1.5]}
     )
     said = gw.generation_answer(found, whole, ["a"])
     assert "a 1.20 (95% interval 0.90 to 1.50)" in said and said.count("English text") == 2
@@ -73,7 +73,7 @@ def test_the_largest_change_is_a_settled_one(came):
     assert "Too few" in gw.one_model(EMPTY, "NF4", "surprise", {})
     # Of settled ones it takes the largest and not the surest.
     both = table("lower", "higher").assign(p_holm=[1e-30, 0.01])
-    both.loc[1, ["model", "difference"]] = ["NF4", 0.9]
+    both.loc[1, ["compression", "difference"]] = ["NF4", 0.9]
     assert "NF4 takes the surprise" in gw.largest(both, "surprise", {})
 
 
@@ -118,7 +118,7 @@ def test_pairs_words_and_languages_have_every_outcome(came):
 def test_the_language_named_is_that_of_the_largest_difference():
     # The surest (p = 1e-12) is eighty times smaller than the largest.
     found = table("higher", "higher").assign(p_holm=[1e-12, 0.01])
-    found.loc[1, "model"] = "GPTQ 3-bit"
+    found.loc[1, "compression"] = "GPTQ 3-bit"
     found["difference"] = [0.005, 0.4]
     found["ci_low"], found["ci_high"] = found["difference"] - 0.001, found["difference"] + 0.001
     assert "that of GPTQ 3-bit: French minus English is +0.400" in gw.languages(found)

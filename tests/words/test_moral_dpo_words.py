@@ -164,7 +164,7 @@ def test_points_stand_beside_their_line():
 def test_a_small_change_that_is_settled_is_said_to_be_both():
     row = moved("higher", p_within_holm=0.001)
     assert "shown to lie within ±0.05 all the same" in moral_words.training(row, "stories", 0.05)
-    table = pd.DataFrame([row | {"model": "DPO_M 84"}])
+    table = pd.DataFrame([row | {"compression": "DPO_M 84"}])
     assert "read worse, and shown to lie within ±0.05" in moral_words.cost(table, 0.05)
     assert "all the same" not in moral_words.training(moved("higher"), "stories", 0.05)
 
@@ -180,7 +180,7 @@ def test_a_small_change_that_is_settled_is_said_to_be_both():
     ],
 )
 def test_what_training_costs(found, said):
-    row = moved(found) | {"model": "DPO_M 84"}
+    row = moved(found) | {"compression": "DPO_M 84"}
     assert said in moral_words.cost(pd.DataFrame([row]), 0.05)
 
 

@@ -14,7 +14,7 @@ from ethical_compression.errors import InputError
 
 def a_row(**changed):
     return {
-        "model": "GPTQ 3-bit",
+        "compression": "GPTQ 3-bit",
         "benchmark": "piqa",
         "n": 1500,
         "mean_full": 0.712,
@@ -61,7 +61,7 @@ def test_two_tests_that_disagree_are_told(p, wilcoxon, said):
 def test_a_model_that_changes_nothing_is_said_to():
     items = pd.DataFrame(
         [(m, "piqa", str(i), i % 2, i / 40) for m in ("full", "copy") for i in range(40)],
-        columns=["model", "benchmark", "item", "gold", "p_true"],
+        columns=["compression", "benchmark", "item", "gold", "p_true"],
     )
     assert "exactly as it was" in words.sentence(statistics.paired_table(items).loc[0])
 

@@ -94,7 +94,7 @@ def _print(answers, tests, measure: str) -> None:
     from ethical_compression import words
     from ethical_compression.metrics import confidence
 
-    keys = ["model", "benchmark"]
+    keys = ["compression", "benchmark"]
     calibration = confidence.calibration_summary(answers)[[*keys, "ece", "brier", "log_score"]]
     levels = confidence.summary(answers).merge(calibration, on=keys)
     with pd.option_context("display.width", 200, "display.max_columns", None):

@@ -56,7 +56,7 @@ def scores(path: str | Path) -> pd.DataFrame:
 
 
 def pair(full: str | Path, compressed: str | Path, label: str = "compressed") -> pd.DataFrame:
-    """Two runs of the same tasks as one scores table, `model` being "full" and `label`.
+    """Two runs of the same tasks as one scores table, `compression` being "full" and `label`.
 
     Tasks are paired by name, or by what their first item asks; where each side is one file, these
     two are, whatever they are called. Left out as in `scores`: a task that only one run holds, or
@@ -80,7 +80,9 @@ def pair(full: str | Path, compressed: str | Path, label: str = "compressed") ->
         except InputError as error:
             left[task] = str(error)
             continue
-        tables += [side.assign(model=m) for side, m in zip(found, ("full", label), strict=True)]
+        tables += [
+            side.assign(compression=one) for side, one in zip(found, ("full", label), strict=True)
+        ]
     return those_left(tables, left).drop(columns="request")
 
 

@@ -55,10 +55,10 @@ def reliability_diagram(
         above, below = panel.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         here = items[items["benchmark"] == benchmark]
         start = np.floor(10 / here["options"].max()) / 10  # no confidence lies below chance
-        asides = dodged(models, here["model"])
+        asides = dodged(models, here["compression"])
         above.plot([start, 1], [start, 1], color="0.6", lw=1, ls=":", zorder=1)
         for model in asides:
-            side = here[here["model"] == model]
+            side = here[here["compression"] == model]
             table = reliability(side["confidence"], side["correct"], bins)
             middle = (table["low"] + table["high"]) / 2
             below.bar(
@@ -92,7 +92,7 @@ def _reliability_in_words(
     items: pd.DataFrame, full: str, bins: int, names: Mapping[str, str] | None
 ) -> str:
     benchmarks, models = in_order(items, full)
-    share = items.groupby(["benchmark", "model"])[["confidence", "correct"]].mean()
+    share = items.groupby(["benchmark", "compression"])[["confidence", "correct"]].mean()
     gap = share["confidence"] - share["correct"]
     words = "; ".join(
         f"{title_of(b, names)}: mean confidence {share.loc[(b, full), 'confidence']:.3f}, "
@@ -177,17 +177,18 @@ def repaired_reliability(
 ):
     """Share right against confidence before and after each fix, a panel per model.
 
-    items: per-item records stacked with columns `model` and `fix`, in the order to draw; repeated
-    cross-fits may be stacked, too: their counts are divided by the repeats for the intervals.
+    items: per-item records stacked with columns `compression` and `fix`, in the order to draw;
+    repeated cross-fits may be stacked, too: their counts are divided by the repeats for the
+    intervals.
     """
     style()
-    models, fixes = items["model"].unique().tolist(), items["fix"].unique().tolist()
+    models, fixes = items["compression"].unique().tolist(), items["fix"].unique().tolist()
     colours = [LOOKS["full"], LOOKS["GPTQ 3-bit"], LOOKS["GPTQ 4-bit"], LOOKS["RTN 2-bit"]]
     fig, panels = grid_of(models, height=2.6, sharex=True, sharey=True)
     for name, axes, left, bottom in panels:
         axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", zorder=1)
         for number, fix in enumerate(fixes):
-            side = items[(items["model"] == name) & (items["fix"] == fix)]
+            side = items[(items["compression"] == name) & (items["fix"] == fix)]
             repeats = side["repeat"].nunique() if "repeat" in side.columns else 1
             table = reliability(side["confidence"], side["correct"], bins)
             table["count"] = table["count"] / repeats
@@ -209,7 +210,7 @@ def repaired_reliability(
             axes.set_ylabel("Share right")
     legend_above(fig)
     gaps = (items["confidence"] - items["correct"]).groupby(
-        [items["model"], items["fix"]], sort=False
+        [items["compression"], items["fix"]], sort=False
     )
     words = "; ".join(
         f"{model}: "

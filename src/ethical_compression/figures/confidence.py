@@ -1,6 +1,6 @@
 """Figures of Part II: how sure a model is, and how far two models are apart.
 
-Per-item tables are those of `metrics.confidence.per_item`, stacked with a `model` column.
+Per-item tables are those of `metrics.confidence.per_item`, stacked with a `compression` column.
 """
 
 from collections.abc import Mapping
@@ -63,17 +63,17 @@ def confidence_before_after(
     for row, benchmark in enumerate(benchmarks):
         here = items[items["benchmark"] == benchmark]
         if value == "p_true":
-            chance = (1 / here.loc[here["model"] == full, "options"]).mean()
+            chance = (1 / here.loc[here["compression"] == full, "options"]).mean()
             label = None if row else "guessing"
             left.plot([chance] * 2, [row - 0.45, row + 0.45], color="0.5", ls=":", label=label)
-        for model, aside in dodged(models, here["model"]).items():
+        for model, aside in dodged(models, here["compression"]).items():
             y = row + aside
-            numbers = mean_interval(here.loc[here["model"] == model, value])
+            numbers = mean_interval(here.loc[here["compression"] == model, value])
             lying_interval(left, numbers, y, look[model], label=model)
             if model == full:
                 full_means[benchmark] = numbers
             else:
-                found = table[(table["model"] == model) & (table["benchmark"] == benchmark)].iloc[0]
+                found = table[table["compression"] == model].set_index("benchmark").loc[benchmark]
                 numbers = found["difference"], found["ci_low"], found["ci_high"]
                 lying_interval(right, numbers, y, look[model])
     right.axvline(0, color=look[full][0], lw=1)
@@ -130,8 +130,8 @@ def change_against_confidence(
         axes.axhline(0, color=look[full][0], lw=1)
         here = points[points["benchmark"] == benchmark]
         here = here.assign(bin=here["bin"].rank(method="dense") - 1)  # without those left out
-        for model, aside in dodged(compressed, here["model"]).items():
-            line = here[here["model"] == model]
+        for model, aside in dodged(compressed, here["compression"]).items():
+            line = here[here["compression"] == model]
             standing_intervals(
                 axes,
                 line["bin"] + aside,
@@ -170,9 +170,9 @@ def change_against_confidence(
 def _changes_by_confidence(
     items: pd.DataFrame, full: str, value: str, again: pd.Series | None, bins: int
 ) -> pd.DataFrame:
-    """A row a model, benchmark and bin: `at`, the bin's mean confidence, as it is `said`, and the
-    mean change."""
-    own = items[items["model"] == full].set_index(["benchmark", "item"])["confidence"]
+    """A row a compression, benchmark and bin: `at`, the bin's mean confidence, as it is `said`, and
+    the mean change."""
+    own = items[items["compression"] == full].set_index(["benchmark", "item"])["confidence"]
     points = []
     for model in others(items, full):
         before, after = align(items, model, full=full, value=value)
@@ -186,14 +186,14 @@ def _changes_by_confidence(
                     at = float(x[inside].mean())
                     change = mean_interval(b[inside] - a[inside])
                     points.append((model, benchmark, index, at, *change))
-    fields = ["model", "benchmark", "bin", "at", "difference", "ci_low", "ci_high"]
+    fields = ["compression", "benchmark", "bin", "at", "difference", "ci_low", "ci_high"]
     points = pd.DataFrame(points, columns=fields)
     return points.assign(said=points.groupby("benchmark")["at"].transform(apart))
 
 
 def _changes_in_words(points: pd.DataFrame, names: Mapping[str, str] | None) -> list[str]:
     words = []
-    for model, line in points.groupby("model", sort=False):
+    for model, line in points.groupby("compression", sort=False):
         ends = (line.loc[line["difference"].agg(end)] for end in ("idxmin", "idxmax"))
         low, high = (
             f"{signed(end['difference'])} ({title_of(end['benchmark'], names)}, items of mean "
@@ -226,7 +226,7 @@ def risk_coverage_curves(
     for benchmark, axes, left, bottom in panels:
         areas = []
         for number, model in enumerate(models):
-            side = items[(items["benchmark"] == benchmark) & (items["model"] == model)]
+            side = items[(items["benchmark"] == benchmark) & (items["compression"] == model)]
             curve = risk_coverage(side["confidence"], side["correct"])
             curve = curve[curve["coverage"] * len(side) >= min(least, len(side) // 2)]
             colour, marker = look[model]
@@ -267,21 +267,21 @@ def distances(
 ):
     """Jensen–Shannon distances from the full model: their spread and their mean, by benchmark.
 
-    table: `model, benchmark, js_distance`, a row an item or a token. A thin line goes from the 5th
-    to the 95th percentile, a thick one covers the middle half, the marker is the mean.
+    table: `compression, benchmark, js_distance`, a row an item or a token. A thin line goes from
+    the 5th to the 95th percentile, a thick one covers the middle half, the marker is the mean.
     what: over what the distributions are. `names` maps benchmarks to printed titles.
     """
     from matplotlib import pyplot
 
     style()
-    benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
+    benchmarks, models = (table[one].unique().tolist() for one in ("benchmark", "compression"))
     look = looks(models)
     fig, axes = pyplot.subplots(figsize=(WIDTH, 1.2 + len(benchmarks) * (0.25 + 0.2 * len(models))))
     words = []
     for row, benchmark in enumerate(benchmarks):
         here = table[table["benchmark"] == benchmark]
-        for model, aside in dodged(models, here["model"]).items():
-            values = here.loc[here["model"] == model, "js_distance"]
+        for model, aside in dodged(models, here["compression"]).items():
+            values = here.loc[here["compression"] == model, "js_distance"]
             low, first, third, high = values.quantile([0.05, 0.25, 0.75, 0.95])
             y = row + aside
             colour, marker = look[model]
@@ -304,11 +304,12 @@ def distances(
 def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = None):
     """Mean Jensen–Shannon distance from each full model against its size, a panel per benchmark.
 
-    table: `model` (the recipe's label), `parameters` (of the full model), `benchmark`, `item`,
-    `js_distance`. Means with their 95% t intervals over items. `names` maps benchmarks to titles.
+    table: `model`, `parameters` (of the full model), `compression`, `benchmark`, `item`,
+    `js_distance`. A point a base model: means with their 95% t intervals over items. `names` maps
+    benchmarks to titles.
     """
     style()
-    benchmarks, models = table["benchmark"].unique().tolist(), table["model"].unique().tolist()
+    benchmarks, models = (table[one].unique().tolist() for one in ("benchmark", "compression"))
     look = looks(models)
     fig, panels = grid_of(benchmarks, height=2.3, sharex=True, sharey=True)
     sizes_of_all = sorted(table["parameters"].unique() / 1e6)
@@ -316,8 +317,11 @@ def distance_by_size(table: pd.DataFrame, *, names: Mapping[str, str] | None = N
     for benchmark, axes, left, bottom in panels:
         here = table[table["benchmark"] == benchmark]
         for model in models:
-            by_size = here[here["model"] == model].groupby("parameters")["js_distance"]
-            found = [(size / 1e6, *mean_interval(values)) for size, values in by_size]
+            # Two base models of one size are two points, not their mean.
+            each = here[here["compression"] == model].groupby(["parameters", "model"])
+            found = [
+                (size / 1e6, *mean_interval(values)) for (size, _), values in each["js_distance"]
+            ]
             sizes, *numbers = np.array(found).T
             standing_intervals(
                 axes,

@@ -1,11 +1,12 @@
 """The look of every figure, and the forms that several chapters draw.
 
-Colour and marker belong to a model's label, the same in every figure. Sizes are chosen so that type
-stays readable when a figure is shrunk to the width of a phone. A figure is returned with its text
-alternative, computed from what it shows: (figure, alt).
+Colour and marker belong to a compression's label, the same in every figure. Sizes are chosen so
+that type stays readable when a figure is shrunk to the width of a phone. A figure is returned with
+its text alternative, computed from what it shows: (figure, alt).
 """
 
 import itertools
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -40,7 +41,23 @@ LOOKS = {
     "Magnitude 2:4": ("#D55E00", "d"),
     "Wanda 2:4": ("#56B4E9", "*"),
     "SparseGPT 2:4": ("#CC79A7", "8"),
+    "Entropy-weighted GPTQ 4-bit": ("#E69F00", "s"),
+    "Entropy-weighted GPTQ 3-bit": ("#009E73", "D"),
+    "Entropy-weighted GPTQ 2-bit": ("#56B4E9", "v"),
+    "bottom layers removed": ("#0072B2", "<"),
+    "middle layers removed": ("#CC79A7", "^"),
+    "upper layers removed": ("#D55E00", ">"),
+    "Magnitude": ("#E69F00", "H"),
+    "Wanda": ("#009E73", "H"),
 }
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# For labels that nobody thought of.
+SPARES = [
+    (colour, marker)
+    for marker in "oXPsDv^<>phHd8*"
+    for colour in COLOURS
+    if (colour, marker) not in LOOKS.values()
+]
 
 
 def style() -> None:
@@ -74,13 +91,18 @@ def style() -> None:
 
 
 def looks(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each label; labels that are not in LOOKS get those still free."""
+    """Colour and marker of each label, the same in every figure that shows it.
+
+    A label that is not in LOOKS gets what its name falls on among SPARES; only where two such
+    labels of one figure fall on one look does the later one in the alphabet take the next.
+    """
     labels = list(dict.fromkeys(labels))
-    taken = {LOOKS[label] for label in ["full", *labels] if label in LOOKS}
-    spares = [(colour, marker) for marker in "<>*phH" for colour, _ in LOOKS.values()]
-    free = [look for look in dict.fromkeys([*LOOKS.values(), *spares]) if look not in taken]
-    spare = iter(free)
-    return {label: LOOKS[label] if label in LOOKS else next(spare) for label in labels}
+    found = {label: LOOKS[label] for label in labels if label in LOOKS}
+    for label in sorted(set(labels) - set(found)):
+        start = zlib.crc32(label.encode()) % len(SPARES)
+        ring = itertools.chain(SPARES[start:], SPARES[:start])
+        found[label] = next(look for look in ring if look not in found.values())
+    return {label: found[label] for label in labels}
 
 
 class Panel(NamedTuple):
@@ -118,7 +140,7 @@ def grid_of(names: Sequence[str], *, height: float, columns: int = 2, more: floa
 
 def in_order(items: pd.DataFrame, full: str) -> tuple[list[str], list[str]]:
     """Benchmarks and models in order of appearance, the full model first."""
-    models = items["model"].unique().tolist()
+    models = items["compression"].unique().tolist()
     return items["benchmark"].unique().tolist(), sorted(models, key=lambda model: model != full)
 
 
@@ -207,7 +229,7 @@ def _thin_ticks(axes) -> None:
 
 
 def change_of(row, names) -> str:
-    return f"{with_interval(row)} for {row['model']} on {title_of(row['benchmark'], names)}"
+    return f"{with_interval(row)} for {row['compression']} on {title_of(row['benchmark'], names)}"
 
 
 def title_of(benchmark: str, names: Mapping[str, str] | None) -> str:
@@ -218,19 +240,20 @@ def interval_panels(
     table: pd.DataFrame,
     panels: Mapping[str, str],
     *,
+    by: str = "compression",
     names: Mapping[str, str] | None = None,
     what: str = "difference",
 ):
     """Differences with their intervals: a panel for each kind, a row for each thing compared.
 
-    table: columns `panel`, `row`, `model`, `difference`, `ci_low`, `ci_high`. panels: which, in
-    which order, with the words under each axis. names: printed titles of the rows. what: what the
-    numbers are called, where they are no differences.
+    table: columns `panel`, `row`, `by`, `difference`, `ci_low`, `ci_high`. panels: which, in which
+    order, with the words under each axis. by: what the colours tell apart. names: printed titles of
+    the rows. what: what the numbers are called, where they are no differences.
     """
     from matplotlib import pyplot
 
     style()
-    rows, models = (table[column].unique().tolist() for column in ("row", "model"))
+    rows, models = (table[column].unique().tolist() for column in ("row", by))
     look = looks(models)
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
@@ -241,11 +264,11 @@ def interval_panels(
     for axes, (panel, words) in zip(grid.ravel(), panels.items(), strict=False):
         axes.axvline(0, color="black", lw=1)
         here = table[table["panel"] == panel]
-        for found in here.itertuples():
-            y = rows.index(found.row)
-            y += dodged(models, here.loc[here["row"] == found.row, "model"])[found.model]
-            numbers = found.difference, found.ci_low, found.ci_high
-            lying_interval(axes, numbers, y, look[found.model], label=found.model)
+        for found in here.to_dict("records"):
+            y = rows.index(found["row"])
+            y += dodged(models, here.loc[here["row"] == found["row"], by])[found[by]]
+            numbers = found["difference"], found["ci_low"], found["ci_high"]
+            lying_interval(axes, numbers, y, look[found[by]], label=found[by])
         axes.set_yticks(range(len(rows)), [title_of(row, names) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(False, axis="y")
@@ -264,7 +287,7 @@ def interval_panels(
         most = here.loc[here["difference"].abs().idxmax()]
         parts.append(
             f"{words.replace(chr(10), ' ')}: {beyond} of {len(here)} intervals leave out zero; the "
-            f"largest {what} is {with_interval(most)} ({most['model']}, "
+            f"largest {what} is {with_interval(most)} ({most[by]}, "
             f"{title_of(most['row'], names)})"
         )
     return fig, f"{what.capitalize()}s with 95% intervals, {listed(models)}. {'; '.join(parts)}."

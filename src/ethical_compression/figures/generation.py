@@ -20,7 +20,7 @@ def continued_twice(tokens: pd.DataFrame, prompt: str, other: str, *, full: str 
 
     style()
     columns, y, look = 60, 0.0, looks([full, other])
-    said = {model: tokens[tokens["model"] == model].sort_values("position") for model in look}
+    said = {model: tokens[tokens["compression"] == model].sort_values("position") for model in look}
     ids = [side["token_id"].tolist() for side in said.values()]
     first = next((k for k, pair in enumerate(zip(*ids, strict=False)) if len({*pair}) > 1), None)
     shared = min(map(len, ids)) if first is None else first
@@ -76,7 +76,7 @@ def survival_curves(curves: pd.DataFrame):
     from matplotlib import pyplot
 
     style()
-    ways, models = (curves[column].unique().tolist() for column in ("decoding", "model"))
+    ways, models = (curves[column].unique().tolist() for column in ("decoding", "compression"))
     look = looks(models)
     fig, grid = pyplot.subplots(
         1, len(ways), figsize=(WIDTH, 3.2), sharey=True, squeeze=False, layout="constrained"
@@ -84,7 +84,7 @@ def survival_curves(curves: pd.DataFrame):
     ends = []
     for axes, way in zip(grid[0], ways, strict=True):
         for number, model in enumerate(models):
-            line = curves[(curves["decoding"] == way) & (curves["model"] == model)]
+            line = curves[(curves["decoding"] == way) & (curves["compression"] == model)]
             colour, marker = look[model]
             x = line["position"]
             axes.fill_between(x, line["low"], line["high"], step="post", color=colour, alpha=0.13)
@@ -120,12 +120,12 @@ def kl_along(along: pd.DataFrame):
     from matplotlib import pyplot
 
     style()
-    models = along["model"].unique().tolist()
+    models = along["compression"].unique().tolist()
     look = looks(models)
     fig, axes = pyplot.subplots(figsize=(WIDTH, 3.2))
     words = []
     for number, model in enumerate(models):
-        line = along[along["model"] == model]
+        line = along[along["compression"] == model]
         colour, marker = look[model]
         x = line["position"] + 1
         axes.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, lw=0)

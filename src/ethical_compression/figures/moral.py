@@ -35,14 +35,14 @@ DIRECTION_NAMES = DIRECTIONS | {"none": "not trained"}
 def moral_preference(verdicts: pd.DataFrame, changes: pd.DataFrame, *, full: str = "full"):
     """Share of stories whose moral action is preferred (left), and paired changes of it (right).
 
-    verdicts: tables of `score.moral.judged`, stacked with a `model` column; shares carry Wilson's
-    95% interval, and the dotted line marks one half. changes: a row a comparison, with `label`,
-    `difference`, `ci_low` and `ci_high` (`statistics.paired_answers`).
+    verdicts: tables of `score.moral.judged`, stacked with a `compression` column; shares carry
+    Wilson's 95% interval, and the dotted line marks one half. changes: a row a comparison, with
+    `label`, `difference`, `ci_low` and `ci_high` (`statistics.paired_answers`).
     """
     from matplotlib import pyplot
 
     style()
-    models = sorted(verdicts["model"].unique(), key=lambda model: model != full)
+    models = sorted(verdicts["compression"].unique(), key=lambda model: model != full)
     rows = list(dict.fromkeys(zip(verdicts["language"], verdicts["norm"], strict=True)))
     look = looks(models)
     height = 1.5 + 0.5 * max(len(rows), 0.62 * len(changes))
@@ -52,8 +52,8 @@ def moral_preference(verdicts: pd.DataFrame, changes: pd.DataFrame, *, full: str
         name = f"{LANGUAGES.get(language, language)}\n{'with' if norm else 'without'} norm"
         names.append(name)
         here = verdicts[(verdicts["language"] == language) & (verdicts["norm"] == norm)]
-        for model, aside in dodged(models, here["model"]).items():
-            found = share(here.loc[here["model"] == model, "prefers_moral"])
+        for model, aside in dodged(models, here["compression"]).items():
+            found = share(here.loc[here["compression"] == model, "prefers_moral"])
             numbers = found.share, found.ci_low, found.ci_high
             lying_interval(left, numbers, y + aside, look[model], label=model)
             words.append(f"{model}, {name.replace(chr(10), ' ')}: {found.share:.2f}")

@@ -21,7 +21,7 @@ def option_probabilities(scores: pd.DataFrame, normalisation: str = "none") -> p
 
     `p` is the softmax over an item's options of `logprob` divided by nothing ("none", what the
     paper does: long options get extreme probabilities), by the option's tokens ("token") or by its
-    UTF-8 bytes ("byte"). A `model` column, where there is one, keeps models apart.
+    UTF-8 bytes ("byte"). Columns `model` and `compression`, where they are, keep models apart.
 
     Raises InputError for an unknown normalisation, a missing column, a log-likelihood that is not
     finite, options that are missing or given twice, one-option items, and a gold answer that is
@@ -80,7 +80,8 @@ def option_probabilities(scores: pd.DataFrame, normalisation: str = "none") -> p
 
 
 def per_item(scores: pd.DataFrame, normalisation: str = "none") -> pd.DataFrame:
-    """One row per item (and model, where the scores have that column), in order of appearance.
+    """One row per item (and `model` and `compression`, where the scores have them), in order of
+    appearance.
 
     Columns: `benchmark`, `item`, `gold`, `predicted` (the most probable option; of several equally
     probable ones the first), `correct`, `confidence` (the largest p), `p_true` (p of the gold
@@ -115,14 +116,15 @@ def per_item(scores: pd.DataFrame, normalisation: str = "none") -> pd.DataFrame:
 
 
 def summary(items: pd.DataFrame, definition: str = "stated") -> pd.DataFrame:
-    """Per benchmark (and model): `n`, then percentages as the paper's tables print them.
+    """Per benchmark (and model, and compression): `n`, then percentages as the paper's tables print
+    them.
 
     `accuracy`; `conf`, the mean confidence; `conf_err`, the mean confidence of wrong answers (NaN
     where none is wrong); `conf_true`, the mean probability of the gold option; `entropy`, the mean
     entropy in bits ×100; `calibration_error` ×100 by the paper's rule (`benchmark_calibration`,
     which `definition` is for).
     """
-    keys = [key for key in ("model", "benchmark") if key in items.columns]
+    keys = [key for key in ("model", "compression", "benchmark") if key in items.columns]
     rows = []
     for values, group in items.groupby(keys, sort=False):
         rows.append(
@@ -141,7 +143,8 @@ def summary(items: pd.DataFrame, definition: str = "stated") -> pd.DataFrame:
 
 
 def calibration_summary(items: pd.DataFrame) -> pd.DataFrame:
-    """Per benchmark (and model), in [0, 1] unless said otherwise: what calibration can mean.
+    """Per benchmark (and model, and compression), in [0, 1] unless said otherwise: what calibration
+    can mean.
 
     `n`; `gap`, mean confidence − share right (its sign says over- or underconfident); `ece`, of the
     chosen option's confidence in 15 bins; `ece_adaptive`, the same in 15 bins of equal counts;
@@ -150,7 +153,7 @@ def calibration_summary(items: pd.DataFrame) -> pd.DataFrame:
     over all ways to leave the least confident items out; `stated` and `released`, the paper's
     number by either definition of `benchmark_calibration`.
     """
-    keys = [key for key in ("model", "benchmark") if key in items.columns]
+    keys = [key for key in ("model", "compression", "benchmark") if key in items.columns]
     rows = []
     for values, group in items.groupby(keys, sort=False):
         sure, right = group["confidence"], group["correct"]
@@ -377,7 +380,7 @@ def equal_count_bins(values, bins: int) -> np.ndarray:
 
 
 def _keys(table: pd.DataFrame) -> list[str]:
-    return [key for key in ("model", "benchmark", "item") if key in table.columns]
+    return [key for key in ("model", "compression", "benchmark", "item") if key in table.columns]
 
 
 def _refuse(bad, table: pd.DataFrame, why: str) -> None:

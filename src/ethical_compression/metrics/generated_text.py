@@ -1,6 +1,6 @@
 """What texts are like that models wrote, and how long two models write the same one.
 
-Tables of tokens are those of `score.generation`, with a first column `model`.
+Tables of tokens are those of `score.generation`, with first columns `model` and `compression`.
 """
 
 import math
@@ -11,6 +11,10 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.statistics.intervals import wilson
+
+# What tells a model apart, and one of its texts.
+SUBJECT = ["model", "compression"]
+TEXT = [*SUBJECT, "prompt"]
 
 
 def ngrams(tokens: Sequence, n: int) -> list[tuple]:
@@ -49,7 +53,8 @@ MEASURES = {
 
 
 def per_text(tokens: pd.DataFrame) -> pd.DataFrame:
-    """One row a text: `model, prompt, text, tokens, ended` and the measures of `MEASURES`.
+    """One row a text: `model, compression, prompt, text, tokens, ended` and the measures of
+    `MEASURES`.
 
     ended: the model ended the text itself. confidence: mean probability of the chosen tokens, and
     entropy_bits the mean entropy, under the model that wrote it. full_nll: mean −log p (nats a
@@ -58,13 +63,12 @@ def per_text(tokens: pd.DataFrame) -> pd.DataFrame:
     the sequence; NaN where a text is too short for one.
     """
     rows = []
-    for (model, prompt), one in tokens.groupby(["model", "prompt"], sort=False):
+    for names, one in tokens.groupby(TEXT, sort=False):
         one = one.sort_values("position")
         ids = one.loc[~one["end"], "token_id"].tolist()
         rows.append(
-            {
-                "model": model,
-                "prompt": prompt,
+            dict(zip(TEXT, names, strict=True))
+            | {
                 "text": "".join(one["piece"]),
                 "tokens": len(one),
                 "ended": bool(one["end"].any()),
@@ -80,69 +84,69 @@ def per_text(tokens: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_divergence(tokens: pd.DataFrame, *, full: str = "full") -> pd.DataFrame:
-    """How long each model says what the full model says: one row a model and prompt.
+    """How long each model says what the full model says: one row a text of another.
 
-    Columns `model, prompt, same, diverged`: tokens in common from the start, and whether another
-    followed. Ending the text counts as a token. A text that never diverged was watched to its end,
-    or to the length asked for: beyond that, nothing is known of it.
+    Columns `model, compression, prompt, same, diverged`: tokens in common from the start, and
+    whether another followed. Ending the text counts as a token. A text that never diverged was
+    watched to its end, or to the length asked for: beyond that, nothing is known of it.
     """
-    said = tokens.sort_values("position", kind="stable").groupby(["model", "prompt"], sort=False)[
-        "token_id"
-    ]
-    said = said.agg(list)
-    if full not in said.index.get_level_values("model"):
+    in_order = tokens.sort_values("position", kind="stable")
+    said = in_order.groupby(TEXT, sort=False)["token_id"].agg(list)
+    if full not in said.index.get_level_values("compression"):
         raise InputError(f"The table of tokens has no model {full!r} to compare with.")
     rows = []
-    for (model, prompt), mine in said.items():
-        if model == full:
+    for (model, compression, prompt), mine in said.items():
+        if compression == full:
             continue
-        theirs = said[(full, prompt)]
+        theirs = said[(model, full, prompt)]
         same = next(
             (k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b),
             min(len(mine), len(theirs)),
         )
-        rows.append((model, prompt, same, mine != theirs))
-    return pd.DataFrame(rows, columns=["model", "prompt", "same", "diverged"])
+        rows.append((model, compression, prompt, same, mine != theirs))
+    return pd.DataFrame(rows, columns=[*TEXT, "same", "diverged"])
 
 
 def survival(divergence: pd.DataFrame, length: int, *, level: float = 0.95) -> pd.DataFrame:
-    """Share of texts that are still the full model's after t tokens, t = 0 … length, by model.
+    """Share of texts that are still the full model's after t tokens, t = 0 … length, by subject.
 
-    Columns `model, position, n, same, low, high`, with Wilson's interval at each t by itself. All
-    texts are watched to `length`, or to an end that both models set, so the share is what the
-    Kaplan–Meier estimate would be.
+    Columns `model, compression, position, n, same, low, high`, with Wilson's interval at each t by
+    itself. All texts are watched to `length`, or to an end that both models set, so the share is
+    what the Kaplan–Meier estimate would be.
     """
     rows = []
-    for model, some in divergence.groupby("model", sort=False):
+    for names, some in divergence.groupby(SUBJECT, sort=False):
         for t in range(length + 1):
             alive = int(((some["same"] >= t) | ~some["diverged"]).sum())
             low, high = wilson(alive, len(some), level=level)
-            rows.append((model, t, len(some), alive / len(some), low, high))
-    return pd.DataFrame(rows, columns=["model", "position", "n", "same", "low", "high"])
+            rows.append((*names, t, len(some), alive / len(some), low, high))
+    return pd.DataFrame(rows, columns=[*SUBJECT, "position", "n", "same", "low", "high"])
 
 
 def along_text(distance: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """Median divergence at each place of the text, by model: `model, position, n, kl, low, high`.
+    """Median divergence at each place of the text, by subject.
 
-    distance: the second table of `study`. n: texts that reach so far; places that fewer than six
-    reach are left out, as six are the fewest whose median has an interval at 95%. The median and
-    its interval from order statistics (Conover 1999), which holds whatever the distribution: a few
-    places where two models part ways are hundreds of times the rest, and an interval of their
-    *mean*, Student's or a bootstrap's, would hold the truth in far fewer than 95 of 100 cases.
+    Columns `model, compression, position, n, kl, low, high`. distance: the second table of `study`.
+    n: texts that reach so far; places that fewer than six reach are left out, as six are the fewest
+    whose median has an interval at 95%. The median and its interval from order statistics (Conover
+    1999), which holds whatever the distribution: a few places where two models part ways are
+    hundreds of times the rest, and an interval of their *mean*, Student's or a bootstrap's, would
+    hold the truth in far fewer than 95 of 100 cases.
     """
     from scipy import stats
 
     rows = []
-    for (model, position), some in distance.groupby(["model", "position"], sort=False):
+    for names, some in distance.groupby([*SUBJECT, "position"], sort=False):
         values = some["kl"].dropna().to_numpy()
         if len(values) < 6:
             continue
         found = stats.quantile_test(values, p=0.5).confidence_interval(level)
-        rows.append((model, position, len(values), np.median(values), found.low, found.high))
-    return pd.DataFrame(rows, columns=["model", "position", "n", "kl", "low", "high"])
+        rows.append((*names, len(values), np.median(values), found.low, found.high))
+    return pd.DataFrame(rows, columns=[*SUBJECT, "position", "n", "kl", "low", "high"])
 
 
 def per_text_distance(distance: pd.DataFrame) -> pd.DataFrame:
-    """The second table of `study` by text: `model, prompt, kl, js_distance`, means over tokens."""
-    found = distance.groupby(["model", "prompt"], sort=False)[["kl", "js_distance"]]
+    """The second table of `study` by text: `model, compression, prompt, kl, js_distance`, means
+    over tokens."""
+    found = distance.groupby(TEXT, sort=False)[["kl", "js_distance"]]
     return found.mean().reset_index()

@@ -238,12 +238,13 @@ def averaged(repeated: pd.DataFrame) -> pd.DataFrame:
     `confidence`, `p_true`, `correct`, `brier`, `log_score`, `entropy_bits`: means, so that
     `correct` may lie between 0 and 1; `gold`, `options` as they are.
     """
-    keys = [key for key in ("model", "benchmark", "item") if key in repeated.columns]
+    keys = [key for key in ("model", "compression", "benchmark", "item") if key in repeated.columns]
     values = ["confidence", "p_true", "correct", "brier", "log_score", "entropy_bits"]
     grouped = repeated.groupby(keys, sort=False)
     return grouped[["gold", "options"]].first().join(grouped[values].mean()).reset_index()
 
 
 def _one_model(scores: pd.DataFrame) -> None:
-    if "model" in scores.columns and scores["model"].nunique() > 1:
+    told = [name for name in ("model", "compression") if name in scores.columns]
+    if told and len(scores[told].drop_duplicates()) > 1:
         raise InputError("A fix is fitted on the scores of one model: split the table by model.")

@@ -10,20 +10,16 @@ two actions' own texts, per token ("text"), and from what the model writes (`gre
 
 import re
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
-from ethical_compression import models, store
-from ethical_compression.compress import compressed
-from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.score import moral
-from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.generation import generate
 from ethical_compression.score.loglikelihood import loglikelihoods
+from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Request
 
 LABELS = ("Option 1", "Option 2")
@@ -163,7 +159,7 @@ def by_story(answered):
     """
     import pandas as pd
 
-    kept = ("model", "language", "story", "norm", "style", "reading")
+    kept = ("model", "compression", "language", "story", "norm", "style", "reading")
     keys = [name for name in kept if name in answered.columns]
     sides = [answered[answered["moral_first"] == order].set_index(keys) for order in (True, False)]
     one, other = sides
@@ -241,56 +237,28 @@ def read_in_batches(questions: Sequence[str], answers: Sequence[str], batch: int
     return np.array(found)
 
 
-def evaluate(
-    name: str,
-    recipe: Recipe,
+def batteries(
     stories: Sequence[MoralStory],
     *,
     norms: Sequence[bool] = (True, False),
     style: str = "chat",
     written: bool = False,
-    dtype: str = "float32",
-    device: str = "cpu",
-    progress: bool = True,
-):
-    """`scores` of model `name` as `recipe` leaves it, or, where `written`, its `greedy` answers.
+) -> list[Battery]:
+    """`scores` or, where `written`, `greedy` answers of every language of `stories`, with and
+    without the norm, for `runs.grid`.
 
-    Each language and each of `norms` is stored by itself; the model is loaded only if something is
-    missing. Returns one DataFrame with a first column `model`, the recipe's label.
+    Their table is called "declarative-scores" or "declarative-answers". InputError for no stories.
     """
-    import pandas as pd
-
     if not stories:
         raise InputError("There are no stories to ask about: load some.")
-    options = {"dtype": dtype, "device": device}
-    base = {"model": models.describe(name)["fingerprint"], "recipe": recipe.inputs()}
-    ask = greedy if written else scores
-
-    @cache
-    def loaded():
-        return compressed.load(recipe, name, progress=progress, **options)
-
-    tables = []
-    for language in dict.fromkeys(story.language for story in stories):
-        some = [story for story in stories if story.language == language]
-        for norm in norms:
-            asked = [question(story, moral_first=True, norm=norm) for story in some]
-            content = fingerprint([[story.id for story in some], asked])
-            way = {"norm": norm, "style": style}
-            bar = f"{recipe.label} · {language}{'' if norm else ' without norm'}"
-            tables.append(
-                store.table(
-                    "declarative-answers" if written else "declarative-scores",
-                    base | options | way | {"language": language, "stories": content},
-                    lambda some=some, way=way, bar=bar: ask(
-                        loaded().model,
-                        loaded().tokenizer,
-                        some,
-                        progress=bar if progress else None,
-                        **way,
-                    ),
-                )
-            )
-    table = pd.concat(tables, ignore_index=True)
-    table.insert(0, "model", recipe.label)
-    return table
+    return [
+        Battery(
+            "declarative-answers" if written else "declarative-scores",
+            some,
+            greedy if written else scores,
+            {"norm": norm, "style": style},
+            title=f"{language}{'' if norm else ' without norm'}",
+        )
+        for language, some in moral.by_language(stories).items()
+        for norm in norms
+    ]

@@ -6,21 +6,16 @@ Schindelin 2003: the square root of the divergence in bits is a metric).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from ethical_compression import models, store
-from ethical_compression.compress import compressed
-from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
 from ethical_compression.metrics.confidence import option_probabilities
-from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.layouts import plan, run_rows
 from ethical_compression.score.networks import model_length, output_head, unwrapped
+from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots
 
 KEYS = ["benchmark", "item", "option"]
@@ -84,7 +79,8 @@ def paired_options(
     """
     sides = []
     for table in (first, second):
-        if "model" in table.columns and table["model"].nunique() > 1:
+        told = [name for name in ("model", "compression") if name in table.columns]
+        if told and len(table[told].drop_duplicates()) > 1:
             raise InputError("Each of the two scores tables must be of one model: split them.")
         sides.append(option_probabilities(table, normalisation)[[*KEYS, "p", "log_p"]])
     both = sides[0].merge(sides[1], on=KEYS, how="outer", suffixes=("", "_q"), indicator=True)
@@ -171,51 +167,28 @@ def encoded_distances(
     )
 
 
-def item_distances(
-    name: str,
-    recipe: Recipe,
-    benchmarks: Mapping[str, Sequence],
-    *,
-    dtype: str = "float32",
-    device: str = "cpu",
-    progress: bool = True,
-) -> pd.DataFrame:
-    """`vocabulary_distances` of model `name` from itself under `recipe`, on every option's tokens.
+def batteries(benchmarks: Mapping[str, Sequence]) -> list[Battery]:
+    """`item_distances` of the items of every benchmark from the full model, for `runs.grid`.
 
-    benchmarks: items by name, as for `evaluate`. Each benchmark is stored as soon as it is done.
-    Returns one row a scored token: `model` (the recipe's label), `benchmark`, `item`, `option` and
-    the columns of `vocabulary_distances` but `request`.
+    Their table is called "distances".
     """
-    options = {"dtype": dtype, "device": device}
-    base = {"model": models.describe(name)["fingerprint"], "recipe": recipe.inputs(), **options}
-
-    @cache
-    def pair():
-        return [
-            compressed.load(one, name, progress=progress, **options) for one in (Recipe(), recipe)
-        ]
-
-    parts = [
-        store.table(
-            "distances",
-            base | {"items": fingerprint([asdict(item) for item in items])},
-            lambda items=items, benchmark=benchmark: _of_items(
-                *pair(), items, f"{recipe.label} · {benchmark}" if progress else None
-            ),
-        )
+    return [
+        Battery("distances", items, item_distances, paired=True, title=f"distances · {benchmark}")
         for benchmark, items in benchmarks.items()
     ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    table.insert(0, "model", recipe.label)
-    return table
 
 
-def _of_items(full, compressed, items: Sequence, progress: str | None) -> pd.DataFrame:
+def item_distances(
+    model_p, model_q, tokenizer, items: Sequence, *, progress: str | None = None
+) -> pd.DataFrame:
+    """`vocabulary_distances` of two models on every option's tokens of multiple-choice items.
+
+    Returns one row a scored token: `benchmark`, `item`, `option` and the columns of
+    `vocabulary_distances` but `request`.
+    """
     which = [(item, number) for item in items for number in range(len(item.options))]
     requests = [Request(item.context, item.options[number]) for item, number in which]
-    found = vocabulary_distances(
-        full.model, compressed.model, full.tokenizer, requests, progress=progress
-    )
+    found = vocabulary_distances(model_p, model_q, tokenizer, requests, progress=progress)
     of = [which[request] for request in found.pop("request")]
     labels = {
         "benchmark": [item.benchmark for item, _ in of],

@@ -18,18 +18,17 @@ import inspect
 import logging
 import math
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
-from ethical_compression import models, store
-from ethical_compression.compress.compressed import load as load_compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.memory import is_of_memory
+from ethical_compression.score import runs
 from ethical_compression.score.divergence import encoded_distances
-from ethical_compression.score.evaluate import fingerprint
 from ethical_compression.score.layouts import apart, drawer, probe
 from ethical_compression.score.loglikelihood import score_encoded
 from ethical_compression.score.networks import (
@@ -41,6 +40,8 @@ from ethical_compression.score.networks import (
     unsupported,
     unwrapped,
 )
+from ethical_compression.score.runs import Battery
+from ethical_compression.score.subjects import Compressed
 from ethical_compression.score.token_tree import padded
 from ethical_compression.score.tokens import Encoded, tokenise
 
@@ -343,6 +344,14 @@ def distances(model_p, model_q, tokenizer, prompts: Sequence[str], tokens: pd.Da
 # --- The study ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Said:
+    """A prompt and the tokens that a model continued it with."""
+
+    prompt: str
+    ids: tuple[int, ...]
+
+
 def study(
     name: str,
     compressed: Sequence[Recipe],
@@ -358,75 +367,50 @@ def study(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Model `name` and its compressed versions go on with `prompts`, with shared random numbers.
 
-    Returns (tokens, along). tokens: the table of `generate` with a first column `model`, the
-    recipe's label, and `full_logprob`, the full model's of the same token. along: `distances` from
-    the full model (p) to each compressed one (q) along the full model's texts, with `model`.
+    Returns (tokens, along), both with first columns `model` and `compression`. tokens: the table of
+    `generate` with `full_logprob`, the full model's of the same token. along: `distances` from the
+    full model (p) to each compressed one (q) along the full model's texts.
     What is done for `batch` prompts is stored at once, so a run that was stopped goes on there; a
     model is loaded only if something of it is missing. Raises as `generate`.
     """
     if not prompts or not compressed:
         raise InputError("A comparison needs at least one prompt and one compressed model.")
-    where = {"dtype": dtype, "device": device}
-    drawing = {"length": length, "temperature": temperature, "seed": seed}
-    base = {"model": models.describe(name)["fingerprint"], **where, **drawing, "batch": batch}
-    parts = [list(prompts[begin : begin + batch]) for begin in range(0, len(prompts), batch)]
-    full, held = Recipe("none"), {}
+    full, *others = (Compressed(name, one, dtype, device) for one in (Recipe(), *compressed))
+    memory = runs.Memory(full)  # one compressed model at a time beside it
+    drawing = {"length": length, "temperature": temperature, "seed": seed, "batch": batch}
 
-    def loaded(recipe: Recipe):
-        if recipe not in held:
-            with _quiet_bitsandbytes():
-                held[recipe] = load_compressed(recipe, name, progress=progress, **where)
-        return held[recipe]
+    def asked(subject: Compressed, kind: str, items: Sequence, score, settings=None, **how):
+        name = f"generation-{kind}"
+        battery = Battery(name, items, score, settings or {}, part=batch, title=kind, **how)
+        table = runs.measure(subject, battery, full=full, memory=memory, progress=progress)
+        # Each part counts its prompts from 0.
+        return table.assign(prompt=table["position"].eq(0).cumsum() - 1)
 
-    def kept(kind: str, recipe: Recipe, number: int, work) -> pd.DataFrame:
-        bar = f"{recipe.label} · {kind} {number + 1}/{len(parts)}" if progress else None
-        return store.table(
-            f"generation-{kind}",
-            base | {"recipe": recipe.inputs(), "prompts": fingerprint(parts[number])},
-            lambda: work(loaded(full).tokenizer, parts[number], progress=bar),
-        )
+    with _quiet_bitsandbytes():
+        theirs = asked(full, "text", prompts, generate, drawing)
+        texts, along = [theirs.assign(full_logprob=theirs["logprob"])], []
+        for other in others:
+            mine = asked(other, "text", prompts, generate, drawing)
+            again = asked(full, "reading", _said(prompts, mine), _read)
+            texts.append(mine.assign(full_logprob=again["logprob"]))
+            along.append(asked(other, "distance", _said(prompts, theirs), _apart, paired=True))
+    return pd.concat(texts, ignore_index=True), pd.concat(along, ignore_index=True)
 
-    def written(recipe: Recipe, number: int) -> pd.DataFrame:
-        return kept(
-            "text",
-            recipe,
-            number,
-            lambda tokenizer, some, **bar: generate(
-                loaded(recipe).model, tokenizer, some, batch=batch, **drawing, **bar
-            ),
-        )
 
-    by_full = [written(full, number) for number in range(len(parts))]
-    texts = [
-        table.assign(model=full.label, prompt=table["prompt"] + number * batch)
-        for number, table in enumerate(by_full)
-    ]
-    texts = [table.assign(full_logprob=table["logprob"]) for table in texts]
-    along = []
-    for recipe in compressed:
-        for number, theirs in enumerate(by_full):
-            mine = written(recipe, number)
-            again = kept(
-                "reading",
-                recipe,
-                number,
-                lambda tokenizer, some, mine=mine, **bar: read(
-                    loaded(full).model, tokenizer, some, mine, **bar
-                ),
-            )
-            apart = kept(
-                "distance",
-                recipe,
-                number,
-                lambda tokenizer, some, theirs=theirs, recipe=recipe, **bar: distances(
-                    loaded(full).model, loaded(recipe).model, tokenizer, some, theirs, **bar
-                ),
-            )
-            place = {"model": recipe.label, "prompt": mine["prompt"] + number * batch}
-            texts.append(mine.assign(full_logprob=again["logprob"], **place))
-            along.append(apart.assign(model=recipe.label, prompt=apart["prompt"] + number * batch))
-        held.pop(recipe, None)  # one compressed model at a time beside the full one
-    tokens, gaps = (pd.concat(tables, ignore_index=True) for tables in (texts, along))
-    for table in (tokens, gaps):
-        table.insert(0, "model", table.pop("model"))
-    return tokens, gaps
+def _said(prompts: Sequence[str], tokens: pd.DataFrame) -> list[Said]:
+    ids = tokens.groupby("prompt", sort=True)["token_id"].agg(tuple)
+    return [Said(prompt, tuple(map(int, one))) for prompt, one in zip(prompts, ids, strict=True)]
+
+
+def _tokens(texts: Sequence[Said]) -> pd.DataFrame:
+    rows = [(i, k, token) for i, one in enumerate(texts) for k, token in enumerate(one.ids)]
+    return pd.DataFrame(rows, columns=["prompt", "position", "token_id"])
+
+
+def _read(model, tokenizer, texts: Sequence[Said], **options):
+    return read(model, tokenizer, [one.prompt for one in texts], _tokens(texts), **options)
+
+
+def _apart(full, model, tokenizer, texts: Sequence[Said], **options):
+    prompts = [one.prompt for one in texts]
+    return distances(full, model, tokenizer, prompts, _tokens(texts), **options)

@@ -8,7 +8,7 @@ token is scored.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from ethical_compression.score.networks import (
     output_head,
     unwrapped,
 )
+from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots, tokenise
 
 
@@ -125,6 +126,28 @@ def loglikelihoods(
             "token_entropies": [scores.entropy[a:b].tolist() for a, b in spans],
         }
     return pd.DataFrame(columns)
+
+
+def batteries(
+    benchmarks: Mapping[str, Sequence],
+    text: Sequence[str] = (),
+    *,
+    window: int = 512,
+    max_windows: int | None = None,
+) -> list[Battery]:
+    """`score_items` of every benchmark, and `score_text` of held-out documents, for `runs.grid`.
+
+    benchmarks: items by name (`datasets.multiple_choice.load`). Their tables are called "scores"
+    and "windows".
+    """
+    asked = [
+        Battery("scores", items, score_items, title=benchmark)
+        for benchmark, items in benchmarks.items()
+    ]
+    if text:
+        reading = {"window": window, "max_windows": max_windows}
+        asked.append(Battery("windows", list(text), score_text, reading, part=None, title="text"))
+    return asked
 
 
 def score_items(model, tokenizer, items: Sequence, **options):

@@ -19,6 +19,7 @@ from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.score.loglikelihood import score_encoded, sums
 from ethical_compression.score.networks import model_length
+from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_token, tokenise
 
 ACTIONS = ("moral", "immoral")
@@ -128,6 +129,41 @@ def preferences(
             f"{action}_bytes": size[place::2],
         }
     return pd.DataFrame(columns | {"truncated": cut[::2] | cut[1::2]})
+
+
+def by_language(stories: Sequence[MoralStory]) -> dict[str, list[MoralStory]]:
+    """Stories by their language, in the order in which these come."""
+    return {
+        language: [story for story in stories if story.language == language]
+        for language in dict.fromkeys(story.language for story in stories)
+    }
+
+
+def batteries(
+    stories: Sequence[MoralStory],
+    *,
+    norms: Sequence[bool] = (True, False),
+    tokenisation: str = "joint",
+    first: bool = False,
+) -> list[Battery]:
+    """`preferences` of every language of `stories`, with and without the norm, for `runs.grid`.
+
+    Their table is called "moral-preferences". Raises InputError for no stories.
+    """
+    if not stories:
+        raise InputError("There are no stories to score: load some, or ask for another language.")
+    return [
+        Battery(
+            "moral-preferences",
+            some,
+            preferences,
+            {"norm": norm, "tokenisation": tokenisation, "first": first},
+            part=500,
+            title=f"{language}{'' if norm else ' without norm'}",
+        )
+        for language, some in by_language(stories).items()
+        for norm in norms
+    ]
 
 
 def judged(table, measure: str = "mean"):

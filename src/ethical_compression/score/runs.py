@@ -100,6 +100,10 @@ def _plain(item):
     raise TypeError(f"An item of a battery cannot be told by its content: {item!r}.")
 
 
+def _loader(subject: Subject) -> Callable:
+    return type(subject).load
+
+
 def measure(
     subject: Subject,
     battery: Battery,
@@ -126,12 +130,12 @@ def measure(
     bar = f"{subject.compression} · {battery.title or battery.name}" if progress else None
     inputs = {
         "subjects": [one.inputs() for one in compared],
-        "made by": [provenance.code_version(type(one).__module__) for one in compared],
+        "code": [provenance.code_of(made) for made in (battery.score, *map(_loader, compared))],
         "settings": dict(battery.settings),
     }
 
     def part(items: Sequence):
-        @functools.wraps(battery.score)  # the table is made by its module's code
+        @functools.wraps(battery.score)  # the key counts its module's code, as made this
         def scored():
             loaded = [memory(one, progress=progress) for one in compared]
             models, tokenizer = [one.model for one in loaded], loaded[0].tokenizer

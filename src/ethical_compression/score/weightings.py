@@ -11,8 +11,9 @@ import pandas as pd
 
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.metrics.confidence import equal_count_bins, per_item
+from ethical_compression.score import loglikelihood, runs
 from ethical_compression.score.divergence import option_distances
-from ethical_compression.score.evaluate import evaluate
+from ethical_compression.score.subjects import Compressed
 
 TEXT = "held-out text"
 THIRDS = ("least sure third", "middle third", "surest third")
@@ -32,24 +33,34 @@ def distances_from_full(
     questions: Mapping[str, Sequence],
     lead: str,
     held_out: Sequence[str],
-    **options,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    progress: bool = True,
+    **reading,
 ) -> pd.DataFrame:
     """Distances of model `name` under each of `recipes` from itself, and how it reads `held_out`.
 
-    Returns one row for each recipe and question, `model` (the recipe's label), `seed`, `benchmark`,
+    Returns one row for each recipe and question, `model`, `compression`, `seed`, `benchmark`,
     `item`, `js_distance` (over the options), `change` (of the right answer's probability), `again`
     (the full model's confidence under the other wording); and one for each recipe and window of
-    text, its `benchmark` TEXT, with `nll` (nats a token). options: those of `evaluate`.
+    text, its `benchmark` TEXT, with `nll` (nats a token). reading: of `loglikelihood.batteries`.
     """
-    settings = {key: options[key] for key in ("dtype", "device", "progress") if key in options}
-    full, _ = evaluate(name, Recipe(), questions, **settings)
-    second, _ = evaluate(name, Recipe(), reworded(questions, lead), **settings)
+
+    def asked(recipe: Recipe, *what, **how):
+        subject = Compressed(name, recipe, dtype, device)
+        return runs.grid([subject], loglikelihood.batteries(*what, **how), progress=progress)
+
+    full, second = (
+        asked(Recipe(), one)["scores"] for one in (questions, reworded(questions, lead))
+    )
     keys = ["benchmark", "item"]
     before = per_item(full)[[*keys, "p_true"]]
     again = per_item(second)[[*keys, "confidence"]].rename(columns={"confidence": "again"})
     tables = []
     for recipe in recipes:
-        scores, windows = evaluate(name, recipe, questions, held_out, **options)
+        found = asked(recipe, questions, held_out, **reading)
+        scores, windows = found["scores"], found["windows"]
         after = per_item(scores)[[*keys, "p_true"]]
         here = option_distances(full, scores)
         for other in (before, after.rename(columns={"p_true": "after"}), again):
@@ -63,8 +74,9 @@ def distances_from_full(
             }
         )
         both = pd.concat([here, read], ignore_index=True)
-        both.insert(0, "model", recipe.label)
-        both.insert(1, "seed", getattr(recipe, "seed", 0))
+        told = {"model": name, "compression": recipe.label, "seed": getattr(recipe, "seed", 0)}
+        for place, (column, value) in enumerate(told.items()):
+            both.insert(place, column, value)
         tables.append(both)
     return pd.concat(tables, ignore_index=True)
 
@@ -84,6 +96,6 @@ def by_third(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def text_nll(table: pd.DataFrame) -> pd.DataFrame:
-    """NLL (nats a token) of windows of text, rows, under each model, columns; mean over seeds."""
+    """NLL (nats a token) of windows of text, rows, by compression, columns; mean over seeds."""
     read = table[table["benchmark"] == TEXT]
-    return read.pivot_table(index="item", columns="model", values="nll", sort=False)
+    return read.pivot_table(index="item", columns="compression", values="nll", sort=False)

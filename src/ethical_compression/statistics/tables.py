@@ -12,26 +12,41 @@ from ethical_compression.statistics.tests import McNemar, holm, mcnemar, paired_
 
 
 def others(items: pd.DataFrame, full: str = "full") -> list[str]:
-    """The models to compare with `full`, in order of appearance; InputError if there is none."""
-    found = items["model"].unique().tolist() if "model" in items.columns else []
-    if compared := [model for model in found if model != full]:
+    """The compressions to compare with `full`, in order of appearance; InputError for none."""
+    found = items["compression"].unique().tolist() if "compression" in items.columns else []
+    if compared := [compression for compression in found if compression != full]:
         return compared
     raise InputError(f"The table holds no model besides {full!r} to compare it with.")
 
 
-def align(items: pd.DataFrame, model: str, *, full: str = "full", value: str = "p_true"):
-    """Two Series indexed alike by (benchmark, item): `value` of the full and the other `model`.
+def by_model(items: pd.DataFrame) -> dict[str | None, pd.DataFrame]:
+    """The rows of each base model; {None: all} where the table does not tell them apart."""
+    if "model" not in items.columns:
+        return {None: items}
+    return {model: items[items["model"] == model] for model in items["model"].unique()}
 
-    `items`: per-item tables stacked, with a `model` column. Raises InputError for an unknown model
-    or column, an item given twice, one that only one model answered, and a differing gold answer.
+
+def align(items: pd.DataFrame, compression: str, *, full: str = "full", value: str = "p_true"):
+    """Two Series indexed alike by (benchmark, item): `value` of the full model and under another
+    `compression`.
+
+    `items`: per-item tables of one base model stacked, with a `compression` column. Raises
+    InputError for an unknown compression or column, several base models, an item given twice, one
+    that only one of both answered, and a differing gold answer.
     """
-    if missing := [c for c in ("model", "benchmark", "item", value) if c not in items.columns]:
+    needed = ("compression", "benchmark", "item", value)
+    if missing := [column for column in needed if column not in items.columns]:
         raise InputError(f"The per-item table lacks the column(s) {', '.join(missing)}.")
+    if len(models := by_model(items)) > 1:
+        raise InputError(
+            f"The table holds {len(models)} base models ({', '.join(map(str, models))}), which are "
+            "not compared with each other: split it by `model`."
+        )
     sides = []
-    for name in (full, model):
-        side = items[items["model"] == name].set_index(["benchmark", "item"])
+    for name in (full, compression):
+        side = items[items["compression"] == name].set_index(["benchmark", "item"])
         if side.empty:
-            known = ", ".join(map(str, items["model"].unique()))
+            known = ", ".join(map(str, items["compression"].unique()))
             raise InputError(f"There is no model {name!r} in the table; it holds {known}.")
         if side.index.has_duplicates:
             twice = side.index[side.index.duplicated()][0]
@@ -42,13 +57,13 @@ def align(items: pd.DataFrame, model: str, *, full: str = "full", value: str = "
     if len(unpaired):
         raise InputError(
             f"{len(unpaired)} items, such as {unpaired[0]}, were answered by only one of {full!r} "
-            f"and {model!r}; score both models on the same items."
+            f"and {compression!r}; score both models on the same items."
         )
     after = after.loc[before.index]
     if "gold" in items.columns and (differs := before["gold"] != after["gold"]).any():
         raise InputError(
-            f"{full!r} and {model!r} disagree on the right answer of item {differs.idxmax()}; "
-            "score both models on the same data."
+            f"{full!r} and {compression!r} disagree on the right answer of item "
+            f"{differs.idxmax()}; score both models on the same data."
         )
     return before[value], after[value]
 
@@ -94,21 +109,24 @@ def paired_table(
     level: float = 0.95,
     margin: float | None = None,
 ) -> pd.DataFrame:
-    """`paired_test` of every other model against `full` on every benchmark, a row each.
+    """`paired_test` of every other compression against `full` on every benchmark, a row each.
 
-    Columns: `model`, `benchmark`, `n`, `mean_full`, `mean_compressed`, `difference`, `ci_low`,
-    `ci_high`, `se`, `d_z`, `d_z_low`, `d_z_high`, `p`, `p_holm`, `p_wilcoxon`. With a margin also
-    `p_tost` and `p_tost_holm`, of the equivalence test against it, and `detectable`
-    (`minimum_detectable`; NaN where no pair differs). Holm's family is all rows of the table:
-    whoever reads it looks at all of them. Raises as `align`, `paired_test` and `tost`.
+    Columns: `model` (where `items` have it), `compression`, `benchmark`, `n`, `mean_full`,
+    `mean_compressed`, `difference`, `ci_low`, `ci_high`, `se`, `d_z`, `d_z_low`, `d_z_high`, `p`,
+    `p_holm`, `p_wilcoxon`. With a margin also `p_tost` and `p_tost_holm`, of the equivalence test
+    against it, and `detectable` (`minimum_detectable`; NaN where no pair differs). Holm's family is
+    all rows of the table: whoever reads it looks at all of them. Raises as `align`, `paired_test`
+    and `tost`.
     """
     rows = []
-    for model in others(items, full):
-        before, after = align(items, model, full=full, value=value)
+    compared = [(*pair, one) for pair in by_model(items).items() for one in others(pair[1], full)]
+    for model, part, compression in compared:
+        before, after = align(part, compression, full=full, value=value)
         for benchmark in before.index.unique("benchmark"):
             sides = before.loc[[benchmark]], after.loc[[benchmark]]
             test = paired_test(*sides, level=level)
-            row = {"model": model, "benchmark": benchmark} | asdict(test)
+            row = {} if model is None else {"model": model}
+            row |= {"compression": compression, "benchmark": benchmark} | asdict(test)
             if margin is not None:
                 row["p_tost"] = tost(*sides, margin).p
                 row["detectable"] = minimum_detectable(test.se, test.n - 1)
@@ -125,18 +143,19 @@ def paired_table(
 def paired_by_group(
     table: pd.DataFrame, *, first: str, second: str, value: str, level: float = 0.95
 ) -> pd.DataFrame:
-    """`paired_test` of model `second` against `first` within groups of items, over several seeds.
+    """`paired_test` of compression `second` against `first` in groups of items, over several seeds.
 
-    table: a row for each `model`, `seed`, `benchmark` and `item`, with its `group` and `value`. An
-    item's values are averaged over seeds, then paired: the interval is over items, *these* seeds
-    given. Returns a row a group: `group`, `n`, `mean_first`, `mean_second`, `difference`, `ci_low`,
-    `ci_high`, `d_z`, `p`, `p_holm` (over the groups), `by_seed` (the difference of each seed) and
-    `seeds_low`, `seeds_high`, Student's interval over seeds (NaN for a single one).
-    Raises InputError where a seed, item or model is missing for another, and as `paired_test`.
+    table: of one base model, a row for each `compression`, `seed`, `benchmark` and `item`, with its
+    `group` and `value`. An item's values are averaged over seeds, then paired: the interval is over
+    items, *these* seeds given. Returns a row a group: `group`, `n`, `mean_first`, `mean_second`,
+    `difference`, `ci_low`, `ci_high`, `d_z`, `p`, `p_holm` (over the groups), `by_seed` (the
+    difference of each seed) and `seeds_low`, `seeds_high`, Student's interval over seeds (NaN for a
+    single one). Raises InputError where a seed, item or compression is missing for another, and as
+    `paired_test`.
     """
-    wide = table.pivot(index=["group", "benchmark", "item"], columns=["model", "seed"])[value]
-    if not {first, second} <= set(wide.columns.get_level_values("model")):
-        raise InputError(f"The table needs the models {first!r} and {second!r}.")
+    wide = table.pivot(index=["group", "benchmark", "item"], columns=["compression", "seed"])[value]
+    if not {first, second} <= set(wide.columns.get_level_values("compression")):
+        raise InputError(f"The table needs the compressions {first!r} and {second!r}.")
     both = wide[first], wide[second]
     if list(both[0].columns) != list(both[1].columns) or wide.isna().any(axis=None):
         raise InputError(f"{first!r} and {second!r} need the same items under the same seeds.")

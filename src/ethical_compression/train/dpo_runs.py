@@ -6,7 +6,6 @@ store (`store.cache_dir()`) and are nowhere released.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ from ethical_compression.compress.calibration import calibration_inputs, calibra
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets.moral_stories import DIRECTIONS, FIELDS, MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.score import loglikelihood, moral, networks
-from ethical_compression.score.evaluate import fingerprint
+from ethical_compression.score import loglikelihood, moral, networks, runs
+from ethical_compression.score.runs import fingerprint
 from ethical_compression.train import adapters, dpo
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is done to model `name`, in this order, under a `label` for tables and figures.
+    """What is done to `model`, in this order; a subject (`score.runs`).
 
     before: how it is compressed first. direction, size, settings: which actions it is then trained
     to prefer (a key of `DIRECTIONS`; None: none), on how many of the stories in `pool`, and
@@ -32,7 +31,7 @@ class Run:
     whether that calibrates on the stories trained on, instead of the recipe's own text.
     """
 
-    name: str
+    model: str
     pool: tuple[MoralStory, ...] = ()
     direction: str | None = None
     size: int = 0
@@ -44,7 +43,7 @@ class Run:
     device: str = "cpu"
 
     @property
-    def label(self) -> str:
+    def compression(self) -> str:
         """`DPO_M 84`, `DPO_I 84, then GPTQ 3-bit`, `NF4, then DPO_M 84`, or `full`."""
         trained = f"{DIRECTIONS[self.direction]} {self.size}" if self.direction else None
         steps = [
@@ -62,7 +61,7 @@ class Run:
 
     def _base(self) -> dict[str, Any]:
         return {
-            "model": models.describe(self.name)["fingerprint"],
+            "model": models.describe(self.model)["fingerprint"],
             "before": self.before.inputs(),
             "dtype": self.dtype,
             "device": self.device,
@@ -94,6 +93,10 @@ class Run:
             raise InputError("To calibrate on stories, a run needs some in its pool.")
         return dpo.draw(self.pool, self.size, self.settings.seed)
 
+    def load(self, *, progress: bool = False) -> models.Loaded:
+        """The model that is left."""
+        return load(self, progress=progress)
+
     def folder(self) -> Path:
         """Where the trained weights are kept."""
         return store.cache_dir() / "aligned" / store.key("dpo", self.training(), __name__)
@@ -105,7 +108,7 @@ def train(run: Run, *, progress: bool = False):
     Read from the store where it was trained before, and gone on with where training was stopped.
     """
     loaded = compressed.load(
-        run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
+        run.before, run.model, dtype=run.dtype, device=run.device, progress=progress
     )
     log = dpo.train(
         loaded.model,
@@ -114,7 +117,7 @@ def train(run: Run, *, progress: bool = False):
         run.settings,
         reference=reference(run, loaded),
         folder=run.folder(),
-        progress=f"{run.label}, seed {run.settings.seed}" if progress else None,
+        progress=f"{run.compression}, seed {run.settings.seed}" if progress else None,
     )
     return loaded, log
 
@@ -149,13 +152,13 @@ def load(run: Run, *, progress: bool = False):
         loaded, _ = train(run, progress=progress)
     else:
         loaded = compressed.load(
-            run.before, run.name, dtype=run.dtype, device=run.device, progress=progress
+            run.before, run.model, dtype=run.dtype, device=run.device, progress=progress
         )
     if run.after.method == "none":
         return loaded
     if not run.direction and run.before.method == "none" and not run.on_stories:
         return compressed.load(
-            run.after, run.name, dtype=run.dtype, device=run.device, progress=progress
+            run.after, run.model, dtype=run.dtype, device=run.device, progress=progress
         )
     adapters.merge_adapters(loaded.model)
     apply(run.after, loaded.model, calibration(run, loaded), progress=progress)
@@ -183,7 +186,9 @@ def steps(run: Run, *, progress: bool = True):
     """The log of a run's training (`dpo.train`), with first columns naming the run."""
     inputs = {"run": run.training()}
     table = store.table("dpo-log", inputs, lambda: train(run, progress=progress)[1])
-    return _named(run, table)
+    table.insert(0, "model", run.model)
+    table.insert(1, "compression", run.compression)
+    return _with_training(run, table)
 
 
 def scores(
@@ -192,17 +197,16 @@ def scores(
     *,
     benchmarks: Mapping[str, Sequence] | None = None,
     text: Sequence[str] = (),
-    window: int = 512,
-    max_windows: int | None = None,
     seen: bool = False,
     progress: bool = True,
+    **reading,
 ):
     """Scores of what a run leaves, each table kept as soon as it is done.
 
-    tested: stories, of any languages; benchmarks, text: as in `score.evaluate.evaluate`.
+    tested: stories, of any languages; benchmarks, text, reading: of `loglikelihood.batteries`.
     Returns (preferences, items, windows): the tables of `moral.preferences`, of
-    `loglikelihood.score_items` and of `loglikelihood.score_text`, with first columns `model` (the
-    run's label), `direction` ("none" for none), `size` and `seed`. The model is loaded, and
+    `loglikelihood.score_items` and of `loglikelihood.score_text`, with first columns `model`,
+    `compression`, `direction` ("none" for none), `size` and `seed`. The model is loaded, and
     trained, only if something is missing.
     Raises InputError for a story that was trained on, unless `seen`: what is then measured is
     memory.
@@ -215,62 +219,23 @@ def scores(
         raise InputError(
             f"The story {min(known)!r} was trained on: hold it out, or do not test it."
         )
-
-    @cache
-    def loaded():
-        return load(run, progress=progress)
-
-    def bar(what):
-        return f"{run.label} · {what}" if progress else None
-
-    inputs = run.inputs()
-    preferred = []
-    for language in dict.fromkeys(story.language for story in tested):
-        spoken = [story for story in tested if story.language == language]
-        preferred.append(
-            store.table(
-                "dpo-preference",
-                inputs | {"tested": fingerprint([asdict(story) for story in spoken])},
-                lambda spoken=spoken, language=language: moral.preferences(
-                    loaded().model, loaded().tokenizer, spoken, progress=bar(language)
-                ),
-            )
-        )
-    items = [
-        store.table(
-            "dpo-items",
-            inputs | {"items": fingerprint([asdict(item) for item in some])},
-            lambda some=some, name=name: loglikelihood.score_items(
-                loaded().model, loaded().tokenizer, some, progress=bar(name)
-            ),
-        )
-        for name, some in (benchmarks or {}).items()
-    ]
-    windows = []
-    if text:
-        reading = {"window": window, "max_windows": max_windows}
-        windows = [
-            store.table(
-                "dpo-windows",
-                inputs | reading | {"text": fingerprint(list(text))},
-                lambda: loglikelihood.score_text(
-                    loaded().model, loaded().tokenizer, text, progress=bar("text"), **reading
-                ),
-            )
-        ]
+    asked = moral.batteries(tested, norms=[True]) if tested else []
+    asked += loglikelihood.batteries(benchmarks or {}, text, **reading)
+    found = runs.grid([run], asked, progress=progress)
+    names = ("moral-preferences", "scores", "windows")
+    none = ["model", "compression"]
     return tuple(
-        _named(run, pd.concat(tables, ignore_index=True) if tables else pd.DataFrame())
-        for tables in (preferred, items, windows)
+        _with_training(run, found[name] if name in found else pd.DataFrame(columns=none))
+        for name in names
     )
 
 
-def _named(run: Run, table):
-    names = {
-        "model": run.label,
+def _with_training(run: Run, table):
+    trained = {
         "direction": run.direction or "none",
         "size": run.size if run.direction else 0,
         "seed": run.settings.seed,
     }
-    for place, (name, value) in enumerate(names.items()):
+    for place, (name, value) in enumerate(trained.items(), 2):
         table.insert(place, name, value)
     return table

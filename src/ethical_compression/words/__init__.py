@@ -269,7 +269,7 @@ def sentence(
     """
     row = dict(row)
     title = (names or {}).get(row["benchmark"], row["benchmark"])
-    start = f"On the {row['n']:,} items of {title}, {row['model']}"
+    start = f"On the {row['n']:,} items of {title}, {row['compression']}"
     if math.isnan(row["d_z_low"]):
         return f"{start} leaves the {measure} of every item exactly as it was."
     digits = interval_digits(row["ci_low"], row["ci_high"])

@@ -90,7 +90,7 @@ def carried_over(table: pd.DataFrame, margin: float) -> str:
         "untestable": "not testable",
     }
     parts = [
-        f"{row['model']} {squared_points(row)}, {said[came]}"
+        f"{row['compression']} {squared_points(row)}, {said[came]}"
         for (_, row), came in zip(table.iterrows(), outcomes(table), strict=True)
     ]
     return "; ".join(parts)
@@ -121,7 +121,7 @@ def against_equal(table: pd.DataFrame, margin: float) -> str:
         "untestable": "could not be compared",
     }
     return "; ".join(
-        f"{row['model']} {said[came]} ({with_interval(row)}, {settling_p(row, came)})"
+        f"{row['compression']} {said[came]} ({with_interval(row)}, {settling_p(row, came)})"
         for (_, row), came in zip(table.iterrows(), outcomes(table), strict=True)
     )
 
@@ -129,7 +129,7 @@ def against_equal(table: pd.DataFrame, margin: float) -> str:
 def still_off(table: pd.DataFrame, models: Sequence[str], fixes: Sequence[str]) -> str:
     """Confidence − share right on some questions: `reliability.gaps` by `model` and `fix`."""
     said = {"lower": "not sure enough", "higher": "too sure", "open": "not settled"}
-    table = table.assign(came=outcomes(table)).set_index(["model", "fix"])
+    table = table.assign(came=outcomes(table)).set_index(["compression", "fix"])
     parts = []
     for model in models:
         for fix in fixes:
@@ -163,11 +163,11 @@ def order(areas: pd.DataFrame, names: Mapping[str, str]) -> str:
     """
     moved = (areas["temperature"] - areas["none"]).abs()
     most = areas.loc[moved.idxmax()]
-    full = areas[areas["model"] == "full"].set_index("benchmark")
-    rest = areas[areas["model"] != "full"].copy()
+    full = areas[areas["compression"] == "full"].set_index("benchmark")
+    rest = areas[areas["compression"] != "full"].copy()
 
     def where(row) -> str:
-        return f"{row['model']} on {names.get(row['benchmark'], row['benchmark'])}"
+        return f"{row['compression']} on {names.get(row['benchmark'], row['benchmark'])}"
 
     text = (
         f"Within one benchmark a temperature moves the area under a curve by up to "
@@ -223,5 +223,5 @@ def answer(
         f"{text}. By the Brier score, which holds what they know, too, models with a temperature: "
         f"{counted(outcomes(equal), names=knows)}; the quantized ones against the full one: "
         f"{counted(outcomes(brier), f'±{brier_margin:g}', better)}, "
-        f"the {which} {with_interval(most)} ({most['model']})."
+        f"the {which} {with_interval(most)} ({most['compression']})."
     )

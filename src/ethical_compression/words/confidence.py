@@ -43,7 +43,7 @@ def answer(
     """
     by_model = [
         f"{model}: {counted(outcomes(part), f'±{margin:g}')}"
-        for model, part in tests.groupby("model", sort=False)
+        for model, part in tests.groupby("compression", sort=False)
     ]
     text = f"Mean probability of the right answer, by benchmark, after Holm. {'; '.join(by_model)}."
     found = settled(tests)
@@ -53,14 +53,15 @@ def answer(
         known = guessing.loc[outcomes(guessing) == "higher", "benchmark"]
         what = ", where the full model is not shown to do better than guessing"
         text += (
-            f" The largest settled change is that of {most['model']} on {title}"
+            f" The largest settled change is that of {most['compression']} on {title}"
             f"{'' if most['benchmark'] in set(known) else what}: {with_interval(most)}."
         )
     else:
         text += f" {detectable(tests, margin)}"
     came = outcomes(moved)
     worse = listed(
-        f"{row['model']}, by {squared_points(row)}" for _, row in moved[came == "higher"].iterrows()
+        f"{row['compression']}, by {squared_points(row)}"
+        for _, row in moved[came == "higher"].iterrows()
     )
     return (
         f"{text} Squared calibration error over all benchmarks, in squared points, after Holm: "
@@ -70,7 +71,7 @@ def answer(
 
 def largest_change(tests: pd.DataFrame, model: str, names: Mapping[str, str]) -> str:
     """Of one model: its largest settled change or, where none is, its largest estimate."""
-    rows = tests[tests["model"] == model]
+    rows = tests[tests["compression"] == model]
     if rows.empty:
         return f"{model} was not run here."
     found = settled(rows)
@@ -84,7 +85,7 @@ def largest_change(tests: pd.DataFrame, model: str, names: Mapping[str, str]) ->
 
 def counts(tests: pd.DataFrame, model: str, margin: float) -> str:
     """Of one model: how many benchmarks came to what."""
-    return counted(outcomes(tests[tests["model"] == model]), f"±{margin:g}")
+    return counted(outcomes(tests[tests["compression"] == model]), f"±{margin:g}")
 
 
 def detectable(tests: pd.DataFrame, margin: float) -> str:
@@ -106,7 +107,7 @@ def disagreements(tests: pd.DataFrame, names: Mapping[str, str]) -> str:
     if not found:
         return "The t-test and Wilcoxon's test agree, at 5%, in all rows."
     said = "; ".join(
-        f"{row['model']} on {names.get(row['benchmark'], row['benchmark'])} "
+        f"{row['compression']} on {names.get(row['benchmark'], row['benchmark'])} "
         f"({p_text(row['p'])}, Wilcoxon {p_text(row['p_wilcoxon'])})"
         for row in found
     )
@@ -198,7 +199,7 @@ def calibration_changes(table: pd.DataFrame, margin: float) -> str:
         gap = (100 * row[f"gap_{name}"] for name in ("difference", "ci_low", "ci_high"))
         found = f", found {OFTEN} from {1e4 * row['detectable']:.0f} on" if came == "open" else ""
         parts.append(
-            f"{row['model']} {squared_points(row)}, "
+            f"{row['compression']} {squared_points(row)}, "
             f"{said[came]}{found}; confidence − share right {interval(*gap, least=1)} points"
         )
     return (
@@ -257,7 +258,7 @@ def length_and_gap(slopes: pd.DataFrame, fifths: pd.DataFrame, names: Mapping[st
 def normalisations(changed: pd.DataFrame) -> str:
     """Are effects made by how likelihoods are normalised? A row a `model` and `normalised`."""
     parts = []
-    for model, part in changed.groupby("model", sort=False):
+    for model, part in changed.groupby("compression", sort=False):
         signs = set(np.sign(part["difference"]))
         certain = len(settled(part))
         alike = "one sign" if len(signs) == 1 else "different signs"

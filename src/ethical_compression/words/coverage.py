@@ -54,7 +54,7 @@ def faults(table: pd.DataFrame) -> pd.DataFrame:
 def worst(table: pd.DataFrame, kind: str = "interval") -> pd.DataFrame:
     """Each method's case that keeps least, for `figures.interval_panels`: kept less promised.
 
-    Columns `panel`, `row` (the method), `model`, and `difference`, `ci_low`, `ci_high` in points:
+    Columns `panel`, `row` (the method), `series`, and `difference`, `ci_low`, `ci_high` in points:
     below zero an interval holds the truth less often than it says. The bars are twice the
     simulation's standard error.
     """
@@ -65,7 +65,7 @@ def worst(table: pd.DataFrame, kind: str = "interval") -> pd.DataFrame:
         {
             "panel": kind,
             "row": rows["method"],
-            "model": "least of its cases",
+            "series": "least of its cases",
             "difference": kept,
             "ci_low": kept - 200 * rows["error"],
             "ci_high": kept + 200 * rows["error"],

@@ -28,7 +28,7 @@ def half_gone(curves: pd.DataFrame, labels: Sequence[str]) -> str:
     """
     parts = []
     for label in labels:
-        line = curves[curves["model"] == label].sort_values("position")
+        line = curves[curves["compression"] == label].sort_values("position")
         gone = line.loc[line["same"] < 0.5, "position"]
         at = int(gone.iloc[0]) if len(gone) else None
         last = int(line["position"].iloc[-1])
@@ -46,7 +46,7 @@ def over_text(row: Mapping) -> str:
 
 def generation_answer(curves: pd.DataFrame, whole: pd.DataFrame, labels: Sequence[str]) -> str:
     """The chapter's answer. whole: `model`, `texts`, `mean`, `low`, `high`, nats over a text."""
-    nats = "; ".join(f"{row['model']} {over_text(row)}" for _, row in whole.iterrows())
+    nats = "; ".join(f"{row['compression']} {over_text(row)}" for _, row in whole.iterrows())
     return (
         "With the same luck, fewer than half of the sampled English texts are still the full "
         f"model's after: {half_gone(curves, labels)}. Over a whole English text the models' "
@@ -77,7 +77,7 @@ def largest(tests: pd.DataFrame, measure: str, names: Mapping[str, str]) -> str:
 
 def one_model(tests: pd.DataFrame, label: str, measure: str, names: Mapping[str, str]) -> str:
     """One model's change of one measure, settled or not."""
-    rows = tests[tests["model"] == label]
+    rows = tests[tests["compression"] == label]
     if rows.empty:
         return f"Too few texts were written to test what {label} changes."
     return sentence(rows.iloc[0], measure=measure, names=names).replace(" items of", "")
@@ -116,7 +116,7 @@ def communities(screen: pd.DataFrame) -> str:
         most = found.loc[found["d"].abs().idxmax()]
         text += (
             f"; the largest, in units of its spread, is that of {most['row'].replace('_', ' ')} "
-            f"after {most['model']} in the {SCREENED[most['panel']]}: {with_interval(most)}"
+            f"after {most['compression']} in the {SCREENED[most['panel']]}: {with_interval(most)}"
         )
     text += f". With {n} prompts a community or more, "
     half = (screen["ci_high"] - screen["ci_low"]) / 2
@@ -142,7 +142,7 @@ def she_and_he(pairs: pd.DataFrame) -> str:
         return f"{text}."
     most = found.loc[found["difference"].abs().idxmax()]
     return (
-        f"{text}. The largest settled one is that of {most['model']} ({most['prompts']}): "
+        f"{text}. The largest settled one is that of {most['compression']} ({most['prompts']}): "
         f"{with_interval(most)} nats a token."
     )
 
@@ -166,13 +166,13 @@ def languages(table: pd.DataFrame) -> str:
     if len(found):
         most = found.loc[found["difference"].abs().idxmax()]
         text += (
-            f" The largest settled difference is that of {most['model']}: French minus English is "
-            f"{with_interval(most)} nats a token, {p_text(most['p_holm'])} after Holm."
+            f" The largest settled difference is that of {most['compression']}: French minus "
+            f"English is {with_interval(most)} nats a token, {p_text(most['p_holm'])} after Holm."
         )
     # Methods that are calibrated on no text, and so on no language.
     unread = [
         one
-        for label, one in zip(table["model"], came, strict=True)
+        for label, one in zip(table["compression"], came, strict=True)
         if not label.startswith(("GPTQ", "AWQ"))
     ]
     if unread and set(unread) == {"higher"}:

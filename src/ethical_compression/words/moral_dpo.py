@@ -218,7 +218,8 @@ def cost(rows: pd.DataFrame, within: float) -> str:
     parts = []
     for row in rows.to_dict("records"):
         found = outcome(row["difference"], row["p_holm"], row["p_within_holm"])
-        part = f"{row['model']} changes it by {with_interval(row)} nats a token, {wording[found]}"
+        part = f"{row['compression']} changes it by {with_interval(row)} nats a token"
+        part += f", {wording[found]}"
         small = _small(row, found, within)
         parts.append(f"{part}, and shown to lie within ±{within:g} all the same" if small else part)
     return "; ".join(parts)
