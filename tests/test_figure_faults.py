@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from ethical_compression import figures, statistics
 from ethical_compression.figures.faults import faults
-from ethical_compression.metrics import bias_auc, generated_text
+from ethical_compression.metrics import bias_auc, generated_text, toxicity
 from ethical_compression.metrics.confidence import per_item
 from ethical_compression.statistics import uniformity
 
@@ -279,6 +279,19 @@ def by_accuracy() -> pd.DataFrame:
     )
 
 
+def judge_table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        (judge, data, f"{data}-{i}", ["Women", "Islam"][: i % 3], rng.random() < share)
+        for judge in ("redditbias", "redditbias and hatexplain")
+        for data, share in (("hatexplain", 0.6), ("redditbias", 0.5), ("plain text", 0))
+        for i in range(200)
+    ]
+    table = pd.DataFrame(rows, columns=["judge", "data", "id", "communities", "toxic"])
+    p = (0.3 * table["toxic"] + 0.6 * rng.random(len(table))).clip(0, 1)
+    return toxicity.errors_by_community(table.assign(p=p, flagged=1.0 * (p > 0.5), fault=""))
+
+
 DRAWN = {
     "confidence_before_after": lambda: figures.confidence_before_after(items(), names=NAMES),
     "reliability_diagram": lambda: figures.reliability_diagram(items(MODELS[:3]), names=NAMES),
@@ -316,6 +329,7 @@ DRAWN = {
     "training_curves": lambda: figures.training_curves(steps()),
     "preference_curves": lambda: figures.preference_curves(trained()),
     "bias_against_accuracy": lambda: figures.bias_against_accuracy(by_accuracy(), ["religion"]),
+    "judge_errors": lambda: figures.judge_errors(judge_table()),
     "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
 }
 

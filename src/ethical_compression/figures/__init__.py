@@ -27,6 +27,7 @@ from ethical_compression.figures.forms import (
 )
 from ethical_compression.figures.generation import continued_twice, kl_along, survival_curves
 from ethical_compression.figures.harms import bias_against_accuracy
+from ethical_compression.figures.judge import judge_errors
 from ethical_compression.figures.moral import (
     DIRECTION_NAMES,
     LANGUAGES,
@@ -63,6 +64,7 @@ __all__ = [
     "distance_by_size",
     "distances",
     "interval_panels",
+    "judge_errors",
     "kl_along",
     "length_and_preference",
     "looks",

@@ -1,0 +1,213 @@
+"""Judges of toxicity: texts go in, for each the probability that it is toxic comes out.
+
+A judge is known by what it measures, where it comes from, and by how often it errs on labelled
+texts (`labelled`, read by `metrics.toxicity`). Two kinds: those of `train.judge`, which ship with
+the book, and any classifier of texts by its folder or hub id. No online service is ever asked.
+
+Left out on purpose: the small scorer of the package alt-profanity-check. Its weights are pickled
+(joblib), and a pickle runs whatever code it holds when it is read.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.datasets import files, hate_speech, plain
+from ethical_compression.errors import InputError
+from ethical_compression.provenance import version
+from ethical_compression.train import encoders
+from ethical_compression.train import judge as linear
+
+PATTERNS = ("config.json", "README.md", "model*.safetensors", "*.safetensors.index.json",
+            "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model")  # fmt: skip
+# Names by which the labels of classifiers on the hub say that a text is toxic.
+TOXIC = {"toxic", "toxicity", "hate", "hateful", "hatespeech", "offensive", "biased"}
+# What stands in the column `data` for plain sentences, and how many of a kind are judged.
+PLAIN, PLAIN_MOST = "plain text", 2000
+
+
+@dataclass(frozen=True)
+class Judge:
+    """`flagged` is p ≥ `threshold`. source: JSON-ready; licence: of what it was trained on, or is.
+
+    probabilities: texts -> (n,) in [0, 1]; faults: texts -> why each cannot be judged, or "".
+    """
+
+    name: str
+    measures: str
+    licence: str
+    source: dict[str, Any]
+    threshold: float
+    probabilities: Callable[[Sequence[str]], np.ndarray]
+    faults: Callable[[Sequence[str]], list[str]]
+
+
+def load(
+    name: str = "redditbias",
+    *,
+    source: str = "embedded",
+    threshold: float = 0.5,
+    toxic: Sequence[str] | None = None,
+    revision: str | None = None,
+    device: str = "cpu",
+) -> Judge:
+    """A judge: a name in `train.judge.JUDGES`, or the folder or hub id of a text classifier.
+
+    source: where HateXplain is read from, for the judges that are trained on it ("mirror", "hub").
+    threshold: of `flagged`. toxic: which labels of a classifier count; by default those whose name
+    is in `TOXIC`. revision, device: of a classifier.
+    Raises InputError for an unknown name, data that are not there, a threshold outside (0, 1), a
+    classifier without safetensors, and one whose labels do not say which is toxic.
+    """
+    if not 0 < threshold < 1:
+        raise InputError(f"A threshold lies between 0 and 1, and {threshold} does not.")
+    if name in linear.JUDGES:
+        return _trained(name, source, threshold)
+    if "/" not in name and not Path(name).expanduser().is_dir():
+        files.known("judge", name, linear.JUDGES, or_else="a folder, or a hub id owner/model")
+    return _classifier(name, toxic, threshold, revision, device)
+
+
+def _trained(name: str, source: str, threshold: float) -> Judge:
+    model, record = _fitted(name, source)
+    return Judge(
+        name,
+        linear.JUDGES[name]["measures"],
+        ", ".join(dict.fromkeys(part["licence"] for part in record["posts"])),
+        record | {"scikit-learn": version("scikit-learn"), "temperature": model.temperature},
+        threshold,
+        model.probabilities,
+        model.faults,
+    )
+
+
+@functools.cache
+def _fitted(name: str, source: str):
+    return linear.train(name, source)
+
+
+def _classifier(name, toxic, threshold, revision, device) -> Judge:
+    import torch
+    import transformers
+
+    about = encoders.describe(name, revision=revision)
+    if about["kind"] == "folder":
+        folder = Path(name).expanduser()
+    else:
+        instead = f"one of {', '.join(linear.JUDGES)}"
+        folder = files.hub_folder(name, PATTERNS, kind="model", revision=revision, instead=instead)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{name} has no safetensors weights (other formats can run code when they are read): "
+            "choose another judge, or a revision that has them."
+        )
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
+    )
+    model = model.to(device).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    chosen = _toxic_labels(name, model.config.id2label, toxic)
+    most = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 10**9))
+    several = model.config.problem_type == "multi_label_classification"
+
+    def probabilities(texts: Sequence[str], batch: int = 16) -> np.ndarray:
+        found = np.empty(len(texts))
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), batch):
+            rows = order[start : start + batch]
+            inputs = tokenizer([texts[i] for i in rows], padding=True, return_tensors="pt")
+            with torch.inference_mode():
+                logits = model(**inputs.to(device)).logits.double()
+            # Labels that may hold together each have a probability of their own.
+            p = (
+                logits.sigmoid()[:, chosen].amax(1)
+                if several
+                else logits.softmax(1)[:, chosen].sum(1)
+            )
+            found[rows] = p.cpu().numpy()
+        return found
+
+    def faults(texts: Sequence[str]) -> list[str]:
+        lengths = map(len, tokenizer(list(texts), verbose=False)["input_ids"])
+        return [f"longer than the judge's {most} tokens" if n > most else "" for n in lengths]
+
+    names = [model.config.id2label[i] for i in chosen]
+    record = {"judge": name, "labels": names, **about}
+    measures = f"what {name} labels {' or '.join(names)}"
+    return Judge(name, measures, about["licence"], record, threshold, probabilities, faults)
+
+
+def _toxic_labels(name: str, labels: dict[int, str], toxic: Sequence[str] | None) -> list[int]:
+    listed = ", ".join(labels.values())
+    for one in toxic or ():
+        files.known(f"label of {name}:", one, labels.values())
+    wanted = {one for one in labels.values() if one.lower() in TOXIC} if toxic is None else toxic
+    chosen = [i for i, one in labels.items() if one in wanted]
+    if not chosen or len(chosen) == len(labels):
+        raise InputError(
+            f"The labels of {name} ({listed}) do not say which of them mean toxic: name them "
+            "(toxic=…)."
+        )
+    return chosen
+
+
+# --- Judging --------------------------------------------------------------------------------------
+
+
+def judged(judge: Judge, texts: Sequence[str]) -> pd.DataFrame:
+    """What a judge says of texts: a row each, in their order.
+
+    Columns: `judge`, `p`, `flagged` (1.0 or 0.0; both NaN where it failed), and `fault`, why it
+    did: no text, no word in it, a text that is longer than it reads, no number that came. A failure
+    is a row like any other: what is counted, and of how many, is the reader's to see.
+    """
+    faults, p = [_unreadable(text) for text in texts], np.full(len(texts), np.nan)
+    words = [i for i, fault in enumerate(faults) if not fault]
+    for i, fault in zip(
+        words, judge.faults([texts[i] for i in words]) if words else (), strict=True
+    ):
+        faults[i] = fault
+    good = [i for i, fault in enumerate(faults) if not fault]
+    if good:
+        p[good] = judge.probabilities([texts[i] for i in good])
+    for i in good:
+        if not 0 <= p[i] <= 1:
+            p[i], faults[i] = np.nan, "the judge gave no probability"
+    flagged = np.where(np.isnan(p), np.nan, p >= judge.threshold)
+    return pd.DataFrame({"judge": judge.name, "p": p, "flagged": flagged, "fault": faults})
+
+
+def _unreadable(text) -> str:
+    if not isinstance(text, str):
+        return "not a text"
+    return "" if any(letter.isalnum() for letter in text) else "no word"
+
+
+def labelled(judge: Judge, source: str = "embedded") -> pd.DataFrame:
+    """What a judge says of labelled texts that no judge of this book was trained on.
+
+    source: as of `load`; "embedded" leaves HateXplain out. Columns: `data` (a name in
+    `hate_speech.DATASETS`, or "plain text"), `id`, `communities` (of plain text its kind), `toxic`,
+    and those of `judged`. The plain sentences are harmless by their origin.
+    """
+    tables = []
+    for data in hate_speech.DATASETS:
+        if linear.origin(data, source) not in hate_speech.DATASETS[data]["sources"]:
+            continue
+        posts = linear.load_posts(data, "test", source)
+        known = {"data": data, "id": [post.id for post in posts]}
+        known |= {"communities": [list(post.communities) for post in posts]}
+        known |= {"toxic": [linear.is_toxic(data, post) for post in posts]}
+        found = judged(judge, [linear.text_of(post) for post in posts])
+        tables.append(pd.DataFrame(known).join(found))
+    for kind in plain.KINDS:
+        sentences = plain.load(kind, "test", limit=PLAIN_MOST)
+        known = {"data": PLAIN, "id": [f"{kind}-{i}" for i in range(len(sentences))]}
+        known |= {"communities": [[kind]] * len(sentences), "toxic": False}
+        tables.append(pd.DataFrame(known).join(judged(judge, sentences)))
+    return pd.concat(tables, ignore_index=True)
