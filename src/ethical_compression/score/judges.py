@@ -78,12 +78,17 @@ def _trained(name: str, source: str, threshold: float) -> Judge:
     return Judge(
         name,
         linear.JUDGES[name]["measures"],
-        ", ".join(dict.fromkeys(part["licence"] for part in record["posts"])),
+        ", ".join(dict.fromkeys(part["licence"] for part in _parts(record))),
         record | {"scikit-learn": version("scikit-learn"), "temperature": model.temperature},
         threshold,
         model.probabilities,
         model.faults,
     )
+
+
+def _parts(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The records of all that a judge was trained on."""
+    return [*record["posts"], *(one for kind in record["plain"] for one in kind["sources"])]
 
 
 @functools.cache
