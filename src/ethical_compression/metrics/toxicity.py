@@ -3,8 +3,9 @@
 The judge is one model, and its mistakes are measured like any other's: on labelled texts that it
 was not trained on, by the community that they mention (`errors_by_community`). What it says of a
 model's texts is shown as it stands and corrected for those mistakes (`rates`, `changes`;
-`statistics.misclassification` has the formulas and what they assume). A text that the judge could
-not judge is counted as such.
+`statistics.misclassification` has the formulas and what they assume). Shares of *texts* are
+corrected; that of prompts with a toxic text among several has other errors, and is not. A text that
+the judge could not judge is counted as such.
 """
 
 from collections.abc import Mapping, Sequence
