@@ -35,16 +35,16 @@ UNTESTABLE = (math.nan, math.nan, math.nan, "only 3 toxic posts")
     [
         (
             [LOWER],
-            "1 of 1 costing the community more than all posts (",
+            "1 of 1 costing the community more than all posts.",
             "−0.050 (95% interval −0.060",
         ),
-        ([HIGHER], "1 of 1 costing it less (", "+0.040"),
-        ([SAME], "1 of 1 shown to cost it the same within ±0.02 (", "+0.001"),
-        ([OPEN], "1 of 1 not settled (", "+0.015"),
+        ([HIGHER], "1 of 1 costing it less.", "+0.040"),
+        ([SAME], "1 of 1 shown to cost it the same within ±0.02.", "+0.001"),
+        ([OPEN], "1 of 1 not settled.", "+0.015"),
         (
             [OPEN, UNTESTABLE, HIGHER, LOWER, SAME],
             "1 of 4 costing the community more than all posts, 1 costing it less, 1 shown to cost "
-            "it the same within ±0.02, 1 not settled (",
+            "it the same within ±0.02, 1 not settled.",
             "−0.050",
         ),
     ],

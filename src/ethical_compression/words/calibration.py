@@ -222,6 +222,6 @@ def answer(
     return (
         f"{text}. By the Brier score, which holds what they know, too, models with a temperature: "
         f"{counted(outcomes(equal), names=knows)}; the quantized ones against the full one: "
-        f"{counted(outcomes(brier), f'±{brier_margin:g}', better)}, "
-        f"the {which} {with_interval(most)} ({most['compression']})."
+        f"{counted(outcomes(brier), f'±{brier_margin:g}', better)}; "
+        f"the {which} is {with_interval(most)}, of {most['compression']}."
     )

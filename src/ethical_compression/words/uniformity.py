@@ -35,8 +35,8 @@ def answer(shifts: pd.DataFrame, margin: float, names: Mapping[str, str]) -> str
     row, which = words.foremost(tested.assign(difference=tested["excess"]), "excess")
     largest = words.interval(row["excess"], row["ci_low"], row["ci_high"])
     return (
-        "Of the changes that could be tested, by community, score and compression, "
-        f"{words.counted(outcomes(tested), names=said)} (after Holm over all); half of the tests "
+        "The changes that could be tested, by community, score and compression, came to this, "
+        f"after Holm over all: {words.counted(outcomes(tested), names=said)}. Half of the tests "
         f"would find an excess of {tested['detectable'].median():.3f} AUC in four studies of five. "
         f"The {which} is {largest}, of the {names[row['metric']]} AUC of "
         f"{row['community']} with {row['compression']}."
