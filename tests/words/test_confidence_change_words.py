@@ -49,16 +49,25 @@ def test_an_interval_with_zero_is_no_proof_of_no_direction():
 @pytest.mark.parametrize("came", ["lower", "higher", "open", "untestable"])
 @pytest.mark.parametrize("read", ["equal", "open", "changed"])
 def test_weighting_has_every_outcome(came, read):
-    found = table(came).assign(mean_first=0.1, mean_second=0.1)
+    found = table(came).assign(mean_first=0.1, mean_second=0.1, seeds_low=-0.43, seeds_high=0.33)
     low, high = {"equal": (-0.01, 0.01), "open": (-0.1, 0.1), "changed": (0.1, 0.2)}[read]
     same = statistics.Equivalence(12, (low + high) / 2, low, high, 0.02, 0.1, read == "equal")
     text = cw.weighting(found, same, ("GPTQ 3-bit", "weighted"), "PIQA; 2 seeds")
     said = {"lower": "shrinks", "higher": "widens", "open": "do not settle"}
     assert said.get(came, "could not be compared") in text
     assert ("four times in five" in text) == (came == "open")
-    assert {"equal": "equal within", "open": "not shown to be equal", "changed": "changed (T"}[
-        read
-    ] in text
+    assert {
+        "equal": "equal within the margin, as was asked",
+        "open": "not shown to be equal, which was asked",
+        "changed": "higher with the weighting, so the two do not read text alike",
+    }[read] in text
+    # Two seeds that differ settle nothing of a third.
+    assert "Over the seeds alone it " in text
+    assert ("another seed may tell otherwise" in text) == (came in ("lower", "higher"))
+    many = cw.weighting(found.assign(seeds_low=0.1), same, ("a", "b"), "PIQA; 9 seeds")
+    assert "another seed" not in many
+    one = cw.weighting(found.assign(seeds_low=math.nan), same, ("a", "b"), "PIQA; 1 seed")
+    assert "Over the seeds" not in one
 
 
 def kinds(same=True, equal=90, p=0.5):
@@ -97,6 +106,6 @@ def test_an_unbounded_interval_has_no_equivalence():
 def test_a_change_of_perplexity_is_claimed_at_5_percent():
     # 90% interval 0.001 to 0.039: it excludes 0, that of 95% does not.
     same = statistics.Equivalence(12, 0.02, 0.001, 0.039, 0.02, 0.5, False)
-    found = table("open").assign(mean_first=0.1, mean_second=0.1)
+    found = table("open").assign(mean_first=0.1, mean_second=0.1, seeds_low=math.nan)
     text = cw.weighting(found, same, ("GPTQ 3-bit", "weighted"), "PIQA")
     assert "not shown to be equal" in text and "(95% interval −0.003 to +0.043)" in text

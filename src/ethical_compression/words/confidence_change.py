@@ -11,6 +11,7 @@ import pandas as pd
 from ethical_compression import statistics
 from ethical_compression.words import (
     OFTEN,
+    SETTLED,
     counted,
     interval,
     outcome,
@@ -124,13 +125,14 @@ def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> s
     """Does uncertainty-weighted GPTQ help on the least sure questions, text read alike?
 
     found: `statistics.paired_by_group` of distances, the least sure group first; same: `tost` of
-    nats a token.
+    nats a token. That the text is read alike was asked beforehand; the tests are over questions,
+    and what another calibration seed would do stands beside them.
     """
     least = found.iloc[0]
     came = outcome(least["difference"], least["p_holm"])
     verdict = {
-        "lower": "the weighting shrinks the distance on them",
-        "higher": "the weighting widens the distance on them",
+        "lower": "with these calibration seeds the weighting shrinks the distance on them",
+        "higher": "with these calibration seeds the weighting widens the distance on them",
         "open": "the data do not settle whether the weighting helps",
         "untestable": "the two could not be compared",
     }[came]
@@ -147,16 +149,22 @@ def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> s
         se = half / stats.t.ppf(0.975, least["n"] - 1)
         found_from = statistics.minimum_detectable(se, least["n"] - 1)
         text += f" So many questions find a difference {OFTEN} from {found_from:.3f} on."
+    if not math.isnan(least["seeds_low"]):
+        over_seeds = interval(least["difference"], least["seeds_low"], least["seeds_high"])
+        open_to = came in SETTLED and least["seeds_low"] <= 0 <= least["seeds_high"]
+        other = ", so that another seed may tell otherwise" if open_to else ""
+        text += f" Over the seeds alone it is {over_seeds}{other}."
     # TOST's interval has level 90%; a change is claimed at 5%, as everywhere.
     wider = stats.t.ppf(0.975, same.n - 1) / stats.t.ppf(0.95, same.n - 1)
     half = wider * (same.ci_high - same.ci_low) / 2
     low, high = same.difference - half, same.difference + half
     read = (
-        "equal within the margin"
+        "equal within the margin, as was asked beforehand"
         if same.equivalent
-        else "not shown to be equal"
+        else "not shown to be equal, which was asked beforehand"
         if low <= 0 <= high
-        else "changed"
+        else f"{'lower' if high < 0 else 'higher'} with the weighting, so the two do not read text "
+        "alike, which was asked beforehand"
     )
     return (
         f"{text} Log-perplexity changes by {interval(same.difference, low, high)} nats: {read} "
