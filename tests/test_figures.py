@@ -442,6 +442,10 @@ def test_scores_of_runs_are_drawn_and_said_without_broken_words():
     assert "Comprehensiveness lies between 0.100 (upper, 3) and 0.500 (upper, 5)" in alt
 
 
+def test_ticks_are_written_as_the_text_writes_numbers():
+    assert [forms.tick(one) for one in (0.25, -3, -5e-5)] == ["0.25", "−3", "−5.0 × 10⁻⁵"]
+
+
 def test_ticks_of_different_numbers_do_not_read_alike():
     assert forms.apart([0.66, 0.9985, 0.99996, 0.66]) == ["0.66", "0.999", "1.000", "0.66"]
     assert forms.apart([0.99991, 0.99996]) == ["0.9999", "1.0000"]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ethical_compression.figures.faults import GAP, overlap, tick_labels
 from ethical_compression.statistics import mean_interval
-from ethical_compression.words import listed, with_interval
+from ethical_compression.words import listed, scientific, with_interval
 
 BAND = 0.7  # of the distance between two categories: what the series at one of them share
 WIDTH = 5.6  # inches: 11-point type is then 10 pixels high on a phone 390 pixels wide
@@ -156,6 +156,12 @@ def dodged(names: Iterable[str], present: Iterable[str]) -> dict[str, float]:
     return {name: (place - middle) * BAND / len(here) for place, name in enumerate(here)}
 
 
+def tick(value: float, _=None) -> str:
+    """A number under an axis: `0.25`, `−3`, `5.0 × 10⁻⁵`. The second argument is matplotlib's."""
+    text = f"{value:g}".replace("-", "−")
+    return scientific(value) if "e" in text else text
+
+
 def apart(values: Iterable[float], digits: int = 2) -> list[str]:
     """Numbers with `digits` after the point, two more at most where different ones show alike."""
     values = list(values)
@@ -220,7 +226,7 @@ def _thin_ticks(axes) -> None:
     for bins in (3, 2, 1):
         axes.figure.canvas.draw()
         if axes.xaxis.get_offset_text().get_text():  # a factor that would lie on the axis's name
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+            axes.xaxis.set_major_formatter(tick)
             axes.figure.canvas.draw()
         boxes = [label.get_window_extent().padded(GAP, 0) for label in tick_labels(axes.xaxis)]
         if not any(overlap(one, other) for one, other in itertools.pairwise(boxes)):
@@ -274,7 +280,7 @@ def interval_panels(
         axes.grid(False, axis="y")
         axes.locator_params(axis="x", nbins=4)
         # A power of ten for the whole axis would stand where the words under it begin.
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
+        axes.xaxis.set_major_formatter(tick)
         axes.set_xlabel(words)
         for row in range(1, len(rows)):
             axes.axhline(row - 0.5, color="0.85", lw=0.8)
