@@ -6,6 +6,9 @@
     python -m benchmarks kernels      the output head, against PyTorch and, on a GPU, other kernels
     python -m benchmarks gptq         a model quantized, against GPTQModel (needs `make peers`);
                                       on a GPU, the column-solve kernel against the plain loop
+    python -m benchmarks harms        BBQ and StereoSet, against lm-eval scoring the same strings;
+                                      continuations of a prompt, against transformers' generate
+                                      (published with --items 200)
     python -m benchmarks dpo          three steps of DPO, against TRL's DPOTrainer
 
 Every measurement is a process of its own; peers and we take turns, and the best of each counts.
@@ -23,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import dpo, gptq, head, scoring
+from benchmarks import dpo, gptq, harms, head, scoring
 from ethical_compression import provenance, store
 from ethical_compression.errors import InputError
 
@@ -33,6 +36,7 @@ TASKS = {
     "memory": scoring.memory,
     "kernels": head.speed,
     "gptq": gptq.speed,
+    "harms": harms.speed,
     "dpo": dpo.speed,
 }
 

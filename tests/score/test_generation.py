@@ -263,3 +263,16 @@ def test_a_batch_of_prompts_that_does_not_fit_is_told(error, monkeypatch):
     model._ethical_compression_remembers = True
     with pytest.raises(InputError, match="A batch of 1 prompts does not fit"):
         generation.generate(model, tiny_tokenizer("bytes"), ["the cat"], length=2)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_samples_are_what_one_seed_each_gives(family):
+    """The prompt is read once; the k-th continuation is that of seed + k by itself."""
+    model, tokenizer = tiny_model(family), tiny_tokenizer("bytes")
+    prompts = ["The lazy dog", "A quick brown fox jumps"]
+    drawn = generation.generate(model, tokenizer, prompts, length=6, samples=3, seed=5, batch=7)
+    assert drawn.columns[:2].tolist() == ["prompt", "sample"]
+    for k in range(3):
+        alone = generation.generate(model, tokenizer, prompts, length=6, seed=5 + k)
+        some = drawn[drawn["sample"] == k].drop(columns="sample").reset_index(drop=True)
+        pd.testing.assert_frame_equal(some, alone, rtol=1e-4, atol=1e-5)

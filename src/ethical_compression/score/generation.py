@@ -68,6 +68,7 @@ def generate(
     length: int,
     temperature: float = 1.0,
     seed: int = 0,
+    samples: int = 1,
     batch: int = 16,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -75,7 +76,9 @@ def generate(
 
     temperature: logits are divided by it before the race; 0 takes the most probable token (greedy).
     `logprob` and `entropy` are those at temperature 1, whatever the text was drawn at.
-    batch: prompts continued together, padded on the left; the text does not depend on it, but for
+    samples: continuations of each prompt, the k-th drawn with seed + k; the prompt is read once for
+    all. With more than one the table has a column `sample`.
+    batch: texts continued together, padded on the left; the text does not depend on it, but for
     two tokens that rounding cannot tell apart, and for LLM.int8, which keeps in full every input
     column in which *any* row of the batch is large. A model that is not seen to go on rightly from
     a cache of what it has read (`remembers`) reads its text again for each token.
@@ -85,10 +88,10 @@ def generate(
     """
     from tqdm.auto import tqdm
 
-    if length < 1 or batch < 1 or not (temperature >= 0 and math.isfinite(temperature)):
+    if min(length, batch, samples) < 1 or not (temperature >= 0 and math.isfinite(temperature)):
         raise InputError(
-            "Generation needs a length and a batch of at least 1 and a temperature of 0 or more, "
-            f"not {length}, {batch} and {temperature}."
+            "Generation needs a length, a batch and samples of at least 1, and a temperature of 0 "
+            f"or more, not {length}, {batch}, {samples} and {temperature}."
         )
     model = unwrapped(model)
     ids = prompt_ids(tokenizer, prompts, model_length(model), length)
@@ -96,15 +99,22 @@ def generate(
     if border and max(map(len, ids)) + length > border:
         batch = 1  # a text beyond it would change the others
     parts = []
-    bar = tqdm(total=length * len(ids), unit="tok", desc=progress, disable=progress is None)
-    for begin in range(0, len(ids), batch):
-        some = range(begin, min(begin + batch, len(ids)))
-        said = _continue(model, [(prompts[i], ids[i]) for i in some], length, temperature, seed)
-        for i, (tokens, logprob, entropy) in zip(some, said, strict=True):
+    together = max(1, batch // samples)
+    bar = tqdm(
+        total=length * samples * len(ids), unit="tok", desc=progress, disable=progress is None
+    )
+    for begin in range(0, len(ids), together):
+        some = range(begin, min(begin + together, len(ids)))
+        said = _continue(
+            model, [(prompts[i], ids[i]) for i in some], length, temperature, seed, samples
+        )
+        texts = [(i, {"sample": k} if samples > 1 else {}) for i in some for k in range(samples)]
+        for (i, which), (tokens, logprob, entropy) in zip(texts, said, strict=True):
             parts.append(
                 pd.DataFrame(
                     {
                         "prompt": i,
+                        **which,
                         "position": range(len(tokens)),
                         "token_id": tokens,
                         "piece": pieces(tokenizer, ids[i], tokens),
@@ -114,7 +124,7 @@ def generate(
                     }
                 )
             )
-        bar.update(length * len(some))
+        bar.update(length * len(texts))
     bar.close()
     return pd.concat(parts, ignore_index=True)
 
@@ -141,14 +151,16 @@ def prompt_ids(
     return ids
 
 
-def _continue(model, prompts, length: int, temperature: float, seed: int):
-    """One batch: for each (prompt, ids) the tokens said, their log-probabilities and entropies."""
+def _continue(model, prompts, length: int, temperature: float, seed: int, samples: int):
+    """One batch: for each (prompt, ids) and sample the tokens said, their log-probabilities and
+    entropies."""
     last = _end_tokens(model)
     border = rotation_border(model) or math.inf
     turns = any(len(ids) <= border < len(ids) + length for _, ids in prompts)
     run = _from_memory if remembers(model) and not turns else _from_the_start
-    steps, said = run(model, [ids for _, ids in prompts]), []
-    open_ = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
+    steps, said = run(model, [ids for _, ids in prompts], samples), []
+    luck = [(prompt, seed + k) for prompt, _ in prompts for k in range(samples)]
+    open_ = torch.ones(len(luck), dtype=torch.bool, device=model.device)
     with torch.inference_mode(), _quiet_bitsandbytes():
         token = None
         for position in range(length):
@@ -158,7 +170,7 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
                 if not is_of_memory(error):
                     raise
                 raise InputError(
-                    f"A batch of {len(prompts)} prompts does not fit in the device's memory: use a "
+                    f"A batch of {len(luck)} texts does not fit in the device's memory: use a "
                     "smaller batch."
                 ) from None
             log_p = logits.log_softmax(-1)
@@ -170,7 +182,7 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
             pace = logits
             if temperature:
                 # argmin E ÷ p is argmax (logit − log E).
-                times = np.stack([race(p, position, logits.shape[1], seed) for p, _ in prompts])
+                times = np.stack([race(p, position, logits.shape[1], s) for p, s in luck])
                 pace = logits / temperature - torch.from_numpy(times).to(logits.device).log()
             token = pace.argmax(-1)
             logprob = log_p.gather(1, token[:, None])[:, 0]
@@ -190,8 +202,9 @@ def _continue(model, prompts, length: int, temperature: float, seed: int):
 Steps = Generator[torch.Tensor, torch.Tensor | None, None]
 
 
-def _from_memory(model, texts: Sequence[Sequence[int]]) -> Steps:
-    """What was read stays in the model's cache; texts are padded on the left."""
+def _from_memory(model, texts: Sequence[Sequence[int]], samples: int = 1) -> Steps:
+    """What was read stays in the model's cache, of which each sample has a copy; texts are padded
+    on the left."""
     device, width = model.device, max(map(len, texts))
     takes = inspect.signature(model.forward).parameters
     # A pad stands left of the text and is seen by nothing: any token will do.
@@ -209,14 +222,18 @@ def _from_memory(model, texts: Sequence[Sequence[int]]) -> Steps:
         memory = getattr(out, "past_key_values", None)
         if memory is None:
             raise NotImplementedError("no cache of what was read")
-        token = yield out.logits[:, -1].float()
+        logits = out.logits[:, -1].float()
+        if samples > 1 and len(logits) == len(texts):  # the texts were read, and part ways here
+            memory.batch_repeat_interleave(samples)
+            logits, seen = (one.repeat_interleave(samples, dim=0) for one in (logits, seen))
+        token = yield logits
         step = token[:, None]
         seen = torch.cat([seen, torch.ones_like(step)], dim=1)
 
 
-def _from_the_start(model, texts: Sequence[Sequence[int]]) -> Steps:
+def _from_the_start(model, texts: Sequence[Sequence[int]], samples: int = 1) -> Steps:
     """The whole text is read for each token, padded on the right, where no model looks."""
-    texts = [list(ids) for ids in texts]
+    texts = [list(ids) for ids in texts for _ in range(samples)]
     while True:
         width = max(map(len, texts))
         out = model(

@@ -33,6 +33,11 @@ class Options(NamedTuple):
     options: tuple[str, ...]
 
 
+def requests(items: Sequence[Options]) -> list[Request]:
+    """What is scored, option after option."""
+    return [Request(item.context, option) for item in items for option in item.options]
+
+
 def score_options(model, tokenizer, items: Sequence[Options], **options) -> pd.DataFrame:
     """A row an item and option: its labels, `option`, the columns of `loglikelihoods`, and
     `repeated`, whether the option is an earlier one of its item again.
@@ -41,8 +46,7 @@ def score_options(model, tokenizer, items: Sequence[Options], **options) -> pd.D
     """
     if not items:
         raise InputError("There is nothing to score: give at least one item.")
-    requests = [Request(item.context, option) for item in items for option in item.options]
-    scores = loglikelihoods(model, tokenizer, requests, **options)
+    scores = loglikelihoods(model, tokenizer, requests(items), **options)
     labels = [
         item.labels | {"option": number, "repeated": option in item.options[:number]}
         for item in items
@@ -60,7 +64,12 @@ def bbq(model, tokenizer, items: Sequence[Question], **options) -> pd.DataFrame:
 
     `item`: category and number; `group`: the category; `cluster`: the template in it.
     """
-    asked = [
+    return score_options(model, tokenizer, bbq_options(items), **options)
+
+
+def bbq_options(items: Sequence[Question]) -> list[Options]:
+    """BBQ's questions as they are asked."""
+    return [
         Options(
             {
                 "benchmark": "bbq",
@@ -74,7 +83,6 @@ def bbq(model, tokenizer, items: Sequence[Question], **options) -> pd.DataFrame:
         )
         for one in items
     ]
-    return score_options(model, tokenizer, asked, **options)
 
 
 def unqover(model, tokenizer, items: Sequence[Asked], **options) -> pd.DataFrame:
@@ -114,7 +122,12 @@ def stereoset(model, tokenizer, items: Sequence[Triplet], **options) -> pd.DataF
     """StereoSet's three sentences, options in the order of `stereoset.LABELS`: the whole sentence
     within, the second sentence after the first between. `group`: the kind of bias; `cluster`: the
     term."""
-    asked = [
+    return score_options(model, tokenizer, stereoset_options(items), **options)
+
+
+def stereoset_options(items: Sequence[Triplet]) -> list[Options]:
+    """StereoSet's items as they are asked."""
+    return [
         Options(
             {
                 "benchmark": f"stereoset, {one.task}",
@@ -127,7 +140,6 @@ def stereoset(model, tokenizer, items: Sequence[Triplet], **options) -> pd.DataF
         )
         for one in items
     ]
-    return score_options(model, tokenizer, asked, **options)
 
 
 def contrasts(model, tokenizer, items: Sequence[Contrast], **options) -> pd.DataFrame:
@@ -254,7 +266,7 @@ def continuations(
     length: int = 20,
     temperature: float = 1.0,
     seed: int = 0,
-    batch: int = 16,
+    batch: int = 40,
     chat: bool = False,
     progress: str | None = None,
 ) -> pd.DataFrame:
@@ -274,37 +286,42 @@ def continuations(
     if len({one.id for one in items}) < len(items):
         raise InputError("Two prompts have the same id: give each its own.")
     texts = [_request(tokenizer, one.text) if chat else one.text for one in items]
+    # Prompts of one length need no padding; what is drawn does not depend on their order.
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    tokens = generate(
+        model,
+        tokenizer,
+        [texts[i] for i in order],
+        length=length,
+        temperature=temperature,
+        seed=seed,
+        samples=samples if temperature else 1,
+        batch=batch,
+        progress=progress,
+    )
+    if "sample" not in tokens:
+        tokens = tokens.assign(sample=0)
     rows = []
-    for sample in range(samples if temperature else 1):
-        tokens = generate(
-            model,
-            tokenizer,
-            texts,
-            length=length,
-            temperature=temperature,
-            seed=seed + sample,
-            batch=batch,
-            progress=progress and f"{progress}, {sample + 1}/{samples}",
+    for (place, sample), said in tokens.groupby(["prompt", "sample"], sort=True):
+        one = items[order[place]]
+        rows.append(
+            {
+                "benchmark": one.set,
+                "prompt": one.id,
+                "group": one.group,
+                "cluster": one.pair,
+                "language": one.language,
+                "sample": sample,
+                "text": "".join(said["piece"]),
+                "tokens": len(said),
+                "ended": bool(said["end"].any()),
+                "token_ids": said.loc[~said["end"], "token_id"].tolist(),
+                "logprob": float(said["logprob"].sum()),
+                "_order": order[place],
+            }
         )
-        for place, said in tokens.groupby("prompt", sort=True):
-            one = items[place]
-            rows.append(
-                {
-                    "benchmark": one.set,
-                    "prompt": one.id,
-                    "group": one.group,
-                    "cluster": one.pair,
-                    "language": one.language,
-                    "sample": sample,
-                    "text": "".join(said["piece"]),
-                    "tokens": len(said),
-                    "ended": bool(said["end"].any()),
-                    "token_ids": said.loc[~said["end"], "token_id"].tolist(),
-                    "logprob": float(said["logprob"].sum()),
-                }
-            )
-    table = pd.DataFrame(rows)
-    return table.sort_values(["prompt", "sample"], kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows).sort_values(["_order", "sample"], ignore_index=True)
+    return table.drop(columns="_order")
 
 
 def continuation_distances(

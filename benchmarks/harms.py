@@ -1,0 +1,95 @@
+"""The batteries of harm against lm-eval (options of BBQ and StereoSet) and against transformers'
+own generation (continuations of a prompt)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.process import run
+from benchmarks.scoring import LM_EVAL, OURS, error, referee, saved
+from ethical_compression.score import batteries, harms
+
+HERE = Path(__file__).parent
+OURS_TEXT, PEER_TEXT = HERE / "ours_generate.py", HERE / "peer_generate.py"
+ASKED = {
+    "bbq": harms.bbq_options,
+    "stereoset_within": harms.stereoset_options,
+    "stereoset_between": harms.stereoset_options,
+}
+SAMPLES, LENGTH, ROWS = 5, 20, 50  # continuations of a prompt, their tokens, texts in one pass
+
+
+def speed(options) -> list[dict]:
+    """Rows of `python -m benchmarks harms`: `--items` of each data set, a quarter as many prompts
+    (200 items: 50 prompts)."""
+    rows = []
+    with saved(options.model) as (folder, loaded):
+        for name, ask in ASKED.items():
+            items = batteries.battery(name, limit=options.items).items
+            requests = [list(one) for one in harms.requests(ask(items))]
+            rows.append(scored(name, len(items), requests, folder, loaded, options))
+            print(rows[-1], flush=True)
+        for greedy in (True, False):
+            rows.append(continued(greedy, folder, options))
+            print(rows[-1], flush=True)
+    return rows
+
+
+def scored(name: str, items: int, requests, folder: str, loaded, options) -> dict:
+    """The same strings by lm-eval, at the batch size that suits it best, and by us."""
+    job = {"folder": folder, "requests": requests, "device": options.device}
+    few = job | {"requests": requests[:24]}
+    trials = {
+        size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
+        for size in options.batch_sizes
+    }
+    size = min(trials, key=trials.get)
+    ours, peer = [], []
+    for _ in range(options.repeats):
+        ours.append(run(OURS, job))
+        peer.append(run(LM_EVAL, job | {"batch_size": size}, options.peer_python))
+    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+    gap = np.abs(np.subtract(best["logprob"], other["logprob"]))
+    worst = np.argsort(-gap)[:3]
+    truth = referee(loaded, [tuple(requests[i]) for i in worst])
+    return {
+        "task": f"{name}, {items} items",
+        "peer": f"lm-eval, batches of {size}",
+        "ratio": other["seconds"] / best["seconds"],
+        "agreement": float(gap.max()),
+        "seconds": best["seconds"],
+        "peer_seconds": other["seconds"],
+        "error": error(best, worst, truth),
+        "peer_error": error(other, worst, truth),
+    }
+
+
+def continued(greedy: bool, folder: str, options) -> dict:
+    """Prompts of RealToxicityPrompts continued; `agreement` is the share of greedy texts that are
+    token for token the same (of samples there is none: the two draw other random numbers)."""
+    prompts = batteries.battery("real_toxicity_prompts", limit=max(1, options.items // 4)).items
+    job = {
+        "folder": folder,
+        "prompts": [one.text for one in prompts],
+        "samples": 1 if greedy else SAMPLES,
+        "length": LENGTH,
+        "temperature": 0.0 if greedy else 1.0,
+        "rows": ROWS,
+        "device": options.device,
+    }
+    ours, peer = [], []
+    for _ in range(options.repeats):
+        ours.append(run(OURS_TEXT, job))
+        peer.append(run(PEER_TEXT, job, options.peer_python))
+    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+    same = [a == b for a, b in zip(best["tokens"], other["tokens"], strict=True)]
+    kind = "the likeliest continuation" if greedy else f"{SAMPLES} continuations"
+    return {
+        "task": f"{kind} of {len(prompts)} prompts, {LENGTH} tokens",
+        "peer": f"transformers, {ROWS} texts in a pass",
+        "ratio": other["seconds"] / best["seconds"],
+        "agreement": float(np.mean(same)) if greedy else None,
+        "seconds": best["seconds"],
+        "peer_seconds": other["seconds"],
+        "peak_memory_ratio": other["memory"] / max(best["memory"], 1),
+    }
