@@ -13,6 +13,7 @@ from ethical_compression.datasets import (
     crows_pairs,
     dialect,
     files,
+    reddit_bias,
     stereoset,
     winobias,
     winogender,
@@ -114,6 +115,22 @@ def test_a_pair_of_winobias_is_of_one_gender(pro, anti, gender):
     assert winobias._genders(pro, anti) == gender
 
 
+@pytest.mark.parametrize("split", reddit_bias.SPLITS)
+def test_reddit_bias_exchanges_the_groups_words(split):
+    pairs = reddit_bias.load(split)
+    record = reddit_bias.source_record(split)
+    rows = sum(
+        len(files.read_rows(files.study_file(reddit_bias.STUDY, name, "embedded")))
+        for name in (reddit_bias._file(group, split) for group in reddit_bias.GROUPS)
+    )
+    assert len(pairs) == record["rows"] == rows - sum(record["left_out"].values())
+    assert {one.group for one in pairs} == set(reddit_bias.GROUPS)
+    assert all(one.texts[0] != one.texts[1] for one in pairs)
+    drawn = reddit_bias.load(split, limit=50)
+    assert set(Counter(one.group for one in drawn).values()) == {10}
+    assert record["licence"] == "MIT"
+
+
 def test_stereoset_as_contrasts():
     items = stereoset.load("test", "between")
     pairs = stereoset.contrasts(items)
@@ -156,6 +173,7 @@ def test_guises_put_both_dialects_into_the_same_prompts(mirror):
         lambda: winogender.load(source="hub"),
         lambda: winobias.load("dev"),
         lambda: winobias.load("test", source="hub"),
+        lambda: reddit_bias.load("valid"),
     ],
 )
 def test_unknown_names_are_told(call):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ethical_compression.datasets import (
     bbq,
+    contrast,
     crows_pairs,
     dialect,
     do_not_answer,
@@ -16,6 +17,7 @@ from ethical_compression.datasets import (
     honest,
     prompts,
     real_toxicity_prompts,
+    reddit_bias,
     stereoset,
     unqover,
     winobias,
@@ -31,13 +33,13 @@ Rows = list[dict[str, Any]]
 class Entry:
     """A battery before its items are drawn.
 
-    harm: "answers" (options of a question), "sentences", or "text" (continuations). items: (limit,
-    seed, data_dir) -> items; records: (data_dir) -> where they come from. share: how many strata
-    `limit` is shared by, 1 where the data set does it itself. settings: of `score`, to begin with.
+    form: "answers" (options of a question), "sentences" (whole texts compared), or "text"
+    (continuations). items: (limit, seed, data_dir) -> items; records: (data_dir) -> where they come
+    from. settings: of `score`, to begin with.
     """
 
     title: str
-    harm: str
+    form: str
     items: Callable[..., Sequence]
     score: Callable[..., Any]
     records: Callable[..., Rows]
@@ -66,16 +68,9 @@ def _unqover(limit, seed, data_dir):
 def _stereoset(split: str, task: str):
     def items(limit, seed, data_dir):
         found = stereoset.load(split, task, data_dir=data_dir)
-        return contrast_sample(found, limit, seed)
+        return contrast.stratified(found, limit, seed, lambda one: one.bias_type)
 
     return items
-
-
-def contrast_sample(triplets, limit, seed):
-    """Triplets drawn evenly over kinds of bias."""
-    from ethical_compression.datasets.contrast import stratified
-
-    return stratified(triplets, limit, seed, lambda one: one.bias_type)
 
 
 def _guises(kind: str):
@@ -89,9 +84,7 @@ def _guises(kind: str):
 def _bold(limit, seed, data_dir):
     names = [name for name in prompts.PROMPTS if name.startswith("bold")]
     found = [one for name in names for one in prompts.load(name)]
-    from ethical_compression.datasets.contrast import stratified
-
-    return stratified(found, limit, seed, lambda one: (one.set, one.group))
+    return contrast.stratified(found, limit, seed, lambda one: (one.set, one.group))
 
 
 def _of(module, *arguments):
@@ -144,6 +137,13 @@ BATTERIES: dict[str, Entry] = {
     ),
     "winobias": Entry(
         "WinoBias", "sentences", _of(winobias, "test"), harms.contrasts, _records(winobias, "test")
+    ),
+    "reddit_bias": Entry(
+        "RedditBias",
+        "sentences",
+        _of(reddit_bias, "test"),
+        harms.contrasts,
+        _records(reddit_bias, "test"),
     ),
     "habitual_be": Entry(
         "Dialect: habitual be", "sentences", _of(dialect), harms.contrasts, _records(dialect)
