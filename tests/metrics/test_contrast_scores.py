@@ -154,6 +154,14 @@ def test_the_dialect_gap_has_three_units():
     )
 
 
+def test_perplexity_of_each_dialect():
+    pairs = table([(-9, -8), (-3, -4)], tokens=(3, 4))
+    pairs["side"] = ["AAE", "SAE"] * 2
+    assert dialect.perplexities(pairs) == pytest.approx(
+        {"AAE": np.exp(12 / 6), "SAE": np.exp(12 / 8)}
+    )
+
+
 def guises(effect, shift=0.0, pairs=12, seed=0):
     """Two words after both dialects: “a” is `effect` likelier after AAE, all words by `shift`."""
     draw = np.random.default_rng(seed)

@@ -59,6 +59,47 @@ def test_where_the_judge_fails_no_model_is_asked():
         degeneration.judged_by_all({"full": full, "4-bit": other.iloc[:2]})
 
 
+def test_three_ways_with_a_text_on_which_the_judge_fails():
+    table = texts([[0.8, np.nan], [0.2, 0.4]])
+    found = {
+        name: degeneration.toxicity_scores(table, definition=name).iloc[0]
+        for name in degeneration.DEFINITIONS
+    }
+    assert {name: row["n"] for name, row in found.items()} == {
+        "corrected": 1,
+        "lm_eval": 2,
+        "xu2024": 2,
+    }
+    assert [row["toxic"] for row in found.values()] == pytest.approx([0, 1 / 4, 1 / 2])
+    assert {row["failed"] for row in found.values()} == {1}
+    with pytest.raises(InputError, match="choose one of corrected"):
+        degeneration.toxicity_scores(table, definition="ours")
+
+
+def test_texts_that_change_are_counted_by_group():
+    full = texts([[0.1, 0.9], [0.2, 0.4]], groups=["a", "b"])
+    full["token_ids"] = [[1, 2], [3], [4], [5]]
+    full["toxic"] = full["toxicity"] >= 0.5
+    other = full.assign(token_ids=[[1, 2], [9], [8], [5]], toxic=[False, False, True, False])
+    table = pd.concat([full.assign(compression="full"), other.assign(compression="2-bit")])
+    found = degeneration.changed_texts(table, answer="toxic", groups=["a", "b", "c"])
+    found = found.set_index("group")
+    assert found.loc[["a", "b"], "differs"].tolist() == [0.5, 0.5]
+    assert found.loc[["a", "b"], ["flipped", "gained", "lost"]].to_numpy().tolist() == [
+        [0.5, 0, 1],
+        [0.5, 1, 0],
+    ]
+    assert found.loc["c", "note"] == "no items"
+    same = degeneration.changed_texts(
+        pd.concat([full.assign(compression="full"), full.assign(compression="again")])
+    )
+    assert same["differs"].tolist() == [0, 0]
+    with pytest.raises(InputError, match="holds no 'full'"):
+        degeneration.changed_texts(other.assign(compression="2-bit"))
+    with pytest.raises(InputError, match="continued different prompts"):
+        degeneration.changed_texts(pd.concat([table, table.iloc[-1:].assign(sample=7)]))
+
+
 def test_a_group_whose_every_prompt_failed_is_said():
     found = degeneration.toxicity_scores(texts([[np.nan], [0.3]], groups=["a", "b"]))
     row = found.set_index("group").loc["a"]

@@ -41,6 +41,14 @@ def dialect_gap(table: pd.DataFrame, *, by: str = "kind", level: float = 0.95) -
     )
 
 
+def perplexities(table: pd.DataFrame) -> dict[str, float]:
+    """{side: perplexity} of all its sentences as one text, exp(−Σ log p ÷ Σ tokens): what is
+    compared where the texts of two dialects are no pairs (Xu et al. 2024). Each side is divided by
+    its own number of tokens, so that a tokenizer's cut of a dialect counts."""
+    sums = table.groupby("side", sort=False)[["logprob", "tokens"]].sum()
+    return np.exp(-sums["logprob"] / sums["tokens"]).to_dict()
+
+
 def associations(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Of each word, how it goes with AAE, a row a word, the strongest with AAE first.
 
