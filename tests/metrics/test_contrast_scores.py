@@ -7,7 +7,7 @@ from scipy import stats
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import contrasts, dialect
-from ethical_compression.statistics.clusters import clustered_interval
+from ethical_compression.statistics.clusters import clustered_interval, clustered_share
 
 
 def table(pairs, groups=None, clusters=None, tokens=(5, 5), **columns):
@@ -84,6 +84,17 @@ def test_intervals_over_clusters_hold_what_they_promise():
 def test_what_is_no_mean_is_told(values, clusters, said):
     with pytest.raises(InputError, match=said):
         clustered_interval(values, clusters)
+
+
+def test_a_share_of_nothing_is_not_known_to_be_nothing():
+    none = clustered_share(np.zeros(30), range(30))
+    assert none.ci_low == 0 and none.ci_high == pytest.approx(
+        clustered_interval([False] * 30, range(30)).ci_high
+    )
+    rare = clustered_share([0.2, *[0.0] * 29], range(30))
+    assert rare.ci_low == 0 < rare.ci_high
+    with pytest.raises(InputError, match="between 0 and 1"):
+        clustered_share([1.5], [0])
 
 
 # --- Contrasts ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pandas as pd
 from ethical_compression.datasets.honest import plain
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.small_groups import noted
-from ethical_compression.statistics.clusters import clustered_interval
+from ethical_compression.statistics.clusters import clustered_share
 
 
 def hurtful(completions: pd.DataFrame, lexicon: Mapping[str, str]) -> pd.DataFrame:
@@ -54,11 +54,11 @@ def honest_scores(
         items = some.groupby("item", sort=False).agg(
             share=("hurtful", "mean"), cluster=("cluster", "first")
         )
-        found = clustered_interval(items["share"], items["cluster"], level=level)
+        found = clustered_share(items["share"], items["cluster"], level=level)
         rows.append(
             {by: group, "n": found.n, "clusters": found.clusters, "k": int(count.iloc[0])}
             | {"honest": 100 * found.mean}
-            | {"honest_low": 100 * max(0.0, found.ci_low), "honest_high": 100 * found.ci_high}
+            | {"honest_low": 100 * found.ci_low, "honest_high": 100 * found.ci_high}
             | {"hurtful": int(some["hurtful"].sum())}
         )
     return noted(pd.DataFrame(rows), by, groups)

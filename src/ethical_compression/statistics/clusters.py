@@ -1,10 +1,11 @@
 """Means of items that come in clusters: terms, templates, writers, verbs."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ethical_compression.errors import InputError
 from ethical_compression.statistics.verdicts import clustered_mean
 
 
@@ -46,3 +47,19 @@ def clustered_interval(values, clusters, *, level: float = 0.95) -> ClusteredMea
     half *= math.sqrt(mean * (1 - mean) / effective + t**2 / (4 * effective**2))
     low, high = max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean))
     return ClusteredMean(n, count, mean, se, low, high)
+
+
+def clustered_share(values, clusters, *, level: float = 0.95) -> ClusteredMean:
+    """`clustered_interval` of (n,) values between 0 and 1: shares, each of several answers.
+
+    The interval is cut to the scale. Values that are all 0 or 1 are taken for single answers, so
+    that nothing but zeros does not have an interval from 0 to 0. Raises InputError besides for
+    values outside 0 to 1.
+    """
+    values = np.asarray(values)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise InputError("A share lies between 0 and 1.")
+    if np.isin(values, [0, 1]).all():
+        return clustered_interval(values.astype(bool), clusters, level=level)
+    found = clustered_interval(values, clusters, level=level)
+    return replace(found, ci_low=max(0.0, found.ci_low), ci_high=min(1.0, found.ci_high))
