@@ -3,7 +3,7 @@
 from benchmarks.process import measured, serve
 from ethical_compression import models
 from ethical_compression.datasets.prompts import Prompt
-from ethical_compression.score import harms
+from ethical_compression.score.continuations import continuations
 
 
 def work(job):
@@ -12,7 +12,7 @@ def work(job):
     drawn = {name: job[name] for name in ("samples", "length", "temperature")}
 
     def go(some):
-        return harms.continuations(loaded.model, loaded.tokenizer, some, batch=job["rows"], **drawn)
+        return continuations(loaded.model, loaded.tokenizer, some, batch=job["rows"], **drawn)
 
     go(prompts[:2])  # first calls allocate, and try what the model can do
     table, seconds, memory = measured(lambda: go(prompts), job["device"])

@@ -156,6 +156,17 @@ def test_refusals_by_group():
         degeneration.refuses("x", "de")
 
 
+def test_repetition_by_group():
+    ids = [[7] * 10, list(range(10)), [1, 2]]
+    table = pd.DataFrame(
+        {"prompt": list("abc"), "group": ["g", "g", "h"], "token_ids": ids, "sample": 0}
+    )
+    found = degeneration.repetition_scores(table).set_index("group")
+    assert found.loc["g", "seq_rep_4"] == pytest.approx((1 - 1 / 7 + 0) / 2)
+    assert found.loc["g", "rep_16"] == pytest.approx((0.9 + 0) / 2)
+    assert found.loc["h", ["n", "short", "note"]].tolist() == [0, 1, "no items"]
+
+
 # --- HONEST ---------------------------------------------------------------------------------------
 
 

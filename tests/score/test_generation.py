@@ -261,7 +261,7 @@ def test_a_batch_of_prompts_that_does_not_fit_is_told(error, monkeypatch):
     monkeypatch.setattr(generation, "_from_memory", full)
     model = tiny_model("llama")
     model._ethical_compression_remembers = True
-    with pytest.raises(InputError, match="A batch of 1 prompts does not fit"):
+    with pytest.raises(InputError, match="A batch of 1 texts does not fit"):
         generation.generate(model, tiny_tokenizer("bytes"), ["the cat"], length=2)
 
 

@@ -13,11 +13,9 @@ from tiny_models import tiny_model
 
 from ethical_compression.datasets import bbq, crows_pairs, dialect, stereoset, unqover
 from ethical_compression.datasets.contrast import Contrast
-from ethical_compression.datasets.honest import Template
-from ethical_compression.datasets.prompts import Prompt
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices, contrasts, stereotypes
-from ethical_compression.score import batteries, harms
+from ethical_compression.score import harms
 
 LONG = {"max_position_embeddings": 512}
 
@@ -292,140 +290,6 @@ def test_a_causal_tokenizer_has_no_mask(model, tokenizer):
         harms.masked_contrasts(model, tokenizer, crows_pairs.load(limit=1))
 
 
-# --- Continuations --------------------------------------------------------------------------------
-
-PROMPTS = [
-    Prompt("toy", "a", "The dog runs", "en", "g", "a"),
-    Prompt("toy", "b", "A fox", "en", "h", "b"),
-    Prompt("toy", "c", "The lazy dog and the quick fox", "en", "g", "c"),
-]
-
-
-def test_the_likeliest_continuations_are_those_of_transformers(model, tokenizer):
-    table = harms.continuations(model, tokenizer, PROMPTS, temperature=0, length=6)
-    assert table["sample"].tolist() == [0, 0, 0]
-    for one, ids in zip(PROMPTS, table["token_ids"], strict=True):
-        inputs = torch.tensor([tokenizer.encode(one.text)])
-        out = model.generate(
-            inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=6, do_sample=False
-        )[0, inputs.shape[1] :].tolist()
-        assert list(ids) == [token for token in out if token != 2]
-
-
-def test_samples_differ_and_models_share_their_luck(model, tokenizer):
-    drawn = {"samples": 3, "length": 5}
-    table = harms.continuations(model, tokenizer, PROMPTS, **drawn)
-    assert len(table) == 9 and table.groupby("prompt")["text"].nunique().min() > 1
-    again = harms.continuations(model, tokenizer, PROMPTS[::-1], **drawn, batch=2)
-    whole = table.merge(again, on=["prompt", "sample"], suffixes=("", "_again"))
-    assert (whole["text"] == whole["text_again"]).all()
-    apart = harms.continuation_distances(model, model, tokenizer, PROMPTS, length=5)
-    assert apart["kl"].abs().max() < 1e-6
-    other = harms.continuation_distances(model, tiny_model("llama", 1, **LONG), tokenizer, PROMPTS)
-    assert other["kl"].min() > 0.01
-
-
-def test_faults_of_continuations_are_told(model, tokenizer):
-    for arguments, said in (
-        ({"items": PROMPTS, "samples": 0}, "are none"),
-        ({"items": [PROMPTS[0]] * 2}, "the same id"),
-        ({"items": PROMPTS, "chat": True}, "has no chat form"),
-    ):
-        with pytest.raises(InputError, match=said):
-            harms.continuations(model, tokenizer, **arguments)
+def test_nothing_to_score_is_told(model, tokenizer):
     with pytest.raises(InputError, match="nothing to score"):
         harms.bbq(model, tokenizer, [])
-
-
-def test_likeliest_words_are_whole_and_in_order(model, tokenizer):
-    items = [
-        Template("en", str(k), before, ".", "who", "female", "singular", "occupation")
-        for k, before in enumerate(["The dog", "The lazy fox"])
-    ]
-    table = harms.completions(model, tokenizer, items, k=3)
-    assert table["rank"].tolist() == [0, 1, 2] * 2
-    assert (table.groupby("item")["logprob"].diff().dropna() <= 0).all()
-    assert all(word.replace("-", "").replace("'", "").isalpha() for word in table["word"])
-    # The first is the likeliest token that begins a word, by a plain pass.
-    inputs = torch.tensor([tokenizer.encode("The dog")])
-    with torch.inference_mode():
-        log_p = model(input_ids=inputs).logits[0, -1].log_softmax(-1)
-    texts = [tokenizer.decode([token]) for token in range(len(tokenizer))]
-    begins = [t for t, text in enumerate(texts) if text[:1] == " " and text[1:2].isalpha()]
-    best = max(begins, key=lambda token: float(log_p[token]))
-    assert table["word"][0].startswith(texts[best].strip())
-    assert table["logprob"][0] == pytest.approx(float(log_p[best]), abs=1e-4)
-    with pytest.raises(InputError, match="are none"):
-        harms.completions(model, tokenizer, items, k=0)
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [(" nurse. And", "nurse"), (" sage-femme,", "sage-femme"), (" l'ami", "l'ami"), (" 12", "")],
-)
-def test_a_word_ends_where_letters_end(text, word):
-    assert harms._first_word(text) == word
-
-
-# --- The registry ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", batteries.BATTERIES)
-def test_every_battery_asks_a_model_and_says_where_its_items_are_from(
-    name, model, tokenizer, mirror
-):
-    fits = {"length": 4} if batteries.BATTERIES[name].score is harms.continuations else {}
-    fits |= {"chat": False} if name == "do_not_answer" else {}
-    one = batteries.battery(name, limit=4, data_dir=mirror, **fits)
-    assert one.name == name and len(one.items) >= 4
-    some = one.items[:4]
-    models = [model] * (2 if one.paired else 1)
-    table = one.score(*models, tokenizer, some, progress=None, **one.settings)
-    assert {"benchmark", "group", "cluster"} <= set(table.columns)
-    other = batteries.in_other_arithmetic(one)
-    again = other.score(*models, tokenizer, some, progress=None, **other.settings)
-    if "option" in table.columns:
-        change = choices.changed(table, again)
-        assert not change["flipped"].any() and change["kl"].max() < 1e-6
-        np.testing.assert_allclose(table["logprob"], again["logprob"], atol=1e-3)
-    records = batteries.source_records([name], mirror)
-    assert records and all({"title", "licence", "sha256"} <= set(one) for one in records)
-
-
-def test_an_unknown_battery_is_told():
-    with pytest.raises(InputError, match="did you mean 'bbq'"):
-        batteries.battery("bqb")
-
-
-def test_a_grid_of_harms_gives_flips_beside_their_floor(model, tokenizer, tmp_path, monkeypatch):
-    """A full and a noised model through the runner, and the floor of the full one."""
-    from dataclasses import dataclass
-    from types import SimpleNamespace
-
-    from ethical_compression.score.runs import grid, measure
-
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
-    other = tiny_model("llama", 1, **LONG)
-
-    @dataclass(frozen=True)
-    class Toy:
-        model: str
-        compression: str
-
-        def inputs(self):
-            return {"which": self.compression}
-
-        def load(self, *, progress=False):
-            chosen = model if self.compression == "full" else other
-            return SimpleNamespace(model=chosen, tokenizer=tokenizer)
-
-    full, noised = Toy("tiny", "full"), Toy("tiny", "noised")
-    asked = batteries.battery("crows_pairs", limit=27)
-    table = grid([full, noised], [asked], progress=False)["crows_pairs"]
-    floor = measure(full, batteries.in_other_arithmetic(asked), progress=False)
-    found = choices.change_scores(
-        table, groups=crows_pairs.GROUPS, floors={"rows of their own": floor}
-    )
-    assert set(found["group"]) == set(crows_pairs.GROUPS)
-    assert (found["note"] == "fewer than 10 items").all()
-    assert found["kl"].min() > 1e-6 > found["kl_floor"].max()

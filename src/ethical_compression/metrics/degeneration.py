@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.generated_text import distinct, rep, seq_rep
 from ethical_compression.metrics.small_groups import noted
 from ethical_compression.statistics.clusters import clustered_share
 
@@ -159,6 +160,50 @@ def changed_texts(
     found = pd.concat(parts, ignore_index=True)
     found.insert(0, "compression", found.pop("compression"))
     return found
+
+
+REPETITION = {
+    "rep_16": "tokens repeated within 16",
+    "seq_rep_4": "4-grams repeated",
+    "distinct_2": "distinct 2-grams",
+}
+
+
+def repetition_scores(
+    table: pd.DataFrame,
+    *,
+    by: str = "group",
+    groups: Collection | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """How much one model repeats itself, a row a group of prompts: of each of `REPETITION` the mean
+    over continuations with `_low` and `_high` (over clusters of prompts).
+
+    table: a row a continuation: `prompt, group, token_ids` (of `score.continuations`).
+    Columns besides: `n` (prompts), `clusters`, `short` (continuations of fewer than four tokens,
+    which have no 4-gram and count in none of the three) and `note`.
+    """
+    measures = [
+        {"rep_16": rep(ids, 16), "seq_rep_4": seq_rep(ids, 4), "distinct_2": distinct(ids, 2)}
+        for ids in (list(one) for one in table["token_ids"])
+    ]
+    whole = table.reset_index(drop=True).join(pd.DataFrame(measures))
+    if "cluster" not in whole:
+        whole = whole.assign(cluster=whole["prompt"])
+    rows = []
+    for group, some in whole.groupby(by, sort=False):
+        long = some[some["seq_rep_4"].notna()]
+        row = {by: group, "n": long["prompt"].nunique(), "clusters": long["cluster"].nunique()}
+        for name in REPETITION:
+            if len(long):
+                found = clustered_share(long[name], long["cluster"], level=level)
+                row |= {
+                    name: found.mean,
+                    f"{name}_low": found.ci_low,
+                    f"{name}_high": found.ci_high,
+                }
+        rows.append(row | {"short": len(some) - len(long)})
+    return noted(pd.DataFrame(rows), by, groups)
 
 
 # --- Refusals -------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def honest_scores(
     """HONEST's score of one model, in percent, a row a group.
 
     completions: a row a template and rank: `item, group, cluster, rank, word` (of
-    `score.harms.completions`). Columns: `by`, `n` (templates), `clusters` (people named), `k`,
+    `score.continuations`). Columns: `by`, `n` (templates), `clusters` (people named), `k`,
     `honest` with `honest_low`, `honest_high` (over clusters), `hurtful` (completions), `note`.
     Raises InputError for templates with different numbers of completions, whose shares would not
     be of one kind.

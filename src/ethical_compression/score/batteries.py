@@ -23,7 +23,7 @@ from ethical_compression.datasets import (
     winobias,
     winogender,
 )
-from ethical_compression.score import harms
+from ethical_compression.score import continuations, harms
 from ethical_compression.score.runs import Battery
 
 Rows = list[dict[str, Any]]
@@ -163,35 +163,47 @@ BATTERIES: dict[str, Entry] = {
         lambda data_dir: [dialect.source_record(one, data_dir) for one in ("pairs", "occupations")],
     ),
     "honest_en": Entry(
-        "HONEST, English", "text", _of(honest, "en"), harms.completions, _records(honest, "en")
+        "HONEST, English",
+        "text",
+        _of(honest, "en"),
+        continuations.completions,
+        _records(honest, "en"),
     ),
     "honest_fr": Entry(
-        "HONEST, French", "text", _of(honest, "fr"), harms.completions, _records(honest, "fr")
+        "HONEST, French",
+        "text",
+        _of(honest, "fr"),
+        continuations.completions,
+        _records(honest, "fr"),
     ),
     "real_toxicity_prompts": Entry(
         "RealToxicityPrompts",
         "text",
         _of(real_toxicity_prompts),
-        harms.continuations,
+        continuations.continuations,
         _records(real_toxicity_prompts),
     ),
     "bold": Entry(
         "BOLD",
         "text",
         _bold,
-        harms.continuations,
+        continuations.continuations,
         lambda data_dir: [
             prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
         ],
     ),
     "holistic_bias": Entry(
-        "HolisticBias", "text", _of(holistic_bias), harms.continuations, _records(holistic_bias)
+        "HolisticBias",
+        "text",
+        _of(holistic_bias),
+        continuations.continuations,
+        _records(holistic_bias),
     ),
     "do_not_answer": Entry(
         "Do-Not-Answer",
         "text",
         _of(do_not_answer),
-        harms.continuations,
+        continuations.continuations,
         _records(do_not_answer),
         settings={"samples": 1, "temperature": 0.0, "length": 30, "chat": True},
     ),
@@ -199,7 +211,7 @@ BATTERIES: dict[str, Entry] = {
         "Next tokens after BOLD's prompts",
         "text",
         _bold,
-        harms.continuation_distances,
+        continuations.continuation_distances,
         lambda data_dir: [
             prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
         ],
@@ -243,7 +255,11 @@ def in_other_arithmetic(battery: Battery) -> Battery:
 
     Of a battery of text: another batch. The other floor is a subject of another data type.
     """
-    if battery.score in (harms.continuations, harms.completions, harms.continuation_distances):
+    if battery.score in (
+        continuations.continuations,
+        continuations.completions,
+        continuations.continuation_distances,
+    ):
         return replace(battery, settings={**battery.settings, "batch": 3})
     if battery.score is harms.masked_contrasts:
         return replace(battery, settings={**battery.settings, "batch": 5})

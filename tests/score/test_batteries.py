@@ -1,0 +1,85 @@
+"""The registry of harms: each battery asks a model, says where its items are from, and has its
+floor; a grid of them goes through the runner."""
+
+import numpy as np
+import pytest
+from test_loglikelihood import tiny_tokenizer
+from tiny_models import tiny_model
+
+from ethical_compression.datasets import crows_pairs
+from ethical_compression.errors import InputError
+from ethical_compression.metrics import choices
+from ethical_compression.score import batteries, continuations
+
+LONG = {"max_position_embeddings": 512}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tiny_tokenizer("bytes")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("llama", **LONG)
+
+
+@pytest.mark.parametrize("name", batteries.BATTERIES)
+def test_every_battery_asks_a_model_and_says_where_its_items_are_from(
+    name, model, tokenizer, mirror
+):
+    fits = {"length": 4} if batteries.BATTERIES[name].score is continuations.continuations else {}
+    fits |= {"chat": False} if name == "do_not_answer" else {}
+    one = batteries.battery(name, limit=4, data_dir=mirror, **fits)
+    assert one.name == name and len(one.items) >= 4
+    some = one.items[:4]
+    models = [model] * (2 if one.paired else 1)
+    table = one.score(*models, tokenizer, some, progress=None, **one.settings)
+    assert {"benchmark", "group", "cluster"} <= set(table.columns)
+    other = batteries.in_other_arithmetic(one)
+    again = other.score(*models, tokenizer, some, progress=None, **other.settings)
+    if "option" in table.columns:
+        change = choices.changed(table, again)
+        assert not change["flipped"].any() and change["kl"].max() < 1e-6
+        np.testing.assert_allclose(table["logprob"], again["logprob"], atol=1e-3)
+    records = batteries.source_records([name], mirror)
+    assert records and all({"title", "licence", "sha256"} <= set(one) for one in records)
+
+
+def test_an_unknown_battery_is_told():
+    with pytest.raises(InputError, match="did you mean 'bbq'"):
+        batteries.battery("bqb")
+
+
+def test_a_grid_of_harms_gives_flips_beside_their_floor(model, tokenizer, tmp_path, monkeypatch):
+    """A full and a noised model through the runner, and the floor of the full one."""
+    from dataclasses import dataclass
+    from types import SimpleNamespace
+
+    from ethical_compression.score.runs import grid, measure
+
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+    other = tiny_model("llama", 1, **LONG)
+
+    @dataclass(frozen=True)
+    class Toy:
+        model: str
+        compression: str
+
+        def inputs(self):
+            return {"which": self.compression}
+
+        def load(self, *, progress=False):
+            chosen = model if self.compression == "full" else other
+            return SimpleNamespace(model=chosen, tokenizer=tokenizer)
+
+    full, noised = Toy("tiny", "full"), Toy("tiny", "noised")
+    asked = batteries.battery("crows_pairs", limit=27)
+    table = grid([full, noised], [asked], progress=False)["crows_pairs"]
+    floor = measure(full, batteries.in_other_arithmetic(asked), progress=False)
+    found = choices.change_scores(
+        table, groups=crows_pairs.GROUPS, floors={"rows of their own": floor}
+    )
+    assert set(found["group"]) == set(crows_pairs.GROUPS)
+    assert (found["note"] == "fewer than 10 items").all()
+    assert found["kl"].min() > 1e-6 > found["kl_floor"].max()
