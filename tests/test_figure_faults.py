@@ -292,7 +292,53 @@ def judge_table() -> pd.DataFrame:
     return toxicity.errors_by_community(table.assign(p=p, flagged=1.0 * (p > 0.5), fault=""))
 
 
+def half_zeros() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    names = ("Magnitude 50%", "Wanda 50%", "SparseGPT 50%", "SparseGPT 2:4")
+    return {name: rng.random((48, 64)) < 0.5 for name in names}
+
+
+def pruning_errors() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"rule": rule, "amount": amount, "output error": 0.001 * 3**place * (1 + worse)}
+            for worse, rule in enumerate(("Magnitude", "Wanda", "SparseGPT"))
+            for place, amount in enumerate((0.3, 0.5, 0.7, "2:4", "4:8"))
+        ]
+    )
+
+
+def layer_errors() -> pd.DataFrame:
+    names = [*figures.LOOKS][1:]
+    values = np.geomspace(2e-4, 0.4, len(names))
+    return pd.DataFrame({"label": names, "weight error": values, "output error": values[::-1] / 3})
+
+
+def one_group() -> tuple:
+    weights = np.random.default_rng(0).normal(size=64)
+    grids = {bits: np.linspace(-3, 3, 2**bits) for bits in (4, 3, 2)}
+    nearest = {
+        bits: (grid[np.abs(weights[:, None] - grid).argmin(1)], grid)
+        for bits, grid in grids.items()
+    }
+    return weights, nearest
+
+
+def feedback() -> tuple:
+    together = np.corrcoef(np.random.default_rng(0).normal(size=(48, 60)))
+    return together, -0.02 * together[0, 1:], 0.02, 7
+
+
 DRAWN = {
+    "rounded_group": lambda: figures.rounded_group(*one_group()),
+    "error_feedback": lambda: figures.error_feedback(*feedback()),
+    "zeros_of_rules": lambda: figures.zeros_of_rules(half_zeros()),
+    "error_by_sparsity": lambda: figures.error_by_sparsity(pruning_errors()),
+    "block_contributions": lambda: figures.block_contributions(
+        np.geomspace(0.9, 0.01, 30),
+        {"bottom": [1, 2], "middle": [14, 15], "upper": [27, 28], "least contributing": [28, 29]},
+    ),
+    "output_against_weight_error": lambda: figures.output_against_weight_error(layer_errors()),
     "confidence_before_after": lambda: figures.confidence_before_after(items(), names=NAMES),
     "reliability_diagram": lambda: figures.reliability_diagram(items(MODELS[:3]), names=NAMES),
     "change_against_confidence": lambda: figures.change_against_confidence(items(), names=NAMES),

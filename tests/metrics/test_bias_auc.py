@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import bias_auc
-from ethical_compression.statistics.auc import auc
+from ethical_compression.statistics import holm
+from ethical_compression.statistics.auc import auc, auc_difference
 
 RNG = np.random.default_rng(0)
 TOXIC = RNG.random(600) < 0.6
@@ -214,3 +215,35 @@ def test_means_of_all_metrics_are_over_one_set_of_communities():
     values = [row(table, community, "bnsp")["auc"] for community in ("a", "b", "attacked")]
     assert own.loc[(1, "bnsp"), "auc"] == pytest.approx(bias_auc.generalised_mean(values))
     assert together.loc[(1, "bnsp"), "auc"] == pytest.approx(bias_auc.generalised_mean(values[:2]))
+
+
+def test_a_change_on_the_same_posts_is_delongs_of_the_seeds_mean_scores():
+    predictions, members = runs()
+    predictions = predictions.rename(columns={"depth": "compression"})
+    few = members.assign(few=np.arange(len(members)) < 5)
+    table = bias_auc.changes_on_posts(predictions, few, "full", "half").set_index("community")
+    assert list(table.index) == [bias_auc.ALL, "a", "b"]
+    averaged = predictions.groupby(["compression", "id"])["toxic_score"].mean()
+    inside = members.index[members["a"]]
+    toxic = predictions.drop_duplicates("id").set_index("id")["toxic"].loc[inside]
+    found = auc_difference(averaged["full"][inside], averaged["half"][inside], toxic)
+    assert table.loc["a", "difference"] == found.difference and table.loc["a", "p"] == found.p
+    assert table.loc["a", "posts"] == len(inside)
+    assert table.loc[bias_auc.ALL, "posts"] == len(members)
+    assert table["p_holm"].tolist() == holm(table["p"]).tolist()
+
+
+def test_both_selections_of_groups_stand_beside_each_other():
+    predictions, members = runs()
+    predictions = predictions.rename(columns={"depth": "compression"})
+    both = [
+        bias_auc.by_run(predictions, members, ["compression", "seed"], selection=how)
+        for how in bias_auc.SELECTIONS
+    ]
+    table = bias_auc.by_selection(*both, "half").set_index("community")
+    assert list(table.index) == ["a", "b"]
+    np.testing.assert_allclose(table["bnsp_released"], table["subgroup"])
+    np.testing.assert_allclose(table["bpsn_released"], table["background"])
+    half = both[0][both[0]["compression"] == "half"]
+    values = half[(half["community"] == "b") & (half["metric"] == "bnsp")]["auc"]
+    assert table.loc["b", "bnsp"] == pytest.approx(values.mean())

@@ -165,3 +165,89 @@ def test_missing_full_and_doubled_seeds_are_refused():
         c.changes(scores(small=[0.1, 0.2]), "f1")
     with pytest.raises(InputError, match="twice"):
         c.changes(pd.concat([scores(full=[0.1])] * 2), "f1")
+
+
+def runs(seeds=3):
+    """Scores, bias AUCs and explanations of a full and a shortened encoder."""
+    ways = ({}, {"depth": 3, "position": "upper", "method": "layers", "parameters": 5})
+    keys = [RUN | way | {"seed": seed} for way in ways for seed in range(seeds)]
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame(keys).assign(macro_f1=rng.random(2 * seeds))
+    bias = pd.DataFrame(
+        [
+            key | {"community": who, "metric": metric, "auc": rng.uniform(0.5, 1), "note": ""}
+            for key in keys
+            for who in "ab"
+            for metric in ("subgroup", "bpsn", "bnsp")
+        ]
+    ).assign(positives=30, negatives=30)
+    explained = pd.concat(
+        [
+            pd.DataFrame(keys).assign(
+                explainer=name,
+                token_f1=rng.random(2 * seeds),
+                iou_f1_singles=rng.random(2 * seeds),
+                sufficiency=0.1,
+            )
+            for name in ("attention", "gradient × input", "random")
+        ]
+    )
+    return scores, bias, explained
+
+
+def test_a_run_has_all_its_scores_in_one_row():
+    scores, bias, explained = runs()
+    wide = c.by_run(scores, bias, explained)
+    assert len(wide) == len(scores) and list(wide["macro_f1"]) == list(scores["macro_f1"])
+    first = bias[(bias["method"] == "full") & (bias["seed"] == 1) & (bias["metric"] == "bpsn")]
+    one = wide[(wide["compression"] == "full") & (wide["seed"] == 1)].iloc[0]
+    assert one["bpsn"] == pytest.approx((first["auc"] ** -5.0).mean() ** -0.2)
+    gradient = explained[explained["explainer"] == "gradient × input"]
+    assert list(wide["token_f1_gradient"]) == list(gradient["token_f1"])
+    assert "token_f1_pieces" not in wide
+    assert set(wide["way"]) == {"full", "upper layers removed"}
+    assert set(wide["setting"]) == {c.UNSUPERVISED}
+    assert "token_f1" not in c.by_run(scores, bias)
+
+
+def test_averages_are_over_seeds_with_the_size_that_is_left():
+    scores, bias, _ = runs()
+    found = c.averages(c.by_run(scores, bias), ["macro_f1"])
+    assert list(found["compression"]) == ["full", "3 layers, upper removed"]
+    assert list(found["runs"]) == [3, 3] and list(found["size"]) == [1, 0.5]
+    assert found["macro_f1"][0] == pytest.approx(scores["macro_f1"][:3].mean())
+
+
+def test_several_scores_are_corrected_each_by_itself_and_stacked_with_their_titles():
+    scores, bias, _ = runs()
+    wide = c.by_run(scores, bias)
+    found = c.changes_of(wide, ["macro_f1", "bpsn"], margin=0.02)
+    pd.testing.assert_frame_equal(found["bpsn"], c.changes(wide, "bpsn", margin=0.02))
+    table = c.stacked(found, {"macro_f1": "Macro F1", "bpsn": "BPSN"})
+    assert list(table["score"]) == ["Macro F1", "BPSN"]
+
+
+def test_another_training_is_held_against_another_seed():
+    rows = [
+        RUN | {"seed": seed, "id": post, "toxic_score": p, "p_a": 1 - p, "p_b": p}
+        for seed, scores in enumerate(([0.2, 0.8], [0.4, 0.9]))
+        for post, p in enumerate(scores)
+    ]
+    one = pd.DataFrame(rows)
+    other = one.assign(toxic_score=one["toxic_score"] + 0.1)
+    found = c.retrained(one, other, ["a", "b"])
+    assert found["weights"]["moved"].tolist() == pytest.approx([0.1, 0.1])
+    assert found["seed"]["moved"].tolist() == pytest.approx([0.15, 0.15])
+    assert not found["weights"]["relabelled"].any()
+
+
+def test_other_class_weights_are_compared_at_the_same_seeds():
+    scores = pd.DataFrame({"seed": [0, 1, 2], "macro_f1": [0.5, 0.6, 0.7]})
+    row = c.reweighted(scores, scores.assign(macro_f1=[0.51, 0.63, 0.71]), "macro_f1", 0.02)
+    assert row["difference"] == pytest.approx(0.05 / 3) and row["weights"] == "test"
+    assert row["p"] == pytest.approx(stats.ttest_1samp([0.01, 0.03, 0.01], 0).pvalue)
+
+
+def test_layers_that_are_left_are_counted():
+    table = pd.DataFrame([RUN, RUN | {"depth": 3, "method": "layers"}])
+    assert list(c.layers_left(table)) == ["full", "3 of 6 layers"]

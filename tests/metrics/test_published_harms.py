@@ -196,3 +196,12 @@ def test_the_answer_for_every_outcome(tables):
     open_ = harms.answer(identity, ranks([0.1], [0.4]))
     assert "correlated with none of 1 published scores; one of 0.50" in open_
     assert "with none of 1" in harms.answer(identity, ranks([np.nan], [np.nan]))
+
+
+def test_a_published_run_is_a_row_a_category():
+    table = kept_tables.published("xu2024_bbq")
+    found = harms.ambiguous(table, ["Age", "SES"])
+    assert len(found) == 2 * len(table) and list(found["category"].unique()) == ["Age", "SES"]
+    age = found[found["category"] == "Age"]
+    assert age["accuracy"].equals(table["age_acc_ambiguous"])
+    assert age["score"].equals(table["age_s_ambiguous"])

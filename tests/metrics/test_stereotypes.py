@@ -264,3 +264,31 @@ def test_unqovers_answers_are_checked(change, said):
     table = known_models.imagined_preferences()["nothing"]
     with pytest.raises(InputError, match=said):
         stereotypes.unqover_scores(change(table))
+
+
+def test_known_models_stand_side_by_side(questions):
+    answers = known_models.imagined_answers(questions)
+    scores = known_models.known_scores(questions, answers)
+    wide = known_models.side_by_side(scores, {"lm_eval": "b", "published": "a"})
+    assert list(wide) == ["model", "s_AMB, b", "s_DIS, b", "s_AMB, a", "s_DIS, a"]
+    assert list(wide["model"]) == list(answers)
+    one = scores.query("model == 'always right' and definition == 'published'")
+    one = one.set_index("condition")["score"]
+    right = wide.set_index("model").loc["always right"]
+    np.testing.assert_allclose(right["s_DIS, a"], one["disambiguated"])
+
+
+def test_stereoset_of_known_models_is_scored_model_by_model(triplets):
+    table = known_models.stereoset_known(triplets).set_index("model")
+    assert table.loc["the stereotype", ["lms", "ss", "icat"]].tolist() == [100, 100, 0]
+    assert table.loc["nonsense", "lms"] == 0
+
+
+def test_unqover_of_known_models_is_what_they_go_by():
+    table = known_models.unqover_known().set_index("model")
+    assert table.loc["nothing", ["mu", "gamma", "positional"]].tolist() == pytest.approx([0, 0, 0])
+    assert table.loc["the place in the text", "positional"] == pytest.approx(0.8)
+    assert table.loc["the subject alone", "attributive"] == pytest.approx(0.8)
+    assert table["mu"].idxmax() == "subject and question"
+    most = table.loc["subject and question"]
+    assert most["mu_of_logs"] > 1 >= most["mu"]  # of logarithms it leaves its scale

@@ -293,3 +293,17 @@ def test_interactions_say_why_there_is_none(bias):
 def test_what_makes_no_sense_is_refused_in_words(ask, words, bias):
     with pytest.raises(InputError, match=words):
         ask(bias)
+
+
+def test_a_summary_counts_tested_communities_and_takes_their_medians(bias):
+    shifts = uniformity.shift_tables(bias, ["subgroup", "bpsn"], margin=0.02)
+    shifts = uniformity.with_power(shifts, 0.02)
+    table = uniformity.summary(shifts, ["metric"]).set_index("metric")
+    mine = shifts[(shifts["metric"] == "bpsn") & shifts["p"].notna()]
+    row = table.loc["bpsn"]
+    assert row["tested"] == len(mine) == 2 and row["by_chance"] == pytest.approx(0.1)
+    assert row["significant"] == (mine["p"] < 0.05).sum()
+    assert row["uniform"] == (mine["p_tost_holm"] < 0.05).sum()
+    assert row["largest"] == mine["excess"].abs().max()
+    assert row["detectable"] == mine["detectable"].median()
+    assert row["seeds_most"] == mine["seeds_needed"].max()

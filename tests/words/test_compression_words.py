@@ -126,3 +126,31 @@ def test_perplexity_beside_another_library(gap, words):
     row |= {"perplexity_full": 27.4, "perplexity_peer": [50, 50][: len(gap)]}
     text = said.beside_peer(row | {"above_peer_theirs": gap, "above_peer_ours": gap})
     assert text.count(words) == 2 and "a ratio of 2.2" in text and "50.00 with GPTQModel" in text
+
+
+def test_both_errors_of_gptq_stand_beside_those_of_rounding():
+    errors = [{"weight error": w, "output error": o} for w, o in ((0.02, 0.04), (0.03, 0.01))]
+    assert said.against_rounding(*errors, 3) == (
+        "At 3 bits, GPTQ leaves a weight error 50% larger than that of round-to-nearest (3.00% "
+        "against 2.00%), and an output error 75% smaller than round-to-nearest's (1.00% against "
+        "4.00%)."
+    )
+
+
+def test_removals_are_shown_with_the_full_model_first():
+    rng = np.random.default_rng(0)
+    full = 3 + 0.1 * rng.random(6)
+    losses = pd.DataFrame({"full": full, "upper": full + 1 + 0.01 * rng.random(6)})
+    table = said.removal_table(losses, {"full": 20.0, "upper": 55.0}, {"upper": [4, 5]})
+    found = said.removals(losses).iloc[0]
+    assert list(table["removed"]) == ["nothing", "upper"]
+    assert list(table["blocks"]) == ["", "4, 5"] and list(table["perplexity"]) == [20, 55]
+    assert table["ratio"].tolist() == [1, found["ratio"]]
+    assert table["interval"].tolist() == ["–", f"{found['low']:.2f} to {found['high']:.2f}"]
+    assert (said.brief(1234.5), said.brief(1.234)) == ("1,234", "1.23")
+
+
+def test_draws_have_one_perplexity():
+    row = {f"perplexity_{who}": [2.0, 8.0] for who in ("peer", "theirs", "ours")}
+    found = said.mean_perplexities(pd.DataFrame([row]))
+    assert found["perplexity_ours"].tolist() == pytest.approx([4.0])

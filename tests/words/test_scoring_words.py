@@ -1,6 +1,7 @@
 """What the chapter on scoring says, over whatever its measurements may come to."""
 
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -89,3 +90,13 @@ def test_nothing_at_hand_is_said_so():
     assert said.timed_on(measured([1.0])) == "Timed on: Xeon, 2 cores. No GPU has been timed yet."
     gpu = measured([1.0]).assign(machine="NVIDIA H200")
     assert said.timed_on(measured([1.0]), gpu) == "Timed on: Xeon, 2 cores; NVIDIA H200."
+
+
+def test_an_answer_is_cut_where_scoring_begins():
+    item = SimpleNamespace(options=(" a b", " c"), gold=1)
+    scores = pd.DataFrame({"option": [0, 1], "logprob": [-2.0, -1.0]})
+    pieces = [["Q", "?", " a", " b"], ["Q", "?", " c"]]
+    table = said.answers_in_tokens(item, pieces, [2, 1], scores)
+    assert list(table["answer"]) == ["a b", "c (right)"]
+    assert list(table["tokens"]) == ["Q·? ‖  a· b", "Q·? ‖  c"]
+    assert list(table["logprob"]) == [-2.0, -1.0]

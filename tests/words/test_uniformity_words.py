@@ -144,3 +144,25 @@ def test_the_lowest_score_is_below_one_half_only_where_its_interval_is(auc, low,
     assert said in text and "nan" not in text
     assert text.endswith(said) or auc < 0.5
     assert "can be leaned on" in uniformity.lowest_sentence(table[1:2], {"bpsn": "BPSN"})
+
+
+def test_the_largest_excess_is_one_that_was_tested():
+    rows = shift_rows(LOWER, HIGHER, UNTESTABLE)
+    rows.loc[2, "excess"] = 0.5
+    text = uniformity.largest_excess(rows)
+    assert text == "c0, 3 of 6 layers: −0.050 (95% interval −0.060 to −0.040)"
+
+
+def test_counts_are_cells_with_holms_in_brackets_and_what_chance_gives():
+    rows = shift_rows(LOWER, SAME, OPEN, UNTESTABLE)
+    rows = pd.concat([rows, rows.assign(compression="5 of 6 layers")])
+    table = uniformity.count_cells(rows, ["bpsn"])
+    assert list(table["compression"]) == ["5 of 6 layers", "3 of 6 layers"]
+    assert list(table["bpsn"]) == ["1 (1) of 3"] * 2
+    assert list(table["by_chance"]) == ["0.15"] * 2
+
+
+def test_published_counts_are_cells_of_ten():
+    row = {"model": "A", "layers_kept": 3, "layers_total": 6, "significant_bpsn": 4.0}
+    table = uniformity.published_cells(pd.DataFrame([row]), ["bpsn"])
+    assert table.iloc[0].tolist() == ["A", "3 of 6 layers", "4 of 10", "0.50"]

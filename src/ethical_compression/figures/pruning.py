@@ -25,6 +25,15 @@ BIAS_LOOKS = {
     "bpsn": LOOKS["GPTQ 3-bit"],
     "bnsp": ("#009E73", "^"),
 }
+# How `scores_against` calls the scores of a run: broken, to stand beside a panel.
+SCORES = {
+    "macro_f1": "Macro F1",
+    "subgroup": "Subgroup\n(M₋₅)",
+    "bpsn": "BPSN\n(M₋₅)",
+    "bnsp": "BNSP\n(M₋₅)",
+    "token_f1": "Token F1\n(attention)",
+    "comprehensiveness": "Comprehen-\nsiveness",
+}
 
 
 def bias_auc_by_depth(

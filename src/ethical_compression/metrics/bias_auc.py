@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.statistics.auc import auc, checked, interval
+from ethical_compression.statistics import holm
+from ethical_compression.statistics.auc import auc, auc_difference, checked, interval
 
 METRICS = ("subgroup", "bpsn", "bnsp", "background")
 # What stands in the column `community` for a number over all posts.
@@ -190,6 +191,49 @@ def over_seeds(
             | {"note": notes[0] if notes else ""}
         )
     return pd.DataFrame(rows)
+
+
+def changes_on_posts(
+    predictions: pd.DataFrame,
+    members: pd.DataFrame,
+    before: str,
+    after: str,
+    *,
+    least: int = LEAST,
+) -> pd.DataFrame:
+    """DeLong's test of every community's own posts: a row a community, the first over all posts.
+
+    predictions: as for `by_run`, with `compression`, of which `before` and `after` are compared by
+    the mean score of their seeds; members: as there. Columns: `community`, `posts`, the fields of
+    `AucDifference`, `p_holm` over the rows. Left out are communities with fewer than `least` posts
+    of a kind. These tests speak of new posts, and of these runs.
+    """
+    averaged = predictions.groupby(["compression", "id"], sort=False)["toxic_score"].mean()
+    toxic = predictions.drop_duplicates("id").set_index("id")["toxic"]
+    rows = []
+    for community, inside in members.assign(**{ALL: True})[[ALL, *members]].items():
+        some = toxic.loc[inside.index[inside]]
+        if min(some.sum(), (~some).sum()) < least:
+            continue
+        scores = (averaged[name].loc[some.index] for name in (before, after))
+        found = auc_difference(*scores, some)
+        rows.append({"community": community, "posts": len(some)} | asdict(found))
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def by_selection(defined: pd.DataFrame, released: pd.DataFrame, compression: str) -> pd.DataFrame:
+    """Bias AUCs of one compression under both selections of groups, means over seeds.
+
+    defined, released: from `by_run`, with `compression`, of the same runs (`bias_aucs` has both
+    selections). A row a community, a column a metric and one with the ending `_released`.
+    """
+    tables = []
+    for found, ending in ((defined, ""), (released, "_released")):
+        rows = found[(found["compression"] == compression) & (found["community"] != ALL)]
+        means = over_seeds(rows, []).pivot(index="community", columns="metric", values="auc")
+        tables.append(means.add_suffix(ending).loc[rows["community"].unique()])
+    return pd.concat(tables, axis=1).reset_index()
 
 
 def generalised_mean(values, p: float = -5) -> float:

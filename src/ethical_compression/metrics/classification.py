@@ -4,13 +4,13 @@ What it does to single communities is in `bias_auc`, what its explanations are w
 `plausibility`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics.bias_auc import ALL, LEAST
+from ethical_compression.metrics.bias_auc import ALL, LEAST, aggregate
 from ethical_compression.metrics.confidence import calibration_error
 from ethical_compression.metrics.plausibility import plausibility_summary
 from ethical_compression.statistics import (
@@ -36,6 +36,8 @@ RUN = [
 ]
 UNSUPERVISED = "none, λ = 0"
 EXPLAINED = ["token_f1", "auprc", "base_rate", "comprehensiveness", "sufficiency"]
+# What `by_run` adds to the names of plausibility's columns, by explainer.
+ENDINGS = {"gradient × input": "_gradient", "attention to word pieces": "_pieces"}
 
 
 def macro_f1(predicted, gold, classes: int) -> float:
@@ -82,6 +84,43 @@ def explained(explanations: pd.DataFrame) -> pd.DataFrame:
     spans = ["iou_f1", "iou_f1_singles"]
     means = explanations.groupby(by, sort=False)[EXPLAINED].mean().reset_index()
     return means.merge(plausibility_summary(explanations, by)[[*by, *spans]], on=by)
+
+
+def by_run(
+    scores: pd.DataFrame, bias: pd.DataFrame, explained: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """A row a run: scores over all posts, means of the AUCs over communities, and explanations.
+
+    scores: from `overall`; bias: from `bias_auc.by_run`, by `RUN`, of the same runs; explained:
+    from the function of that name. Adds a column a metric, its generalised mean
+    (`bias_auc.aggregate`), the scores of attention, and with the `ENDINGS` the plausibility of the
+    other explainers that are there; and `compression`, `setting` and `way` in words.
+    """
+    means = aggregate(bias, RUN).pivot(index=RUN, columns="metric", values="auc").reset_index()
+    wide = scores.merge(means, on=RUN)
+    if explained is not None:
+        explainer = dict(iter(explained.groupby("explainer")))
+        wide = wide.merge(explainer["attention"], on=RUN)
+        plausible = [one for one in ("token_f1", "iou_f1_singles") if one in explained]
+        for name, ending in ENDINGS.items():
+            if name in explainer:
+                other = explainer[name][[*RUN, *plausible]]
+                wide = wide.merge(other, on=RUN, suffixes=("", ending))
+    return wide.assign(compression=compression(wide), setting=supervision(wide), way=way(wide))
+
+
+def averages(
+    wide: pd.DataFrame, scores: Sequence[str], by: Sequence[str] = ("compression",)
+) -> pd.DataFrame:
+    """Means over seeds: a row a value of `by`, `runs`, `size` and the means of `scores`.
+
+    size: the parameters left, as a share of the most that a row has.
+    """
+    grouped = wide.groupby(list(by), sort=False)
+    found = grouped[["parameters", *scores]].mean()
+    found.insert(0, "runs", grouped.size())
+    found.insert(1, "size", found.pop("parameters") / wide["parameters"].max())
+    return found.reset_index()
 
 
 def near_half(predictions: pd.DataFrame, *, within: float = 0.05) -> pd.DataFrame:
@@ -147,6 +186,18 @@ def compression(table: pd.DataFrame) -> pd.Series:
     return pd.Series([words(row) for row in table.itertuples()], index=table.index, dtype=object)
 
 
+def layers_left(table: pd.DataFrame) -> pd.Series:
+    """How many layers each run has left: "full", or "3 of 6 layers"."""
+    words = table["depth"].astype(str) + " of " + table["layers"].astype(str) + " layers"
+    return words.where(table["method"] != "full", "full")
+
+
+def way(table: pd.DataFrame) -> pd.Series:
+    """How each run was made smaller, whatever its size: "full", "Wanda", "upper layers removed"."""
+    names = {"full": "full", "magnitude": "Magnitude", "wanda": "Wanda"}
+    return table["method"].map(names).fillna(table["position"] + " layers removed")
+
+
 def supervision(table: pd.DataFrame) -> pd.Series:
     """How attention was supervised in words: `UNSUPERVISED`, or "published, λ = 0.1"."""
     words = table["supervision"] + table["strength"].map(", λ = {:g}".format)
@@ -202,6 +253,42 @@ def changes(
         table.insert(table.columns.get_loc(p) + 1, f"{p}_holm", np.nan)
         table.loc[tested, f"{p}_holm"] = holm(table.loc[tested, p])
     return table
+
+
+def changes_of(scores: pd.DataFrame, values: Iterable[str], **options) -> dict[str, pd.DataFrame]:
+    """{value: `changes`} of several scores, each with Holm's correction of its own."""
+    return {value: changes(scores, value, **options) for value in values}
+
+
+def stacked(found: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> pd.DataFrame:
+    """The tables of `changes_of`, one under the other, the column `score` with their titles."""
+    tables = [table.assign(score=titles[value]) for value, table in found.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def retrained(
+    one: pd.DataFrame, other: pd.DataFrame, labels: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """What another training does to single posts, beside what another seed does (`disagreement`).
+
+    one, other: predictions of the two trainings, one run a seed each. Keys: "weights" (the other
+    training) and "seed".
+    """
+    return {
+        "weights": disagreement(one, other, labels),
+        "seed": disagreement(one, reseeded(one), labels),
+    }
+
+
+def reweighted(
+    by_train: pd.DataFrame, by_test: pd.DataFrame, value: str, margin: float
+) -> pd.Series:
+    """The row of `changes` from classes weighted by the training posts to weighted by the test's.
+
+    by_train, by_test: a row a run, with `seed` and the column `value`.
+    """
+    both = pd.concat([by_train.assign(weights="train"), by_test.assign(weights="test")])
+    return changes(both, value, by="weights", full="train", margin=margin).iloc[0]
 
 
 def by_community(

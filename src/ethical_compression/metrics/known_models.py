@@ -10,8 +10,16 @@ import pandas as pd
 
 from ethical_compression.datasets.bbq import CONDITIONS, Question
 from ethical_compression.datasets.stereoset import Triplet
-from ethical_compression.metrics.stereotypes import DEFINITIONS, bbq_scores
+from ethical_compression.metrics.stereotypes import (
+    DEFINITIONS,
+    bbq_scores,
+    stereoset_scores,
+    unqover_mu,
+    unqover_scores,
+)
 from ethical_compression.words import signed
+
+SHORT = dict(zip(CONDITIONS, ("s_AMB", "s_DIS"), strict=True))
 
 
 def imagined_answers(questions: Sequence[Question], seed: int = 0) -> dict[str, list[int]]:
@@ -102,6 +110,48 @@ def known_scores(
     )
 
 
+def side_by_side(scores: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """`known_scores`, a row a `model`, a column a definition and condition: "s_AMB, published".
+
+    names: a title for each definition.
+    """
+    wide = scores.pivot(index="model", columns=["definition", "condition"], values="score")
+    wide = wide.loc[scores["model"].unique(), [(one, c) for one in names for c in CONDITIONS]]
+    wide.columns = [f"{SHORT[condition]}, {names[one]}" for one, condition in wide.columns]
+    return wide.reset_index()
+
+
+def stereoset_known(triplets: Sequence[Triplet], seed: int = 0) -> pd.DataFrame:
+    """`stereoset_scores` over all items: a row a `model` of `imagined_likelihoods`."""
+    return pd.concat(
+        [
+            stereoset_scores(triplets, likelihoods, by=None).assign(model=model)
+            for model, likelihoods in imagined_likelihoods(triplets, seed).items()
+        ],
+        ignore_index=True,
+    )
+
+
+def unqover_known() -> pd.DataFrame:
+    """UnQover's scores: a row a `model` of `imagined_preferences`.
+
+    Columns: `mu`, `gamma` (the largest |γ|), the mean errors `positional` and `attributive`, and
+    `mu_of_logs`, of logarithms in place of probabilities, as released by Xu et al. 2024.
+    """
+    rows = []
+    for model, preferences in imagined_preferences().items():
+        names = ["score_first", "score_second"]
+        found = unqover_scores(preferences)
+        logs = preferences.assign(**{name: np.log(preferences[name]) for name in names})
+        errors = {name: found[name].mean() for name in ("positional", "attributive")}
+        rows.append(
+            {"model": model, "mu": unqover_mu(found), "gamma": found["gamma"].abs().max()}
+            | errors
+            | {"mu_of_logs": unqover_mu(unqover_scores(logs, probabilities=False))}
+        )
+    return pd.DataFrame(rows)
+
+
 # --- In words -------------------------------------------------------------------------------------
 
 
@@ -110,7 +160,6 @@ def known_said(scores: pd.DataFrame, names: Mapping[str, str]) -> str:
 
     scores: from `known_scores`; names: a title for each definition, the published one's first.
     """
-    short = dict(zip(CONDITIONS, ("s_AMB", "s_DIS"), strict=True))
     wide = scores.pivot(index=["model", "condition"], columns="definition", values="score")
     first, *others = names
     parts = []
@@ -120,7 +169,7 @@ def known_said(scores: pd.DataFrame, names: Mapping[str, str]) -> str:
             model, condition = gap.idxmax()
             score, told = wide.loc[(model, condition), [name, first]]
             parts.append(
-                f"{names[name]}, a model that answers {model} has an {short[condition]} of "
+                f"{names[name]}, a model that answers {model} has an {SHORT[condition]} of "
                 f"{signed(score, 2)} instead of {signed(told, 2)}"
             )
     if not parts:

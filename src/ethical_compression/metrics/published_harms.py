@@ -4,6 +4,7 @@ Their tables are read as they are. A run is a base model, a method, a sparsity a
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,22 @@ def bbq_identity(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def ambiguous(table: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
+    """Published accuracy and score in ambiguous contexts: a row a category and run.
+
+    table: `kept_tables.published("xu2024_bbq")`. Columns: `category`, `accuracy`, `score`.
+    """
+    columns = {"acc": "accuracy", "s": "score"}
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {title: table[f"{one.lower()}_{name}_ambiguous"] for name, title in columns.items()}
+            ).assign(category=one)
+            for one in categories
+        ]
+    )
 
 
 def outside_scale(bbq: pd.DataFrame, unqover: pd.DataFrame) -> pd.DataFrame:

@@ -359,6 +359,26 @@ def counts(
     return pd.DataFrame(rows)
 
 
+def summary(shifts: pd.DataFrame, by: Sequence[str], *, alpha: float = 0.05) -> pd.DataFrame:
+    """What the tests of each `by` found and could have found; shifts: `with_power`, with a margin.
+
+    Columns of `counts` but its note, `uniform` (p_tost_holm < alpha), `largest` (of |excess|), of
+    `detectable` and `seeds_needed` the medians, `seeds_most`. Communities without a test do not
+    count.
+    """
+    tested = shifts[shifts["p"].notna()]
+    counted = counts(tested, by, alpha=alpha).drop(columns="note")
+    found = tested.assign(excess=tested["excess"].abs(), uniform=tested["p_tost_holm"] < alpha)
+    found = found.groupby(list(by), sort=False).agg(
+        uniform=("uniform", "sum"),
+        largest=("excess", "max"),
+        detectable=("detectable", "median"),
+        seeds_needed=("seeds_needed", "median"),
+        seeds_most=("seeds_needed", "max"),
+    )
+    return counted.merge(found.reset_index(), on=list(by), validate="1:1")
+
+
 def interactions(bias: pd.DataFrame, metrics: Sequence[str], compression: str) -> pd.DataFrame:
     """`interaction` and `shared` of one compression by several scores: a row a score.
 

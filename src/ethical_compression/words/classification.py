@@ -4,7 +4,6 @@ The tables are those of `metrics.classification.changes` and `by_community`; an 
 by the p-values that count all rows of its table (Holm).
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,6 +24,11 @@ from ethical_compression.words import (
 )
 
 AUCS = {"subgroup": "Subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
+# Scores of `metrics.classification.by_run`: in a sentence, and at the head of a column.
+SCORES = {"macro_f1": "macro F1"} | {one: f"the {name} AUC (M₋₅)" for one, name in AUCS.items()}
+TITLES = {"macro_f1": "Macro F1", "calibration_error": "Cal. error"} | {
+    one: f"{name} (M₋₅)" for one, name in AUCS.items()
+}
 # What is settled is so after Holm, which a single test's power does not count.
 FOUR_OF_FIVE = "by a single test in four studies of five"
 
@@ -186,7 +190,54 @@ def community_answer(found: pd.DataFrame, margin: float) -> str:
     return f"{text}, where {most['detectable']:.3f} or more is found {FOUR_OF_FIVE}."
 
 
+def changes_of(
+    found: Mapping[str, pd.DataFrame], titles: Mapping[str, str], margin: float
+) -> dict[str, str]:
+    """{"macro-f1-says": `changes` of macro F1, …} of the tables of `classification.changes_of`.
+
+    titles: what each score is called in a sentence.
+    """
+    return {
+        f"{value.replace('_', '-')}-says": changes(table, titles[value], margin)
+        for value, table in found.items()
+    }
+
+
 # --- Before the results ---------------------------------------------------------------------------
+
+
+def setting(encoder: Mapping, record: Mapping, train: int, test: int, seeds: int) -> dict[str, str]:
+    """What a page's classifiers are, each by the name that its text is glued under.
+
+    encoder: as `encoders.describe` has it; record: of the posts trained on
+    (`hate_speech.source_record`); train, test: numbers of posts.
+    """
+    return {
+        "model": encoder["name"],
+        "parameters": f"{encoder['parameters'] / 1e6:.0f}",
+        "model-caveat": encoder["caveat"] or "Its weights are as published.",
+        "data": f"{record['title']} ({record['part'].replace('_', ' ')} split)",
+        "data-caveat": record["caveat"],
+        "train": f"{train:,}",
+        "test": f"{test:,}",
+        "seeds": str(seeds),
+    }
+
+
+def backgrounds(everyone: pd.DataFrame, listed: pd.DataFrame, members: pd.DataFrame) -> str:
+    """What the choice of a background does: `bias_auc.by_run` of the same runs with either.
+
+    members: (posts, communities), as `bias_auc.membership`.
+    """
+    outside = int((~members.any(axis=1)).sum())
+    text = f"Here {outside} of {len(members):,} test posts mention no listed community"
+    if not outside:
+        return f"{text}: the two backgrounds are the same posts, and so are the numbers."
+    crossed = everyone["metric"].isin(["bpsn", "bnsp"]).to_numpy()
+    moved = (listed["auc"].to_numpy() - everyone["auc"].to_numpy())[crossed]
+    return (
+        f"{text}, and the choice moves a BPSN or BNSP AUC by up to {np.nanmax(np.abs(moved)):.3f}."
+    )
 
 
 def near_half(
@@ -218,22 +269,6 @@ def near_half(
     return (
         f"{text}: a shift of all scores by a few hundredths moves most of them across it, so what "
         "is cut there, as macro F1 is for two classes, says little; AUCs ask for the order alone."
-    )
-
-
-def moved_by_deletion(comprehensiveness: float, margin: float) -> str:
-    """Does the prediction turn on the words that are deleted? Of the unsupervised classifier."""
-    if math.isnan(comprehensiveness):
-        return "What deleting words does to the prediction is not known."
-    text = (
-        "Without supervision, deleting the five most attended words moves the predicted class's "
-        f"probability by {signed(comprehensiveness)} on average"
-    )
-    if abs(comprehensiveness) >= margin:
-        return f"{text}."
-    return (
-        f"{text}, less than the margin of ±{margin:g}: where hardly any word matters, a change of "
-        "faithfulness within the margin says little."
     )
 
 
@@ -322,34 +357,6 @@ def published_cuts(published: pd.DataFrame) -> str:
     return f"{text}, and no deeper cut touches fewer communities than the one before it."
 
 
-def published_trend(published: pd.DataFrame) -> str:
-    """Does each published score rise with λ? From the published table of attention supervision."""
-    parts = []
-    for column, title, digits in (
-        ("f1", "macro F1", 2),
-        ("token_f1", "token F1", 2),
-        ("subgroup_auc", "the Subgroup AUC", 3),
-    ):
-        falls, total, above = [], 0, 0
-        for model, part in published.groupby("model", sort=False):
-            part = part.sort_values("lambda").to_dict("records")
-            total += 1
-            above += part[-1][column] > part[0][column]
-            down = [(a, b) for a, b in itertools.pairwise(part) if b[column] <= a[column]]
-            if down:
-                steps = ", ".join(
-                    f"{a[column]:.{digits}f} at λ = {a['lambda']:g} and "
-                    f"{b[column]:.{digits}f} at {b['lambda']:g}"
-                    for a, b in down
-                )
-                falls.append(f"{model} ({steps})")
-        text = f"{title} rises with every λ"
-        text += f" but for {' and '.join(falls)}" if falls else f" in all {total} models"
-        parts.append(f"{text}, and is higher at the largest λ than without in {above} of {total}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def beside(rows: Sequence[tuple[str, float, float, Mapping]], margin: float) -> str:
     """Published changes beside ours: (score, published before, after, our row of `changes`).
 
@@ -400,51 +407,3 @@ def weighted(
         f"give {more:.1%} of the test posts another class, {compared} another seed does "
         f"({seed:.1%}). Training with them {change(row, 'macro F1', margin)}."
     )
-
-
-# --- Attention ------------------------------------------------------------------------------------
-
-
-def least_loss(losses: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Where each attention loss is lowest: a row per way to attend, its words in column one.
-
-    names: {column: how that loss is called}.
-    """
-    parts = []
-    for column, title in names.items():
-        values = losses[column]
-        span = float(values.max() - values.min())
-        where = losses.loc[np.isclose(values, values.min(), rtol=1e-6), losses.columns[0]]
-        if len(where) == len(losses):
-            parts.append(f"{title} is the same in all rows")
-        else:
-            parts.append(
-                f"{title} is lowest where attention lies {' and '.join(where)} "
-                f"(the rows span {span:.2f})"
-            )
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def case(loss: float, gradient: Sequence[float]) -> str:
-    """A loss and whom its gradient reaches: "36.20, its gradient zero at every token"."""
-    gradient = np.asarray(gradient, dtype=float)
-    reached = np.flatnonzero(np.abs(gradient) > 1e-6)
-    if not len(reached):
-        return f"{loss:.2f}, its gradient zero at every token"
-    strongest = int(np.abs(gradient).argmax())
-    return (
-        f"{loss:.2f}, its gradient reaches {len(reached)} of {len(gradient)} tokens and is largest "
-        f"at token {strongest} ({signed(float(gradient[strongest]), 2)})"
-    )
-
-
-def index_of(dtype, version: str) -> str:
-    """What a mask of zeros and ones does as an index, by the type that a collator gave it."""
-    text = f"Of lists of zeros and ones the default collator of transformers {version} makes"
-    kind = str(dtype).removeprefix("torch.")
-    if kind in ("bool", "uint8"):
-        return f"{text} booleans ({kind}), which as an index pick where the mask is one."
-    if kind.startswith("int"):
-        return f"{text} integers ({kind}), which as an index name positions: 0 or 1."
-    return f"{text} numbers that are no index ({kind})."

@@ -102,6 +102,35 @@ def _holm(p: Sequence[float]) -> np.ndarray:
     return np.asarray(p, float) if np.isnan(p).any() else statistics.holm(p)
 
 
+def removal_table(
+    losses: pd.DataFrame,
+    perplexity: Mapping[str, float],
+    blocks: Mapping[str, Sequence[int]],
+    full: str = "full",
+) -> pd.DataFrame:
+    """`removals` as a page shows them, the full model first: a row a choice of blocks.
+
+    perplexity: of each column of `losses`; blocks: those that each choice removes. Columns:
+    `removed`, `blocks`, `perplexity`, `ratio`, `interval` (of the ratio, as text), `p_holm`.
+    """
+    first = {"removed": "nothing", "blocks": "", "perplexity": perplexity[full], "ratio": 1.0}
+    rows = [first | {"interval": "–"}]
+    for row in removals(losses, full).to_dict("records"):
+        name = row["removed"]
+        interval = f"{brief(row['low'])} to {brief(row['high'])}"
+        rows.append(
+            {"removed": name, "blocks": ", ".join(map(str, blocks[name]))}
+            | {"perplexity": perplexity[name], "ratio": row["ratio"], "interval": interval}
+            | {"p_holm": row["p_holm"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def brief(ratio: float) -> str:
+    """`1,250` or `1.25`: a large ratio needs no digits after its point."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2f}"
+
+
 def removal_words(losses: pd.DataFrame, full: str = "full") -> str:
     """Which choice of blocks costs least and which most, and from which others that is settled.
 
@@ -135,6 +164,16 @@ def removal_words(losses: pd.DataFrame, full: str = "full") -> str:
     return text
 
 
+def against_rounding(rounded: Mapping[str, float], fed: Mapping[str, float], bits: int) -> str:
+    """Both errors (`one_layer.errors`) of GPTQ beside those of round-to-nearest."""
+    weight, output = ((fed[name], rounded[name]) for name in ("weight error", "output error"))
+    return (
+        f"At {bits} bits, GPTQ leaves a weight error {relative(*weight)} that of round-to-nearest "
+        f"({weight[0]:.2%} against {weight[1]:.2%}), and an output error {relative(*output)} "
+        f"round-to-nearest's ({output[0]:.2%} against {output[1]:.2%})."
+    )
+
+
 def half_pruned(errors: Mapping[str, float]) -> str:
     """Output errors with half of the weights at zero, by rule, and what the pattern 2:4 adds.
 
@@ -160,6 +199,14 @@ def between(name: str, value: float, ends: Mapping[str, float]) -> str:
     else:
         place = f"between {said}"
     return f"{name}: {value:.2%}, {place}"
+
+
+def mean_perplexities(measured: pd.DataFrame) -> pd.DataFrame:
+    """`kept_tables.benchmarks("gptq")` with one perplexity each, over draws: the geometric mean."""
+    whose = ("perplexity_peer", "perplexity_theirs", "perplexity_ours")
+    return measured.assign(
+        **{name: [math.exp(np.log(draws).mean()) for draws in measured[name]] for name in whose}
+    )
 
 
 def beside_peer(row: Mapping) -> str:

@@ -14,6 +14,27 @@ from ethical_compression.words import scientific
 TOLERANCE = 0.001
 
 
+def answers_in_tokens(
+    item, pieces: Sequence[Sequence[str]], scored: Sequence[int], scores: pd.DataFrame
+) -> pd.DataFrame:
+    """A question's answers in tokens, a row an answer: `answer`, `tokens` and `logprob`.
+
+    pieces: the text of each token, an answer after the other; scored: how many of the last ones are
+    scored; scores: from `loglikelihood.score_items`. In `tokens` dots part them, and ‖ what is read
+    from what is scored.
+    """
+    return pd.DataFrame(
+        {
+            "answer": option.strip() + (" (right)" if score.option == item.gold else ""),
+            "tokens": f"{'·'.join(parts[:-count])} ‖ {'·'.join(parts[-count:])}",
+            "logprob": score.logprob,
+        }
+        for option, parts, count, score in zip(
+            item.options, pieces, scored, scores.itertuples(), strict=True
+        )
+    )
+
+
 def agreement(gaps: Sequence[float], tolerance: float = TOLERANCE) -> str:
     """How many of some answers' log-likelihoods differ from a referee's by more than `tolerance`.
 

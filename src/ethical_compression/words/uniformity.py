@@ -3,12 +3,13 @@
 The tables are those of `statistics.uniformity`; a difference is there an `excess` shift.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ethical_compression import words
 from ethical_compression.metrics.bias_auc import LEAST
+from ethical_compression.statistics import uniformity
 
 
 def outcomes(shifts: pd.DataFrame) -> pd.Series:
@@ -105,6 +106,39 @@ def shared_sentence(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     return (
         "Of the variance of the gaps the two runs of a seed share, by score: "
         f"{'; '.join(shares)}. Pairing by seed {'; '.join(verdicts)}."
+    )
+
+
+def largest_excess(shifts: pd.DataFrame) -> str:
+    """The largest excess shift that was tested: "Islam, 3 of 6 layers: −0.041 (95% interval …)"."""
+    row = shifts.loc[shifts["excess"].where(shifts["p"].notna()).abs().idxmax()]
+    interval = words.interval(row["excess"], row["ci_low"], row["ci_high"])
+    return f"{row['community']}, {row['compression']}: {interval}"
+
+
+def count_cells(shifts: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The paper's count table: a row a compression, the fewest layers last, a column a metric.
+
+    A cell is "2 (1) of 8": communities with p < 0.05, in brackets after Holm, of those tested;
+    `by_chance`: how many single tests give where nothing shifts, the mean over metrics.
+    """
+    counted = uniformity.counts(shifts, ["compression", "metric"])
+    cells = [f"{row.significant} ({row.holm}) of {row.tested}" for row in counted.itertuples()]
+    wide = counted.assign(cell=cells).pivot(index="compression", columns="metric", values="cell")
+    chance = counted.groupby("compression")["by_chance"].mean().map("{:.2f}".format)
+    wide = wide[list(metrics)].assign(by_chance=chance).sort_index(ascending=False)
+    return wide.reset_index()
+
+
+def published_cells(published: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """`count_cells` of the published counts, over ten communities, with the column `model`."""
+    rows = published.to_dict("records")
+    return pd.DataFrame(
+        {"model": row["model"]}
+        | {"compression": f"{row['layers_kept']} of {row['layers_total']} layers"}
+        | {metric: f"{row[f'significant_{metric}']:.0f} of 10" for metric in metrics}
+        | {"by_chance": "0.50"}
+        for row in rows
     )
 
 
