@@ -2,9 +2,16 @@
 
 import pytest
 import torch
+from tiny_models import tiny_model
 
 from ethical_compression.compress import hessian as hessian_of
-from ethical_compression.compress.hessian import add_to_hessian, inverse_factor, output_error
+from ethical_compression.compress.blocks import linear_layers, stream_blocks
+from ethical_compression.compress.hessian import (
+    add_to_hessian,
+    hessians,
+    inverse_factor,
+    output_error,
+)
 from ethical_compression.errors import InputError
 
 
@@ -71,3 +78,23 @@ def test_the_output_error_is_that_of_the_outputs():
     found = output_error(weight, other, add_to_hessian(None, inputs).matrix)
     assert found == pytest.approx(expected, rel=1e-5)
     assert output_error(weight, weight, add_to_hessian(None, inputs).matrix) == 0
+
+
+def test_layers_with_one_input_share_one_hessian_and_blocks_see_compressed_inputs():
+    model = tiny_model("llama")
+    inputs = list(torch.randint(3, 200, (4, 16)).split(2))
+    calls = {}
+    for index, block, states in stream_blocks(model, inputs):
+        found = hessians(block, states)
+        if index == 0:
+            q, k, v = (found[f"self_attn.{n}_proj"] for n in "qkv")
+            assert q.matrix is k.matrix is v.matrix
+            assert found["mlp.gate_proj"].matrix is found["mlp.up_proj"].matrix
+            assert found["self_attn.o_proj"].matrix is not q.matrix
+            assert q.count == 4 * 16
+            for layer_ in linear_layers(block).values():
+                layer_.weight.data.zero_()
+        calls[index] = states
+    # With every linear of the first block at zero, only the residual stream reaches the second.
+    embedded = model.get_input_embeddings()(inputs[0])
+    assert torch.allclose(calls[1][0][0], embedded)

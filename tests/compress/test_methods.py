@@ -1,5 +1,6 @@
 """A method in one file: whoever registers it has it in recipes, store, checkpoints and commands."""
 
+import ast
 import importlib
 import json
 import os
@@ -14,7 +15,7 @@ from tiny_models import tiny_model
 
 from ethical_compression import provenance, store
 from ethical_compression.__main__ import main
-from ethical_compression.compress import compressed, methods, rtn
+from ethical_compression.compress import compressed, methods
 from ethical_compression.compress.apply import apply, check_touched
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
@@ -199,6 +200,10 @@ def test_a_file_in_the_folder_is_enough(tmp_path):
 # --- What code counts -----------------------------------------------------------------------------
 
 
+# What a method makes use of is part of it.
+USES = {"awq": {"rtn"}, "debias": {"gptq", "sparsity"}}
+
+
 def test_a_methods_key_holds_its_own_code_and_no_other_methods():
     root = Path(provenance.__file__).parent
     homes = {one.apply.__module__ for one in methods.methods().values() if one.apply is not None}
@@ -208,8 +213,9 @@ def test_a_methods_key_holds_its_own_code_and_no_other_methods():
         reached = provenance._reached(home, root)
         assert files[home] in reached and root / "compress" / "blocks.py" in reached
         others = {other for other in homes - {home} if files[other] in reached}
-        # What a method makes use of is part of it.
-        assert others <= {rtn.__name__} if home.endswith(".awq") else not others
+        assert {other.rpartition(".")[2] for other in others} <= USES.get(
+            home.rpartition(".")[2], set()
+        )
     codes = {Recipe(**given).inputs()["code"] for given in ({"method": "int8"}, {"method": "nf4"})}
     assert len(codes) == 1
     assert Recipe("magnitude").inputs()["code"] not in codes
@@ -219,6 +225,12 @@ def test_recipes_know_no_method_by_name():
     folder = Path(methods.__file__).parent
     names = set(methods.methods()) - {"none"}
     for file in ("recipe", "apply", "compressed", "calibration", "layerwise"):
-        source = (folder / f"{file}.py").read_text()
-        named = {name for name in names if f'"{name}"' in source or f"'{name}'" in source}
-        assert not named, file
+        for node in ast.walk(ast.parse((folder / f"{file}.py").read_text())):
+            if isinstance(node, ast.Compare):  # "layers" alone is also a report's
+                told = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
+                assert not told & names, f"{file}, line {node.lineno}"
+        reached = provenance._reached(f"{methods.__package__}.{file}", folder.parent)
+        homes = {one.apply.__module__ for one in methods.methods().values() if one.apply}
+        files = {folder / f"{home.rpartition('.')[2]}.py" for home in homes}
+        # Models that came quantized are dequantized by whose layers they hold.
+        assert reached & files <= {folder / "bits_and_bytes.py"}, file

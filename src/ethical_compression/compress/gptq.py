@@ -5,38 +5,27 @@ inputs X, minimise ‖Ŵ X − W X‖² over Ŵ on an integer grid. Only the Hes
 objective is needed: `add_to_hessian` gathers it, `solve` uses it; both are pure of any model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import AfterValidator, Field, model_validator
 
-from ethical_compression.compress import checkpoint, peers, weight_files
-from ethical_compression.compress.blocks import (
-    Block,
-    Products,
-    one_expert_at_a_time,
-    place,
-    read,
-    survey,
-)
+from ethical_compression.compress import checkpoint, in_order, peers
 from ethical_compression.compress.hessian import (
     Damping,
     Gather,
     Hessian,
     gather_hessian,
     inverse_factor,
-    output_error,
 )
-from ethical_compression.compress.in_step import in_step
 from ethical_compression.compress.integer import (
     CLIPPING,
     Grid,
     check_settings,
     column_groups,
     fit_grid,
-    split_rows,
 )
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Text, register
@@ -44,7 +33,6 @@ from ethical_compression.compress.weighting import WEIGHTINGS, token_weights
 from ethical_compression.errors import InputError
 from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.kernels import column_solve
-from ethical_compression.memory import free_memory, keep_freed_memory, release_freed_memory
 
 
 def check_order(activation_order: bool | str) -> bool | str:
@@ -93,17 +81,8 @@ def solve(
     """
     check_settings(bits, group_size, scale_dtype)
     check_order(activation_order)
+    _check_problem(weight, hessian)
     columns = weight.shape[1]
-    if hessian.shape != (columns, columns):
-        raise InputError(
-            f"A weight with {columns} inputs needs a {columns} × {columns} Hessian, "
-            f"not {tuple(hessian.shape)}."
-        )
-    if not (weight.isfinite().all() and hessian.isfinite().all()):
-        raise InputError(
-            "A weight or an activation is NaN or infinite: check the model in float32 before it "
-            "is compressed."
-        )
     # Transposed, so that a column of the weight lies in one piece.
     w, matrix = weight.float().T.clone(memory_format=torch.contiguous_format), hessian.float()
     # An input that is never active carries no information: its weight is set to zero.
@@ -118,13 +97,7 @@ def solve(
 
     order = torch.arange(columns, device=w.device)
     if activation_order:
-        importance = matrix.diagonal()
-        order = importance.argsort(descending=True, stable=True)
-        if activation_order == "groups":
-            whole = importance[: columns // size * size].view(-1, size).amax(1)
-            rank = torch.arange(len(scale), device=w.device)
-            rank[whole.argsort(descending=True, stable=True)] = rank[: len(whole)].clone()
-            order = order[rank[group[order]].argsort(stable=True)]
+        order = _by_activation(matrix.diagonal(), group, size, activation_order == "groups")
         if static_groups or activation_order == "groups":
             group = group[order]
         w, matrix = w[order], matrix[order][:, order]
@@ -176,7 +149,33 @@ def solve(
     return quantized, loss
 
 
-# long: one pass through the model, in which every step sees what the ones before it left.
+def _check_problem(weight: torch.Tensor, hessian: torch.Tensor) -> None:
+    columns = weight.shape[1]
+    if hessian.shape != (columns, columns):
+        raise InputError(
+            f"A weight with {columns} inputs needs a {columns} × {columns} Hessian, "
+            f"not {tuple(hessian.shape)}."
+        )
+    if not (weight.isfinite().all() and hessian.isfinite().all()):
+        raise InputError(
+            "A weight or an activation is NaN or infinite: check the model in float32 before it "
+            "is compressed."
+        )
+
+
+def _by_activation(
+    importance: torch.Tensor, group: torch.Tensor, size: int, whole_groups: bool
+) -> torch.Tensor:
+    """Columns by falling importance (columns,); or whole groups by that of their first."""
+    order = importance.argsort(descending=True, stable=True)
+    if not whole_groups:
+        return order
+    first = importance[: len(importance) // size * size].view(-1, size).amax(1)
+    rank = torch.arange(-(-len(importance) // size), device=importance.device)
+    rank[first.argsort(descending=True, stable=True)] = rank[: len(first)].clone()
+    return order[rank[group[order]].argsort(stable=True)]
+
+
 def quantize_model(
     model: torch.nn.Module,
     inputs: Sequence[torch.Tensor],
@@ -190,176 +189,31 @@ def quantize_model(
     progress: str | None = None,
     **settings,
 ) -> dict[str, QuantizedWeight]:
-    """Quantize every weight of every block in place (`blocks.survey`), in the order in which they
-    compute.
+    """Quantize every weight of every block in place, in one pass (`in_order.quantize`).
 
-    Each is fed by all those before it as they are then, quantized, also within its block: what
-    AutoGPTQ calls `true_sequential`, its default, and here one pass through the model, which calls
-    its blocks itself. An expert sees the tokens that were routed to it; what no token reaches is
-    rounded to nearest.
-    inputs: calibration token ids, each (batch, length). settings: those of `solve`.
+    inputs, only, note, parts, progress: as there. settings: those of `solve`.
     token_weights: how much each token counts, shaped as `inputs`; equally where left out.
     gather, solver: what is known of a weight's inputs, and solver(weight, known, **settings), the
     quantized weight made of it; by default its Hessian, token_weights counted in, and `solve`.
-    only(weight): whether a weight (out, in) is quantized; all are where left out.
-    note(name, row) is told of each weight: `output_error`, the relative output error
-    ‖(Ŵ−W)X‖²/‖WX‖², and `reached`, whether any token reached it.
-    parts: a folder in which each block's codes are kept as soon as they are solved; blocks found
-    there are taken over. It must belong to this model, these inputs and these settings alone.
     Returns the quantized weights by name; the model then computes with their dequantised values.
     Raises InputError, naming the weight, where one cannot be solved.
     """
-    from tqdm.auto import tqdm
-
     check_settings(settings["bits"], settings.get("group_size", 128))
-    gather, solver = gather or gather_hessian(token_weights), solver or _solved
-    keep_freed_memory()
-    blocks = [_only(block, only) for block in survey(model).blocks]
-    kept = [weight_files.read(_part(parts, i)) if parts else None for i in range(len(blocks))]
-    for block, its in zip(blocks, kept, strict=True):
-        for name, weight in (its[0] if its else {}).items():
-            block.weights[name].copy_(weight.dequantize())
-    to_do = [i for i, its in enumerate(kept) if its is None]
-    _check_room([blocks[i] for i in to_do], model, inputs)
-    order = [(i, step) for i in to_do for step in range(len(blocks[i].steps))]
-    step_of = {
-        name: (i, step) for i, step in order for group in blocks[i].steps[step] for name in group
-    }
-    known = {place(blocks[i].weights[name]): name for name, (i, _) in step_of.items()}
-
-    def run(index, halt):
-        def see(_, weight, found):
-            halt(step_of[found[0][0]], found)
-
-        with Products(known, see), torch.no_grad():
-            read(model, inputs[index])
-
-    quantized: dict[str, QuantizedWeight] = {}
-    rows: dict[str, dict[str, Any]] = {}
-    bar = tqdm(total=len(blocks), unit="block", desc=progress, disable=progress is None)
-
-    def solve_one(weight, hessian):
-        return solver(weight, hessian, **settings)
-
-    def finish(index):
-        block = blocks[index]
-        if kept[index]:
-            quantized.update(kept[index][0])
-            rows.update(kept[index][1]["rows"])
-        else:
-            for name, weight in block.weights.items():
-                if name not in rows:
-                    nothing = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
-                    _solve_together([name], block.weights, nothing, quantized, rows, solve_one)
-            if parts:
-                done = {name: one for name, one in quantized.items() if name in block.weights}
-                weight_files.write(
-                    _part(parts, index), done, {"rows": {name: rows[name] for name in done}}
-                )
-        for name in block.weights:
-            if note:
-                note(name, rows[name])
-        bar.update()
-
-    finished = 0
-    with one_expert_at_a_time(model):
-        for (index, step), said in in_step(run, len(inputs), order):
-            # Of what the calls held on their way here; beside it a Hessian is solved.
-            release_freed_memory()
-            while finished < index:
-                finish(finished)
-                finished += 1
-            for group in blocks[index].steps[step]:
-                hessian = _hessian_of(group, said, gather)
-                if hessian is not None:
-                    _solve_together(
-                        group, blocks[index].weights, hessian, quantized, rows, solve_one
-                    )
-                del hessian
-            said.clear()
-    while finished < len(blocks):
-        finish(finished)
-        finished += 1
-    bar.close()
-    return quantized
-
-
-def _part(parts: Path, index: int) -> Path:
-    return parts / f"block-{index:03}"
-
-
-def _only(block: Block, wanted: Callable[[torch.Tensor], bool] | None) -> Block:
-    """The block with only those of its weights that are wanted, all where None."""
-    if wanted is None:
-        return block
-    weights = {name: weight for name, weight in block.weights.items() if wanted(weight)}
-    steps = [[[n for n in group if n in weights] for group in step] for step in block.steps]
-    steps = [[group for group in step if group] for step in steps]
-    return block._replace(weights=weights, steps=[step for step in steps if step])
+    solver = solver or _solved
+    return in_order.quantize(
+        model,
+        inputs,
+        gather=gather or gather_hessian(token_weights),
+        solver=lambda weight, known: solver(weight, known, **settings),
+        only=only,
+        note=note,
+        parts=parts,
+        progress=progress,
+    )
 
 
 def _solved(weight: torch.Tensor, hessian: Hessian, **settings) -> QuantizedWeight:
     return solve(weight, hessian.matrix, **settings)[0]
-
-
-def _hessian_of(group, said, gather: Gather) -> Hessian | None:
-    """Hessian of a group of weights from what each call fed to it; None where no call did."""
-    hessian = None
-    for index, found in said.items():
-        fed = next((fed for name, fed in found if name in group), None)
-        if fed is not None and len(fed):
-            hessian = gather(hessian, group[0], index, fed)
-    return hessian
-
-
-def _solve_together(
-    group: Sequence[str],
-    weights: Mapping[str, torch.Tensor],
-    hessian: Hessian,
-    quantized: dict[str, QuantizedWeight],
-    rows: dict[str, dict[str, Any]],
-    solve_one: Callable[[torch.Tensor, Hessian], QuantizedWeight],
-) -> None:
-    """Solve weights with one input as one stack, since the factor of their Hessian and every step
-    over columns are the same for all; give them their values, and note what that cost."""
-    own = [weights[name] for name in group]
-    try:
-        stack = solve_one(torch.cat(own) if len(own) > 1 else own[0], hessian)
-    except InputError as error:
-        raise InputError(f"{group[0]}: {error}") from error
-    parts = split_rows(stack, [len(weight) for weight in own])
-    for name, weight, part in zip(group, own, parts, strict=True):
-        restored = part.dequantize()
-        rows[name] = {
-            "output_error": output_error(weight, restored, hessian.matrix),
-            "reached": hessian.count > 0,
-        }
-        weight.copy_(restored)
-        quantized[name] = part
-
-
-def _check_room(
-    blocks: Sequence[Block], model: torch.nn.Module, inputs: Sequence[torch.Tensor]
-) -> None:
-    """Raise InputError where a solve and what the calls hold would not fit in free memory."""
-    tokens = sum(ids.numel() for ids in inputs)
-    for block in blocks:
-        if not block.weights:
-            continue
-        name = max(block.weights, key=lambda name: block.weights[name].shape[1])
-        weight, width = block.weights[name], block.weights[name].shape[1]
-        hidden = min(weight.shape)
-        # Four square matrices and four of the weight's size while the widest is solved; of every
-        # token a block's input, its output, what is added to it, and what the widest is fed with.
-        held = tokens * weight.element_size() * (3 * hidden + width)
-        needed = 4 * (4 * width**2 + 4 * weight.numel()) + held
-        free = free_memory(weight.device)
-        if needed > free:
-            raise InputError(
-                f"The block around {name} needs up to {needed / 2**30:.1f} GiB to be solved and "
-                f"{free / 2**30:.1f} GiB are free on {weight.device}: use fewer or shorter "
-                "calibration windows, or a machine or a GPU with more memory."
-            )
 
 
 # --- As a recipe's method -------------------------------------------------------------------------
