@@ -1,11 +1,12 @@
 """Which code a result depends on, and what is said of its making."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-from ethical_compression import provenance
+from ethical_compression import kept_tables, provenance
 from ethical_compression.errors import InputError
 
 
@@ -19,6 +20,23 @@ def test_a_result_depends_on_the_code_that_its_module_reaches_and_on_no_other():
     assert root / "compress/gptq.py" not in provenance._reached(name, root)
     assert provenance.code_version(name) != provenance.code_version()
     assert provenance.code_version("__main__") == provenance.code_version()
+
+
+def test_the_code_of_a_function_is_that_of_its_module_or_of_the_file_that_holds_it(tmp_path):
+    own = provenance.code_of(kept_tables.benchmarks)
+    assert own == provenance.code_version("ethical_compression.kept_tables")
+    codes = []
+    for number in (1, 2):
+        file = tmp_path / f"given_{number}.py"
+        file.write_text(f"NUMBER = {number}\n\n\ndef given():\n    return NUMBER\n")
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        codes.append(provenance.code_of(module.given))
+    # The function itself is the same: what it reads is not.
+    assert len({*codes, provenance.code_version()}) == 3
+    with pytest.raises(InputError, match="The source of len cannot be read"):
+        provenance.code_of(len)
 
 
 def test_a_source_that_is_missing_is_an_error_and_no_gap_in_the_key(tmp_path, monkeypatch):
