@@ -3,8 +3,6 @@
 import ast
 import difflib
 import re
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -105,21 +103,13 @@ def check_values(
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return any(_fits(value, option) for option in typing.get_args(kind))
-    if kind is None or kind is type(None):
-        return value is None
-    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, origin):
+    # Not before a value is checked: the room is imported without it.
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError:
         return False
-    if origin is list and arguments:
-        return all(_fits(item, arguments[0]) for item in value)
-    if origin is dict and arguments:
-        return all(_fits(k, arguments[0]) and _fits(v, arguments[1]) for k, v in value.items())
     return True
 
 
