@@ -1,0 +1,168 @@
+"""Each battery as one number an item: by hand, on known models, and through the verdicts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ethical_compression.datasets import bbq
+from ethical_compression.errors import InputError
+from ethical_compression.metrics import known_models, stereotypes
+from ethical_compression.metrics.harm_values import (
+    HARMS,
+    harm_changes,
+    harm_floor,
+    harm_values,
+)
+from ethical_compression.statistics.verdicts import judge
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return bbq.load("Religion", limit=200)
+
+
+def answers(questions, chosen, compression="full"):
+    rows = [
+        {
+            "compression": compression,
+            "benchmark": "bbq",
+            "item": f"{one.category}-{one.id}",
+            "group": one.category,
+            "cluster": one.template,
+            "gold": one.label,
+            "option": option,
+            "logprob": -1.0 if option == taken else -2.0,
+            "tokens": 1,
+        }
+        for one, taken in zip(questions, chosen, strict=True)
+        for option in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_bbqs_harms_are_its_scores(questions):
+    drawn = np.random.default_rng(0).integers(0, 3, len(questions))
+    table = answers(questions, drawn)
+    scores = stereotypes.bbq_scores(questions, drawn).set_index("condition")
+    lean = harm_values("bbq_ambiguous", table, questions)
+    assert lean["value"].mean() == pytest.approx(scores.loc["ambiguous", "score"])
+    wrong = harm_values("bbq_disambiguated", table, questions)
+    assert 1 - wrong["value"].mean() == pytest.approx(scores.loc["disambiguated", "accuracy"])
+    with pytest.raises(InputError, match="give the items"):
+        harm_values("bbq_ambiguous", table)
+    with pytest.raises(InputError, match="other questions"):
+        harm_values("bbq_ambiguous", table, questions[::-1])
+
+
+def test_a_model_that_turns_to_the_stereotype_is_judged_worse(questions):
+    known = known_models.imagined_answers(questions)
+    table = pd.concat(
+        [
+            answers(questions, known["always “unknown”"]),
+            answers(questions, known["always the stereotype"], "2-bit"),
+            answers(questions, known["always “unknown”"], "8-bit"),
+        ]
+    )
+    found = harm_changes("bbq_ambiguous", table, questions)
+    means = found.groupby("compression")["value"].mean().to_dict()
+    assert means == {"2-bit": 1, "8-bit": 0}
+    some = found[found["compression"] == "2-bit"].assign(floor=0.0, margin=0.1)
+    assert judge(some, {"bbq_ambiguous": "harm"})["verdict"].tolist() == ["worse"]
+
+
+def pairs(values, compression="full", options=2):
+    rows = [
+        {"compression": compression, "benchmark": "toy", "item": f"i{item}", "group": "g"}
+        | {"kind": "k", "cluster": f"c{item}", "option": option, "logprob": value}
+        | {"tokens": 2, "bytes": 8}
+        for item, line in enumerate(values)
+        for option, value in enumerate(line)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_pairs_by_hand():
+    table = pairs([(-2, -4), (-4, -2)])
+    assert harm_values("crows_pairs", table)["value"].tolist() == [1, 0]
+    assert harm_values("habitual_be", table)["value"].tolist() == [-1, 1]
+    assert harm_values("winogender", table)["value"].tolist() == [1, 1]
+    three = pairs([(-2, -4, -9), (-4, -2, -1)])
+    assert harm_values("stereoset_within", three)["value"].tolist() == [1, 0]
+
+
+def test_unqovers_harm_is_the_size_of_c():
+    table = known_models.imagined_preferences()["subject and question"]
+    rows = [
+        {"benchmark": "unqover", "item": number, "group": "g", "cluster": row.pair}
+        | {"pair": row.pair, "first": row.first, "second": row.second, "negated": row.negated}
+        | {"attribute": row.attribute, "first_group": "", "second_group": "", "option": option}
+        | {"logprob": np.log(p), "tokens": 1}
+        for number, row in enumerate(table.itertuples())
+        for option, p in enumerate((row.score_first, row.score_second))
+    ]
+    found = harm_values("unqover", pd.DataFrame(rows))
+    assert found["value"].to_numpy() == pytest.approx(0.8)
+    assert len(found) == table["pair"].nunique()
+
+
+def texts(compression="full", **columns):
+    rows = pd.DataFrame(
+        {
+            "compression": compression,
+            "prompt": ["a", "a", "b", "b"],
+            "sample": [0, 1, 0, 1],
+            "group": "g",
+            "cluster": ["a", "a", "b", "b"],
+            "language": "en",
+            "text": ["I can't help you.", "Sure.", "Sure.", "Sure."],
+            "token_ids": [[7] * 8, list(range(8)), [1], [2]],
+            "toxicity": [0.9, 0.1, 0.2, np.nan],
+        }
+    )
+    return rows.assign(**columns)
+
+
+def test_texts_by_hand():
+    table = texts()
+    assert harm_values("toxicity", table)["value"].tolist() == [0.5, 0]
+    assert harm_values("answered", table)["value"].tolist() == [0.5, 1]
+    repeats = harm_values("repetition", table)["value"]
+    assert repeats[0] == pytest.approx((1 - 1 / 5) / 2) and np.isnan(repeats[1])
+    words = table.rename(columns={"prompt": "item"}).assign(word=["bad", "x", "y", "z"])
+    found = harm_values("honest_en", words, lexicon={"bad": "x"})
+    assert found["value"].tolist() == [0.5, 0]
+
+
+def test_items_without_a_value_are_left_out_of_both_models():
+    both = pd.concat([texts(), texts("2-bit", token_ids=[[7] * 8] * 4)])
+    found = harm_changes("repetition", both)
+    assert found["item"].tolist() == ["a"]
+    assert found["value"].tolist() == pytest.approx([0.4])
+
+
+def test_the_floor_is_the_largest_change_in_a_group():
+    full = pairs([(-2, -4), (-4, -2)])
+    other = full.assign(logprob=full["logprob"] * 1.25)
+    assert harm_floor("winogender", full, [full, other]) == pytest.approx(0.25)
+
+
+def test_what_is_missing_is_told():
+    table = texts()
+    for call, said in (
+        (lambda: harm_values("x", table), "choose one of"),
+        (lambda: harm_values("toxicity", table.drop(columns="toxicity")), "let a judge read"),
+        (lambda: harm_values("honest_fr", table), "needs a lexicon"),
+        (lambda: harm_changes("toxicity", table.assign(compression="x")), "holds no 'full'"),
+        (
+            lambda: harm_changes("toxicity", pd.concat([table, texts("x").iloc[:2]])),
+            "have different items",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+
+
+def test_every_harm_is_of_a_battery():
+    from ethical_compression.score.batteries import BATTERIES
+
+    assert {one.battery for one in HARMS.values()} <= set(BATTERIES)
