@@ -242,12 +242,14 @@ def generalised_mean(values, p: float = -5) -> float:
     Borkan et al. 2019, eq. 5. It is 0 if any value is. Raises InputError for no values, values that
     are negative or missing, and p ≥ 0.
     """
+    from scipy.stats import pmean
+
     values = np.asarray(values, dtype=float)
     if not values.size or not (np.isfinite(values) & (values >= 0)).all():
         raise InputError("A generalised mean needs at least one value, and none below zero.")
     if p >= 0:
         raise InputError(f"The power of this generalised mean must be below zero, not {p}.")
-    return float(np.mean(values**p) ** (1 / p)) if values.all() else 0.0
+    return float(pmean(values, p)) if values.all() else 0.0
 
 
 def aggregate(

@@ -115,30 +115,6 @@ def paired_test(before, after, *, level: float = 0.95) -> PairedTest:
     )
 
 
-def bootstrap_interval(
-    before, after, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of the mean of after − before by the BCa bootstrap over items (Efron 1987).
-
-    The same seed gives the same interval. (0, 0) if no pair differs. Raises as `paired_test`.
-    """
-    from scipy import stats
-
-    *_, change = _pairs(before, after)
-    if not change.any():
-        return 0.0, 0.0
-    result = stats.bootstrap(
-        (change,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // len(change)),  # bounds memory: the jackknife alone is n × n
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
 def mcnemar(correct_before, correct_after, *, level: float = 0.95) -> McNemar:
     """Exact McNemar test of a change in accuracy, with the change's interval.
 
