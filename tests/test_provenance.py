@@ -40,9 +40,9 @@ def test_the_code_of_a_function_is_that_of_its_module_or_of_the_file_that_holds_
 
 
 def test_a_source_that_is_missing_is_an_error_and_no_gap_in_the_key(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "SCIENCE", ("models/causal.py", "debias"))
+    monkeypatch.setattr(provenance, "SCIENCE", ("models", "gone"))
     provenance.code_version.cache_clear()
-    with pytest.raises(InputError, match=r"debias is missing from .*install the package again"):
+    with pytest.raises(InputError, match=r"gone is missing from .*install the package again"):
         provenance.code_version()
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"no source of ethical_compression\.gone"):

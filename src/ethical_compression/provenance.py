@@ -16,10 +16,7 @@ from typing import Any
 from ethical_compression.errors import InputError
 
 # What decides a number; figures, statistics and prose may change without a model being run again.
-SCIENCE = (
-    *("gptq_format.py", "quantized.py"),
-    *("datasets", "models", "compress", "kernels", "metrics", "score", "train"),
-)
+SCIENCE = ("datasets", "models", "compress", "kernels", "metrics", "score", "train")
 PACKAGES = (
     "ethical-compression",
     "torch",
@@ -46,8 +43,8 @@ def code_version(module: str | None = None) -> str:
     root = Path(__file__).parent
     science: set[Path] = set()
     for part in SCIENCE:
-        found = [root / part] if part.endswith(".py") else list((root / part).rglob("*.py"))
-        if not found or not all(file.is_file() for file in found):
+        found = list((root / part).rglob("*.py"))
+        if not found:
             # Left out, results would outlive the code that made them.
             raise InputError(f"{part} is missing from {root}: install the package again.")
         science.update(found)

@@ -15,7 +15,7 @@ from ethical_compression.compress.apply import apply
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
-from ethical_compression.quantized import keep_unpacked
+from ethical_compression.models.quantized import keep_unpacked
 
 needed = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FAMILIES
 
-from ethical_compression import gptq_format, models
+from ethical_compression import models
 from ethical_compression.compress import checkpoint, gptq, weight_files
 from ethical_compression.compress.apply import apply
 from ethical_compression.compress.compressed import save
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import BITS, pack, unpack
+from ethical_compression.models import gptq_format
+from ethical_compression.models.gptq_format import BITS, pack, unpack
 
 INPUTS = list(torch.randint(3, 200, (4, 24), generator=torch.Generator().manual_seed(0)).split(2))
 

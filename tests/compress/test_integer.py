@@ -8,7 +8,7 @@ from ethical_compression.compress.integer import (
     SHARES,
     fit_grid,
 )
-from ethical_compression.gptq_format import BITS
+from ethical_compression.models.gptq_format import BITS
 
 
 @st.composite

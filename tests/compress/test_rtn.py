@@ -9,7 +9,7 @@ from test_integer import weights
 from ethical_compression.compress.integer import SCALE_DTYPES, encode
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import BITS
+from ethical_compression.models.gptq_format import BITS
 
 
 @settings(deadline=None, max_examples=60)

@@ -18,7 +18,7 @@ from ethical_compression.compress.layerwise import Compressed, check_finite, eve
 from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.compress.weight_files import restorable
-from ethical_compression.gptq_format import QuantizedWeight
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 RATIOS = tuple(step / 20 for step in range(20))
 

@@ -22,7 +22,7 @@ from ethical_compression.compress.blocks import (
 )
 from ethical_compression.compress.integer import column_groups
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import FORMATS, QuantizedWeight, pack
+from ethical_compression.models.gptq_format import FORMATS, QuantizedWeight, pack
 
 # What `packable` leaves out, for who is told that it is much.
 TAKES = "it takes linear layers and experts whose sides are multiples of 32, as they are packed"

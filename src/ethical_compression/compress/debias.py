@@ -44,7 +44,7 @@ from ethical_compression.compress.pairs import (
 from ethical_compression.datasets import repair_pairs
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import QuantizedWeight
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 
 class Cell(NamedTuple):

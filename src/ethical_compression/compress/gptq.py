@@ -31,8 +31,8 @@ from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.compress.weighting import WEIGHTINGS, token_weights
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.kernels import column_solve
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 
 def check_order(activation_order: bool | str) -> bool | str:

@@ -26,8 +26,8 @@ from ethical_compression.compress.hessian import Gather, Hessian, output_error
 from ethical_compression.compress.in_step import in_step
 from ethical_compression.compress.integer import split_rows
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import QuantizedWeight
 from ethical_compression.memory import free_memory, keep_freed_memory, release_freed_memory
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 
 def quantize(

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from ethical_compression.compress.methods import Settings
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import BITS, QuantizedWeight
+from ethical_compression.models.gptq_format import BITS, QuantizedWeight
 
 SCALE_DTYPES = ("float16", "float32")
 # How much of a group's range a grid may cover that is fitted to a metric.

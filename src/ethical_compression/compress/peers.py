@@ -19,7 +19,7 @@ from ethical_compression.compress import checkpoint, weight_files
 from ethical_compression.compress.blocks import weights_named
 from ethical_compression.compress.layerwise import every_weight, weight_error
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import QuantizedWeight, load_gptq
+from ethical_compression.models.gptq_format import QuantizedWeight, load_gptq
 
 # As `environments/` pins them.
 VERSIONS = {"gptqmodel": "7.6.0", "auto-gptq": "0.7.1"}

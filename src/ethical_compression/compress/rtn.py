@@ -12,7 +12,7 @@ from ethical_compression.compress.integer import (
 )
 from ethical_compression.compress.layerwise import Compressed, each_layer
 from ethical_compression.compress.methods import Method, register
-from ethical_compression.gptq_format import QuantizedWeight
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 
 def round_to_nearest(

@@ -15,7 +15,7 @@ import torch
 from ethical_compression import store
 from ethical_compression.compress.blocks import weights_named
 from ethical_compression.errors import InputError
-from ethical_compression.gptq_format import QuantizedWeight
+from ethical_compression.models.gptq_format import QuantizedWeight
 
 _kinds: dict[str, type] = {}
 

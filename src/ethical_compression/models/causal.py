@@ -140,8 +140,8 @@ def _causal_config(folder: Path, name: str):
 def _model(folder: Path, name: str, dtype: str):
     import transformers
 
-    from ethical_compression.gptq_format import gptq_settings
-    from ethical_compression.quantized import keep_unpacked
+    from ethical_compression.models.gptq_format import gptq_settings
+    from ethical_compression.models.quantized import keep_unpacked
 
     if not any(folder.glob("*.safetensors")):
         raise InputError(
@@ -174,7 +174,7 @@ def _dequantised(folder: Path, options: dict[str, Any]):
     import torch
     import transformers
 
-    from ethical_compression.gptq_format import dequantised_state
+    from ethical_compression.models.gptq_format import dequantised_state
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "quantization_config"):

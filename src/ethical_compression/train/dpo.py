@@ -27,7 +27,7 @@ from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import DIRECTIONS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
-from ethical_compression.quantized import keep_unpacked
+from ethical_compression.models.quantized import keep_unpacked
 from ethical_compression.score import layouts, loglikelihood, moral, networks, token_tree, tokens
 from ethical_compression.train.adapters import add_adapters, trained_weights
 
