@@ -3,9 +3,9 @@
     python results/debias_layers.py
 
 The output projections of every third block of the embedded model, as they stand in the full model,
-with pairs of StereoSet's development split; every cell at every α, rounded to 4 and 3 bits and
-pruned to half. Each term is computed from the layer's inputs themselves, in float64, not from the
-Hessians that the solver was given. Rows: `layer`, `how` (the compression), `alpha`, `cell`, `kept`
+with pairs of StereoSet's development split; every cell at every α, rounded to 4 bits and pruned
+to half. Each term is computed in float64 from the layer's inputs themselves, not from the Hessians
+that the solver was given. Rows: `layer`, `how` (the compression), `alpha`, `cell`, `kept`
 (‖(Ŵ−W)X‖²), `contrast` (‖Ŵ(X₀−X₁)‖²), both a token and divided by ‖WX‖², `objective`
 (kept + α · contrast), and `seconds` of the solve, one thread.
 """
@@ -19,6 +19,7 @@ from ethical_compression import kept_tables, models
 from ethical_compression.compress import debias, pairs
 from ethical_compression.compress.blocks import stream_blocks
 from ethical_compression.compress.hessian import hessians
+from ethical_compression.compress.integer import energy
 from ethical_compression.datasets import repair_pairs
 
 MODEL, COUNT, SEED = "smollm2-135m", 128, 0
@@ -30,7 +31,6 @@ CELLS = {cell: {"cell": cell} for cell in debias.CELLS} | {
 ALPHAS = (0.0, 0.1, 0.5, 2.0)
 WAYS = {
     "GPTQ 4-bit": (debias.quantize, {"bits": 4, "group_size": 64}),
-    "GPTQ 3-bit": (debias.quantize, {"bits": 3, "group_size": 64}),
     "SparseGPT 50%": (debias.prune, {"sparsity": 0.5}),
 }
 
@@ -64,7 +64,8 @@ def real_layers():
 
 def cells_of_a_layer(name, weight, known, inputs, differences):
     """A row for every way, α and cell."""
-    whole = (inputs @ weight.double().T).square().sum()
+    gram, apart = inputs.T @ inputs, differences.T @ differences
+    whole = energy(weight.double(), gram).sum()
     for how, (compress, settings) in WAYS.items():
         for alpha in ALPHAS:
             for cell, which in CELLS.items():
@@ -74,8 +75,8 @@ def cells_of_a_layer(name, weight, known, inputs, differences):
                 changed = compress(weight, known, alpha=alpha, **which, **settings)
                 seconds = time.perf_counter() - start
                 changed = (changed if how[0] == "S" else changed.dequantize()).double()
-                kept = float(((changed - weight.double()) @ inputs.T).square().sum() / whole)
-                contrast = float((changed @ differences.T).square().sum() / whole)
+                kept = float(energy(changed - weight.double(), gram).sum() / whole)
+                contrast = float(energy(changed, apart).sum() / whole)
                 yield {
                     "layer": name,
                     "how": how,
