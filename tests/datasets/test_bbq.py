@@ -54,6 +54,13 @@ def test_where_it_comes_from_is_told():
     assert len(record["sha256"]) == 64
 
 
+def test_targets_that_are_missing_or_listed_twice_are_counted():
+    records = {name: bbq.source_record(name) for name in bbq.CATEGORIES}
+    for key, count in (("without_target", 16), ("listed_twice", 64)):
+        counts = {name: one[key] for name, one in records.items() if one[key]}
+        assert counts == {"Gender_identity": count}
+
+
 @pytest.fixture
 def mirror(tmp_path):
     """The first scene of one category, laid out as a mirror."""

@@ -7,9 +7,11 @@ in one that settles the answer; and in a negative and a non-negative wording.
 """
 
 import csv
+import functools
 import io
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ethical_compression.datasets import files
@@ -106,22 +108,22 @@ def load(
 def source_record(
     category: str, source: str = "embedded", data_dir: str | os.PathLike | None = None
 ) -> dict[str, Any]:
-    """Where a category's questions come from: JSON-ready."""
+    """Where a category's questions come from, how many have no target (`without_target`), and how
+    many are listed twice in the file of targets (`listed_twice`): JSON-ready."""
     files.known("category of BBQ", category, CATEGORIES)
     part = CATEGORIES[category]
-    return files.study_record(STUDY, f"{category}.jsonl", source, data_dir, part=part)
+    record = files.study_record(STUDY, f"{category}.jsonl", source, data_dir, part=part)
+    targets = _targets(category, source, data_dir)
+    _, rows = _listed(category, source, data_dir)
+    without = sum(target is None for target in targets.values())
+    return record | {"without_target": without, "listed_twice": len(rows) - len(targets)}
 
 
 def _targets(category: str, source: str, data_dir) -> dict[int, int | None]:
     """{example id: target} of a category."""
-    place = files.study_file(STUDY, _METADATA, source, data_dir)
+    place, rows = _listed(category, source, data_dir)
     found: dict[int, int | None] = {}
-    for row in csv.DictReader(io.StringIO(files.read_text(place), newline="")):
-        if row.get("category") != category:
-            continue
-        named = row["target_loc"].strip()
-        target = int(float(named)) if named not in ("", "NA") else None
-        number = int(row["example_id"])
+    for number, target in rows:
         if found.setdefault(number, target) != target:
             raise InputError(
                 f"{place} lists question {number} of {category} twice, with different targets: "
@@ -129,6 +131,24 @@ def _targets(category: str, source: str, data_dir) -> dict[int, int | None]:
             )
     if not found:
         raise InputError(f"{place} has no rows of {category}: use the data set's own file.")
+    return found
+
+
+def _listed(category: str, source: str, data_dir) -> tuple[Path, list[tuple[int, int | None]]]:
+    """The file of targets, and its rows of a category: (example id, target)."""
+    place = files.study_file(STUDY, _METADATA, source, data_dir)
+    told = place.stat()
+    return place, _metadata(place, told.st_mtime_ns, told.st_size).get(category, [])
+
+
+@functools.lru_cache(maxsize=2)
+def _metadata(place: Path, changed: int, size: int) -> dict[str, list[tuple[int, int | None]]]:
+    """{category: (example id, target) of each row}; read once, since each category asks for it."""
+    found: dict[str, list[tuple[int, int | None]]] = {}
+    for row in csv.DictReader(io.StringIO(files.read_text(place), newline="")):
+        named = row["target_loc"].strip()
+        target = int(float(named)) if named not in ("", "NA") else None
+        found.setdefault(row["category"], []).append((int(row["example_id"]), target))
     return found
 
 
