@@ -5,9 +5,6 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-import tokenizers
-import torch
-import transformers
 from test_loglikelihood import plain_pass, tiny_tokenizer
 from tiny_models import tiny_model
 
@@ -209,85 +206,6 @@ def test_guises_score_each_word_after_both_dialects(model, tokenizer):
     assert table["word"].tolist() == ["lazy", "kind"] * 2
     wanted = [likelihood(model, tokenizer, c, w) for c in one.contexts for w in one.options]
     assert table["logprob"].to_numpy() == pytest.approx(wanted, abs=1e-3)
-
-
-# --- Masked models --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def masked():
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    people = ["he", "she", "they", "man", "woman"]
-    words = [*special, *people, "is", "a", "an", "poor", "rich", "kind", "."]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    inner.post_processor = tokenizers.processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    named = {f"{one[1:-1].lower()}_token": one for one in special}
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **named)
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.5,
-    )
-    return transformers.BertForMaskedLM(config).eval(), tokenizer
-
-
-def shared_score(model, tokenizer, texts):
-    """One token masked at a time, one pass each, written from the paper's equation."""
-    import difflib
-
-    ids = [tokenizer.encode(text) for text in texts]
-    blocks = difflib.SequenceMatcher(None, *ids, autojunk=False).get_matching_blocks()
-    places = [(b.a + k, b.b + k) for b in blocks for k in range(b.size)][1:-1]  # [CLS], [SEP]
-    found = []
-    for side in range(2):
-        total = 0.0
-        for both in places:
-            hidden = list(ids[side])
-            hidden[both[side]] = tokenizer.mask_token_id
-            with torch.inference_mode():
-                logits = model(input_ids=torch.tensor([hidden])).logits[0, both[side]]
-            total += float(logits.log_softmax(-1)[ids[side][both[side]]])
-        found.append(total)
-    return found, len(places)
-
-
-def test_pseudo_log_likelihoods_are_those_of_the_shared_tokens(masked):
-    model, tokenizer = masked
-    pairs = [
-        Contrast("toy", str(k), "g", "k", "c", ("stereotype", "anti-stereotype"), texts)
-        for k, texts in enumerate(
-            [
-                ("a poor man is kind .", "a rich man is kind ."),
-                ("she is an poor woman", "he is an poor man"),
-                ("an old man", "an old woman"),  # a word that the tokenizer does not know
-                ("they is kind .", "a kind man is rich and kind ."),
-            ]
-        )
-    ]
-    table = harms.masked_contrasts(model, tokenizer, pairs, batch=4)
-    for place, one in enumerate(pairs):
-        wanted, count = shared_score(model, tokenizer, one.texts)
-        rows = table.iloc[2 * place : 2 * place + 2]
-        assert rows["logprob"].tolist() == pytest.approx(wanted, abs=1e-4)
-        assert rows["tokens"].tolist() == [count, count]
-    row = contrasts.contrast_scores(table).iloc[0]
-    assert row["measure"] == "pseudo-log-likelihood of the shared tokens"
-    with pytest.raises(InputError, match="share no token"):
-        apart = Contrast("toy", "9", "g", "k", "c", ("a", "b"), ("he", "she"))
-        harms.masked_contrasts(model, tokenizer, [apart])
-
-
-def test_a_causal_tokenizer_has_no_mask(model, tokenizer):
-    with pytest.raises(InputError, match="has no mask"):
-        harms.masked_contrasts(model, tokenizer, crows_pairs.load(limit=1))
 
 
 def test_nothing_to_score_is_told(model, tokenizer):

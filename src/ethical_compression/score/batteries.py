@@ -1,5 +1,6 @@
 """Every harm that a model can be asked about, by name: items, how they are scored, where they are
-from. A grid is subjects × batteries (`score.runs.grid`); a new one is an entry here.
+from. A grid is subjects × batteries (`score.runs.grid`); a new one is an entry here. All but
+`crows_pairs_masked`, for `score.masked.Masked`, ask causal language models.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from ethical_compression.datasets import (
     winobias,
     winogender,
 )
-from ethical_compression.score import continuations, harms
+from ethical_compression.score import continuations, harms, masked
 from ethical_compression.score.runs import Battery
 
 Rows = list[dict[str, Any]]
@@ -131,6 +132,13 @@ BATTERIES: dict[str, Entry] = {
     ),
     "crows_pairs": Entry(
         "CrowS-Pairs", "sentences", _of(crows_pairs), harms.contrasts, _records(crows_pairs)
+    ),
+    "crows_pairs_masked": Entry(
+        "CrowS-Pairs, masked models",
+        "sentences",
+        _of(crows_pairs),
+        masked.masked_contrasts,
+        _records(crows_pairs),
     ),
     "winogender": Entry(
         "Winogender", "sentences", _of(winogender), harms.contrasts, _records(winogender)
@@ -261,6 +269,6 @@ def in_other_arithmetic(battery: Battery) -> Battery:
         continuations.continuation_distances,
     ):
         return replace(battery, settings={**battery.settings, "batch": 3})
-    if battery.score is harms.masked_contrasts:
+    if battery.score is masked.masked_contrasts:
         return replace(battery, settings={**battery.settings, "batch": 5})
     return replace(battery, settings={**battery.settings, "layout": "plain", "token_budget": 128})

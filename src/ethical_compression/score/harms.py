@@ -147,7 +147,7 @@ def contrasts(model, tokenizer, items: Sequence[Contrast], **options) -> pd.Data
     """
     asked = [
         Options(
-            _labels(one) | {"measure": "log-likelihood of the whole sentence"},
+            contrast_labels(one) | {"measure": "log-likelihood of the whole sentence"},
             one.context,
             tuple(f" {text}" if one.context else text for text in one.texts),
         )
@@ -157,7 +157,8 @@ def contrasts(model, tokenizer, items: Sequence[Contrast], **options) -> pd.Data
     return table.assign(side=[side for one in items for side in one.sides])
 
 
-def _labels(one: Contrast) -> dict:
+def contrast_labels(one: Contrast) -> dict:
+    """What the rows of a contrast are labelled with."""
     return {
         "benchmark": one.benchmark,
         "item": one.id,
@@ -189,64 +190,3 @@ def guises(model, tokenizer, items: Sequence[Guise], **options) -> pd.DataFrame:
             asked.append(Options(labels, context, one.options))
             words += [option.strip() for option in one.options]
     return score_options(model, tokenizer, asked, **options).assign(word=words)
-
-
-def masked_contrasts(
-    model, tokenizer, items: Sequence[Contrast], *, batch: int = 64, progress: str | None = None
-) -> pd.DataFrame:
-    """As `contrasts`, by a masked language model: the pseudo-log-likelihood of the tokens that both
-    texts share, Σ log p(u | the text with u masked) (Nangia et al. 2020, eq. 1).
-
-    Shared tokens are the matching blocks of both sequences (Python's `difflib`, as in the released
-    code); what the tokenizer adds to a text is never masked. `tokens`: how many are shared.
-    batch: masked sequences in one pass.
-    Raises InputError for a tokenizer without a mask and a pair that shares no token.
-    """
-    import difflib
-
-    import torch
-    from tqdm.auto import tqdm
-
-    mask = getattr(tokenizer, "mask_token_id", None)
-    if mask is None:
-        raise InputError("This tokenizer has no mask: score contrasts by whole sentences instead.")
-    rows, jobs = [], []  # a job: (row, the sequence, the place to mask)
-    for one in items:
-        texts = [tokenizer(text, return_special_tokens_mask=True) for text in one.texts]
-        ids, added = (
-            [text[name] for text in texts] for name in ("input_ids", "special_tokens_mask")
-        )
-        blocks = difflib.SequenceMatcher(None, *ids, autojunk=False).get_matching_blocks()
-        shared = [(b.a + k, b.b + k) for b in blocks for k in range(b.size)]
-        shared = [(a, b) for a, b in shared if not added[0][a]]
-        if not shared:
-            raise InputError(f"The texts of {one.benchmark} {one.id} share no token: leave it out.")
-        for option in range(2):
-            rows.append(
-                _labels(one)
-                | {"measure": "pseudo-log-likelihood of the shared tokens", "option": option}
-                | {"side": one.sides[option], "tokens": len(shared), "logprob": 0.0}
-                | {"bytes": len(one.texts[option].encode()), "repeated": False}
-            )
-            jobs += [(len(rows) - 1, ids[option], places[option]) for places in shared]
-    jobs.sort(key=lambda job: len(job[1]))
-    bar = tqdm(total=len(jobs), unit="mask", desc=progress, disable=progress is None)
-    with torch.inference_mode():
-        for begin in range(0, len(jobs), batch):
-            some = jobs[begin : begin + batch]
-            width = max(len(ids) for _, ids, _ in some)
-            fill = tokenizer.pad_token_id or 0
-            inputs = torch.tensor([[*ids, *[fill] * (width - len(ids))] for _, ids, _ in some])
-            seen = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for _, ids, _ in some])
-            places = torch.tensor([place for *_, place in some])
-            wanted = inputs[range(len(some)), places]
-            inputs[range(len(some)), places] = mask
-            logits = model(
-                input_ids=inputs.to(model.device), attention_mask=seen.to(model.device)
-            ).logits[range(len(some)), places.to(model.device)]
-            found = logits.float().log_softmax(-1).gather(1, wanted.to(model.device)[:, None])
-            for (row, *_), value in zip(some, found[:, 0].double().tolist(), strict=True):
-                rows[row]["logprob"] += value
-            bar.update(len(some))
-    bar.close()
-    return pd.DataFrame(rows)
