@@ -81,8 +81,8 @@ class Masked:
 def masked_contrasts(
     model, tokenizer, items: Sequence[Contrast], *, batch: int = 64, progress: str | None = None
 ) -> pd.DataFrame:
-    """As `harms.contrasts`, by a masked language model: the pseudo-log-likelihood of the tokens that
-    both texts share, Σ log p(u | the text with u masked) (Nangia et al. 2020, eq. 1).
+    """As `harms.contrasts`, by a masked model: the pseudo-log-likelihood of the tokens that both
+    texts share, Σ log p(u | the text with u masked) (Nangia et al. 2020, eq. 1).
 
     Shared tokens are the matching blocks of both sequences (Python's `difflib`, as in the released
     code); what the tokenizer adds to a text is never masked. `tokens`: how many are shared.
