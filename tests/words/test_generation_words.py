@@ -66,7 +66,7 @@ def test_half_is_gone_or_is_not():
 @pytest.mark.parametrize("came", CASES)
 def test_the_largest_change_is_a_settled_one(came):
     text = gw.largest(table(came), "surprise", {})
-    assert ("the largest settled" in text) == (came in ("lower", "higher"))
+    assert ("The largest that is settled is this. On" in text) == (came in ("lower", "higher"))
     if came in ("open", "untestable"):
         assert "No change of the surprise is settled" in text and "from 0.200 on" in text
     assert "Too few" in gw.largest(EMPTY, "surprise", {})

@@ -80,7 +80,7 @@ def largest_change(tests: pd.DataFrame, model: str, names: Mapping[str, str]) ->
             f"No change is settled; the largest estimate is this. "
             f"{sentence(largest(rows), names=names)}"
         )
-    return f"Of the settled changes the largest. {sentence(largest(found), names=names)}"
+    return f"The largest settled change is this. {sentence(largest(found), names=names)}"
 
 
 def counts(tests: pd.DataFrame, model: str, margin: float) -> str:

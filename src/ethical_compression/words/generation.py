@@ -72,7 +72,7 @@ def largest(tests: pd.DataFrame, measure: str, names: Mapping[str, str]) -> str:
         )
     row = found.loc[found["difference"].abs().idxmax()]
     said = sentence(row, measure=measure, names=names).replace(" items of", "")
-    return f"Of {counted(came)}, the largest settled. {said}"
+    return f"Changes: {counted(came)}. The largest that is settled is this. {said}"
 
 
 def one_model(tests: pd.DataFrame, label: str, measure: str, names: Mapping[str, str]) -> str:
@@ -93,8 +93,8 @@ def alike(table: pd.DataFrame, margin: float) -> str:
     if found.empty:
         return f"{text}."
     return (
-        f"{text}. What is not settled would have been found {OFTEN} from {found.min():.3f} to "
-        f"{found.max():.3f} on, by model."
+        f"{text}. What is not settled a single test would have found {OFTEN} from "
+        f"{found.min():.3f} to {found.max():.3f} on, by model."
     )
 
 
