@@ -34,6 +34,7 @@ def test_zeros_are_held_against_those_of_the_first_rule():
     other[:2] = ~first[:2]
     zeros = {"Magnitude 50%": first, "Wanda 50%": other, "SparseGPT 50%": first}
     fig, alt = figures.zeros_of_rules(zeros | {"SparseGPT 2:4": other})
+    assert alt.endswith("SparseGPT 2:4 has 2 zeros in every 4 neighbours.")
     assert "50% are also Wanda's and 100% are also SparseGPT's" in alt
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), first[:4, :4])
     assert f"{first.mean(0).std(ddof=1):.2f} (Magnitude)" in alt

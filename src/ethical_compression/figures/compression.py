@@ -98,11 +98,12 @@ def zeros_of_rules(zeros: Mapping[str, np.ndarray], *, side: int = 40):
     also = {name: (one & reference).sum() / reference.sum() for name, one in others}
     shared = (f"{share:.0%} are also {name}'s" for name, share in also.items())
     varies = [(name, one.mean(0).std(ddof=1)) for name, one in [(first, reference), *others]]
+    kept, of = map(int, pattern.partition(" ")[2].split(":"))
     return fig, (
         f"Which of {side} by {side} weights become zero when half of the layer's do. Of the zeros "
         f"of {first}, {listed(shared)}. The share of zeros varies between inputs by a standard "
-        f"deviation of {', '.join(f'{value:.2f} ({name})' for name, value in varies)}. Under "
-        f"{pattern} the zeros are as many in each group of neighbours."
+        f"deviation of {', '.join(f'{value:.2f} ({name})' for name, value in varies)}. "
+        f"{pattern} has {of - kept} zeros in every {of} neighbours."
     )
 
 
