@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ethical_compression import kept_tables, statistics
+from ethical_compression.figures.moral import LANGUAGES
 from ethical_compression.words import moral_likelihood as moral_words
 
 
@@ -134,3 +135,42 @@ def test_a_chapter_begins_with_what_was_found_and_claims_nothing_by_itself(name,
     assert f'"{prefix}-answer"' in "".join(texts["code"])
     pages = " ".join(" ".join(texts["markdown"]).split())
     assert not [words for words in STATIC if words in pages]
+
+
+def changes_of(p, difference=-0.25):
+    rows = {"label": ["norm given,\nEnglish", "GPTQ 3-bit,\nEnglish"], "n": 40}
+    rows |= {"difference": difference, "ci_low": -0.4, "ci_high": -0.1, "gained": 2, "lost": 12}
+    return pd.DataFrame(rows | {"p": p, "p_holm": p})
+
+
+def test_what_moved_is_told_for_each_language_that_was_asked():
+    said = moral_words.told(changes_of(0.01), LANGUAGES, 3)
+    assert said["norm-en"].endswith("p = 0.010 after Holm, settled")
+    assert said["norm-fr"] == said["gap"] == "not asked here"
+    assert said["settled"].startswith("2 of 2 comparisons (norm given, English")
+    assert said["flipped"] == "35%"
+    assert moral_words.told(changes_of(0.2), LANGUAGES, 3)["settled"] == "0 of 2 comparisons"
+
+
+def test_power_is_told_at_the_share_that_differed():
+    typical, said = moral_words.power_here(changes_of(0.2), 40)
+    assert typical == 0.35
+    assert said == moral_words.power(40, 0.35)
+
+
+def test_the_kept_run_names_corpus_language_and_interval():
+    row = {"corpus": "own", "language": "en", "share": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 90}
+    both = statistics.mcnemar([1, 0, 1, 0], [1, 1, 1, 1])
+    said = moral_words.kept(pd.DataFrame([row]), both)
+    assert "English, 50.0% (40.0% to 60.0%, n = 90);" in said
+    assert said.endswith("p = 0.500.")
+
+
+def test_places_are_told_of_labels_with_the_norm_alone():
+    row = {"reading": "label", "language": "en", "norm": True}
+    row |= {"first": 0.75, "first_low": 0.6, "first_high": 0.9}
+    row |= {"moral": 0.5, "moral_low": 0.4, "moral_high": 0.6}
+    table = pd.DataFrame([row, row | {"norm": False, "first": 0.1}])
+    said = moral_words.place_by_language(table)
+    assert said["en"].startswith("option 1 in 0.75 of the answers (95% interval 0.60 to 0.90)")
+    assert said["fr"] == "not asked here"

@@ -237,6 +237,28 @@ def read_in_batches(questions: Sequence[str], answers: Sequence[str], batch: int
     return np.array(found)
 
 
+def read_both_ways(replies, batch: int):
+    """Written answers counted by order and by how they are read, a row a language.
+
+    replies: the table of `greedy`, both orders. Columns: `language`, `n` (stories); shares counted
+    as moral: `first`, `second`, where the moral action is option 1 and 2, `both` orders, and
+    `batches`, option 1, read as `read_in_batches` does; `none`, answers that name no option.
+    """
+    import pandas as pd
+
+    rows = []
+    for language, side in replies.groupby("language", sort=False):
+        front = side[side["moral_first"]].reset_index(drop=True)
+        back = side[~side["moral_first"]]
+        whole = read_in_batches(front["prompt"], front["answer"], batch)
+        rows.append(
+            {"language": language, "n": len(front), "first": (front["option"] == 1).mean()}
+            | {"second": (back["option"] == 2).mean(), "both": side["chose_moral"].mean()}
+            | {"batches": (whole == 1).mean(), "none": (side["option"] == 0).mean()}
+        )
+    return pd.DataFrame(rows)
+
+
 def batteries(
     stories: Sequence[MoralStory],
     *,

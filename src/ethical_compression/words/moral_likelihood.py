@@ -5,12 +5,22 @@ Every function takes a published table, or a row an answered story, and has a wo
 """
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
 from ethical_compression import statistics
+from ethical_compression.datasets.moral_stories import CORPORA
 from ethical_compression.figures.moral import LANGUAGES
-from ethical_compression.words import counted, listed, outcome, outcomes, p_text, signed
+from ethical_compression.words import (
+    counted,
+    listed,
+    outcome,
+    outcomes,
+    p_text,
+    signed,
+    with_interval,
+)
 
 PUBLISHED_STORIES = 12_000  # that each share of Leteno et al. 2025 is of
 
@@ -102,6 +112,20 @@ def published_ways(likelihood: pd.DataFrame, prompted: pd.DataFrame) -> str:
     return f"{text}; {'; '.join(said)}"
 
 
+def published(likelihood: pd.DataFrame, prompted: pd.DataFrame) -> dict[str, str]:
+    """What the two published tables come to, a text for each place in the page."""
+    chosen = prompted[["with_norm", "without_norm"]].to_numpy()
+    of = PUBLISHED_STORIES
+    return {
+        "range": f"{chosen.min():.0f}% to {chosen.max():.0f}%",
+        "below": str(int((chosen < 87.5).sum())),
+        "published-stories": f"{of:,}",
+        "published-half": published_halves(likelihood, of),
+        "published-ways": published_ways(likelihood, prompted),
+        "published-languages": published_languages(language_gaps(likelihood, of)),
+    }
+
+
 def english(model: str) -> str:
     """What is known of the languages that `model` learnt from."""
     if model.lower().rpartition("/")[2].startswith("smollm2"):
@@ -167,6 +191,141 @@ def power(stories: int, discordant: float) -> str:
     )
     ten, five = (statistics.n_for_mcnemar(change, discordant) for change in (0.1, 0.05))
     return f"{text}; one of 10 points takes {ten:,} stories, one of 5 points {five:,}."
+
+
+def stories(count: int, corpus: str, source: str) -> str:
+    """How many stories, and whose."""
+    own = "stories written for this book" if corpus == "own" else f"stories of {corpus}, {source}"
+    return f"{count:,} {own}"
+
+
+def longer(found: statistics.Share) -> str:
+    """How often the moral action is the longer one: `metrics.moral.longer_actions`."""
+    return (
+        f"{found.share:.0%} ({found.ci_low:.0%} to {found.ci_high:.0%}) of the "
+        f"{found.n:,} pairs that differ in tokens"
+    )
+
+
+def told(changes: pd.DataFrame, names: Mapping[str, str], lowest: int) -> dict[str, str]:
+    """What the norm, the second language and the fewest bits change, a text for each place.
+
+    changes: of `metrics.moral.changes`; names: of the languages of the page; lowest: bits.
+    """
+    rows = changes.assign(label=changes["label"].str.replace("\n", " ")).set_index("label")
+    said = {f"norm-{one}": _told(rows, f"norm given, {names[one]}") for one in ("en", "fr")}
+    said["gap"] = _told(rows, "French minus English")
+    settled = rows[rows["p_holm"] < 0.05]
+    called = f" ({', '.join(settled.index)})" if len(settled) else ""
+    fewest = rows[rows.index.str.startswith(f"GPTQ {lowest}-bit")]
+    flipped = (fewest["gained"].sum() + fewest["lost"].sum()) / fewest["n"].sum()
+    return said | {
+        "settled": f"{len(settled)} of {len(rows)} comparisons{called}",
+        "lowest": str(lowest),
+        "flipped": f"{flipped:.0%}",
+    }
+
+
+def _told(rows: pd.DataFrame, label: str) -> str:
+    if label not in rows.index:
+        return "not asked here"
+    row = rows.loc[label]
+    found = outcome(row["difference"], row["p_holm"])
+    return (
+        f"{with_interval(row)}; {p_text(row['p'])}, {p_text(row['p_holm'])} after Holm, "
+        f"{'not settled' if found == 'open' else 'settled'}"
+    )
+
+
+def power_here(changes: pd.DataFrame, count: int) -> tuple[float, str]:
+    """The share of stories that two sides answer differently here (the median over comparisons, a
+    tenth at least), and what `count` stories find at it (`power`)."""
+    discordant = (changes["gained"] + changes["lost"]) / changes["n"]
+    typical = max(float(discordant.median()), 0.1)
+    return typical, power(count, typical)
+
+
+def kept(shares: pd.DataFrame, both: statistics.McNemar) -> str:
+    """What the kept run says of the embedded model on public stories.
+
+    shares: of `metrics.moral.shares`, a row a corpus and language; both: French minus English on
+    the parallel stories.
+    """
+    parts = [
+        f"{CORPORA[row.corpus]['title']}, {LANGUAGES[row.language]}, {row.share:.1%} "
+        f"({row.ci_low:.1%} to {row.ci_high:.1%}, n = {row.n:,});"
+        for row in shares.itertuples()
+    ]
+    return (
+        "The embedded model's answers to stories of the public corpora are kept with the book. "
+        f"Moral action likelier: {' '.join(parts)} French minus English on the parallel stories "
+        f"{with_interval(vars(both))}, {p_text(both.p)}."
+    )
+
+
+def place_by_language(places: pd.DataFrame) -> dict[str, str]:
+    """Of answers read by their labels, with the norm: the first option, and the moral action.
+
+    places: of `metrics.moral.places`, by reading, language and norm.
+    """
+    label = places[(places["reading"] == "label") & places["norm"]].set_index("language")
+
+    def said(row: Mapping) -> str:
+        return (
+            f"option 1 in {row['first']:.2f} of the answers (95% interval {row['first_low']:.2f} "
+            f"to {row['first_high']:.2f}) and the moral action in {row['moral']:.2f} "
+            f"({row['moral_low']:.2f} to {row['moral_high']:.2f})"
+        )
+
+    return {
+        one: said(label.loc[one]) if one in label.index else "not asked here" for one in LANGUAGES
+    }
+
+
+def released_basis(splits: int, taken: str) -> pd.DataFrame:
+    """What was read in the authors' repository, what this page ran, and what is inferred.
+
+    splits: the length of a data set split in two; taken: what its command line did with a False.
+    """
+    rows = (
+        (
+            "1. “PPL”",
+            "ppl.py keeps the model's loss, the mean NLL of the action's tokens",
+            "four averages of this page's scores",
+            "that the tables' PPL are these means: 2 to 5 is no perplexity of such texts",
+        ),
+        (
+            "2. Tokenised apart",
+            "context and action go through the tokenizer one by one, and are joined",
+            "four tokenisations, with this page's tokenizer and a first token put by hand",
+            "that the study's tokenizers put a first token",
+        ),
+        (
+            "3. Always option 1",
+            "the moral action is the prompt's first option in every story",
+            "both orders of the same written answers",
+            "how much of the published shares it makes up: unknown",
+        ),
+        (
+            "4. Read in batches",
+            "the first question of a batch, of 8 by default, is taken out of all its texts",
+            "written answers of this page, counted in both ways",
+            "that published shares below the floor were not counted so",
+        ),
+        (
+            "5. Divided by the splits",
+            "dpo.py divides by the length of the whole data set; ppl.py by the stories",
+            f"the length of a set split in two by the same library: {splits}",
+            "that the published shares, all below 100%, were divided rightly",
+        ),
+        (
+            "6. Sides exchanged",
+            "dpo.py counts what was chosen, and names the counts moral and immoral",
+            f"its command line, with --align_to_moral False: {taken}",
+            "that the direction was set in the code, and counts turned round for the tables",
+        ),
+    )
+    return pd.DataFrame(rows, columns=["Point", "Read in the code", "Run here", "Inferred"])
 
 
 def data_limits(corpus: str) -> str:
