@@ -1,10 +1,13 @@
 """Zeros in place of layers: as many parameters are left."""
 
+import pandas as pd
 import pytest
 import torch
 from test_classifier import FAST, TINY, weights
 
 from ethical_compression.errors import InputError
+from ethical_compression.metrics import classification
+from ethical_compression.score.runs import grid
 from ethical_compression.train import classifier, classifier_runs, encoders, pruned
 from ethical_compression.train.classifier import Run
 
@@ -27,6 +30,25 @@ def test_pruning_leaves_the_kept_classifier_alone(data):
     before = weights(classifier.trained(Run(TINY), data, FAST)).clone()
     pruned.predictions([Run(TINY, 2)], data, FAST, progress=False)
     assert torch.equal(before, weights(classifier.trained(Run(TINY), data, FAST)))
+
+
+def test_classifiers_full_shorter_and_pruned_are_subjects_of_one_grid(data):
+    shorter = Run(TINY, 2)
+    subjects = [
+        classifier_runs.Classifier(Run(TINY), data, FAST),
+        classifier_runs.Classifier(shorter, data, FAST),
+        pruned.Pruned(shorter, data, FAST, "wanda"),
+    ]
+    table = grid(subjects, [classifier_runs.battery(data, FAST)], progress=False)["predictions"]
+    told = [
+        classifier_runs.predictions([Run(TINY), shorter], data, FAST, progress=False),
+        pruned.predictions([shorter], data, FAST, methods=["wanda"], progress=False),
+    ]
+    told = pd.concat(told, ignore_index=True)
+    assert set(table["model"]) == {TINY}
+    assert table["compression"].tolist() == classification.compression(told).tolist()
+    assert table["compression"].nunique() == 3
+    assert (table["toxic_score"] == told["toxic_score"]).all()
 
 
 @pytest.mark.parametrize("depth", [0, 5])

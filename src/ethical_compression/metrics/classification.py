@@ -176,14 +176,17 @@ def compression(table: pd.DataFrame) -> pd.Series:
     table: with the columns `RUN`.
     """
 
-    def words(row) -> str:
-        if row.method == "full":
-            return "full"
-        if row.method == "layers":
-            return f"{row.depth} layers, {row.position} removed"
-        return f"{row.method.capitalize()}, as {row.depth} layers"
+    names = [label(row.method, row.depth, row.position) for row in table.itertuples()]
+    return pd.Series(names, index=table.index, dtype=object)
 
-    return pd.Series([words(row) for row in table.itertuples()], index=table.index, dtype=object)
+
+def label(method: str, depth: int | None, position: str) -> str:
+    """What was done to one run in words, as `compression` has it."""
+    if method == "full":
+        return "full"
+    if method == "layers":
+        return f"{depth} layers, {position} removed"
+    return f"{method.capitalize()}, as {depth} layers"
 
 
 def layers_left(table: pd.DataFrame) -> pd.Series:

@@ -4,17 +4,18 @@ A grid of runs that was killed goes on with the run it was in.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ethical_compression import store
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.hate_speech import Post
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.classification import label
 from ethical_compression.metrics.plausibility import plausibility
 from ethical_compression.score import rationales
+from ethical_compression.score.runs import Battery, measure
 from ethical_compression.train import encoders
 from ethical_compression.train.classifier import (
     Data,
@@ -48,11 +49,8 @@ def predictions(
     """
 
     def table(run: Run):
-        return store.table(
-            "predictions",
-            inputs(run, data, training),
-            lambda: rows(run, data, training, trained(run, data, training)),
-        )
+        asked = battery(data, training)
+        return told(run, measure(Classifier(run, data, training), asked, progress=False))
 
     return _stacked(table, runs, progress)
 
@@ -81,16 +79,11 @@ def explanations(
         raise InputError("No test post has a rationale to compare explanations with.")
     for name in explainers:
         known("explainer", name, (*rationales.EXPLAINERS, PIECES))
-    how = {"explainers": list(explainers), "explained": [post.id for post in posts]}
+    how = {"explainers": tuple(explainers), "max_length": training.max_length}
 
     def table(run: Run):
-        return store.table(
-            "explanations",
-            inputs(run, data, training) | how,
-            lambda: _explained(
-                run, trained(run, data, training), posts, explainers, training.max_length
-            ),
-        )
+        asked = Battery("explanations", posts, explained, how | {"seed": run.seed}, part=None)
+        return told(run, measure(Classifier(run, data, training), asked, progress=False))
 
     return _stacked(table, runs, progress)
 
@@ -120,10 +113,19 @@ def _stacked(table: Callable, runs: Sequence[Run], progress: bool):
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: int):
+def explained(
+    model,
+    tokenizer,
+    posts: Sequence[Post],
+    *,
+    explainers: Sequence[str],
+    max_length: int,
+    seed: int,
+    progress: str | None = None,
+):
+    """What `explanations` says of one classifier, and its `size`: a row an explainer and post."""
     import pandas as pd
 
-    model, tokenizer = loaded.model, loaded.tokenizer
     words, marked = [post.tokens for post in posts], [post.rationale for post in posts]
     parts = []
     for name in explainers:
@@ -135,7 +137,7 @@ def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: 
             both = plausibility(importance, pieces)
         else:
             explain = rationales.EXPLAINERS[name]
-            importance = explain(model, tokenizer, words, max_length=max_length, seed=run.seed)
+            importance = explain(model, tokenizer, words, max_length=max_length, seed=seed)
             plausible = plausibility(importance, marked)
             faithful = rationales.faithfulness(
                 model, tokenizer, words, importance, max_length=max_length
@@ -144,10 +146,7 @@ def _explained(run: Run, loaded, posts: Sequence[Post], explainers, max_length: 
         both.insert(0, "explainer", name)
         both.insert(1, "id", [post.id for post in posts])
         parts.append(both)
-    table = pd.concat(parts, ignore_index=True)
-    for place, (column, value) in enumerate(described(run, model).items()):
-        table.insert(place, column, value)
-    return table
+    return pd.concat(parts, ignore_index=True).assign(**size(model))
 
 
 def canonical(run: Run) -> Run:
@@ -165,39 +164,97 @@ def inputs(run: Run, data: Data, training: Training) -> dict[str, Any]:
     return asdict(run) | asdict(training) | {"encoder": fingerprint, "data": data.fingerprint}
 
 
-def rows(run: Run, data: Data, training: Training, loaded, *, method: str = "layers"):
-    """The table of one run (`predictions`): `loaded` is its classifier."""
+@dataclass(frozen=True)
+class Classifier:
+    """The classifier of a run, as a subject of `score.runs`."""
+
+    run: Run
+    data: Data
+    training: Training = Training()
+
+    @property
+    def model(self) -> str:
+        """The encoder."""
+        return self.run.model
+
+    @property
+    def compression(self) -> str:
+        """`full`, or `3 layers, upper removed`."""
+        run = canonical(self.run)
+        return label("full" if run.depth is None else "layers", run.depth, run.position)
+
+    def inputs(self) -> dict[str, Any]:
+        """All that decides its weights: JSON-ready."""
+        return inputs(canonical(self.run), self.data, self.training)
+
+    def load(self, *, progress: bool = False):
+        """The trained classifier: read it, and change nothing in it."""
+        return trained(canonical(self.run), self.data, self.training)
+
+
+def battery(data: Data, training: Training = Training()) -> Battery:
+    """Whether the test posts are toxic (`judged`), asked of a classifier trained on `data`."""
+    how = {"labels": data.labels, "toxic": data.toxic, "max_length": training.max_length}
+    return Battery("predictions", data.test, judged, how, part=None)
+
+
+def judged(
+    model,
+    tokenizer,
+    posts: Sequence[Post],
+    *,
+    labels: Sequence[str],
+    toxic: Sequence[str],
+    max_length: int,
+    progress: str | None = None,
+):
+    """What `predictions` says of one classifier, and its `size`: a row a post."""
     import pandas as pd
 
-    p = probabilities(loaded.model, loaded.tokenizer, data.test, max_length=training.max_length)
-    gold = np.array([post.label for post in data.test])
-    toxic = [data.labels.index(label) for label in data.toxic]
+    p = probabilities(model, tokenizer, posts, max_length=max_length)
+    gold = np.array([post.label for post in posts])
+    counted = [labels.index(one) for one in toxic]
     return pd.DataFrame(
         {
-            **described(run, loaded.model, method),
-            "id": [post.id for post in data.test],
+            **size(model),
+            "id": [post.id for post in posts],
             "gold": gold,
-            "toxic": np.isin(gold, toxic),
-            **{f"p_{label}": p[:, i] for i, label in enumerate(data.labels)},
-            "toxic_score": p[:, toxic].sum(1),
+            "toxic": np.isin(gold, counted),
+            **{f"p_{one}": p[:, i] for i, one in enumerate(labels)},
+            "toxic_score": p[:, counted].sum(1),
         }
     )
 
 
-def described(run: Run, model, method: str = "layers") -> dict[str, Any]:
-    """The columns that tell a run in `predictions`; method: what was done, if not to layers."""
+def size(model) -> dict[str, int]:
+    """`depth`, the layers of an encoder, and `parameters`, those of the layers that are not 0."""
     from ethical_compression.compress.blocks import transformer_blocks
 
-    blocks, layers = transformer_blocks(model), encoders.depth_of(run.model)
-    removed = method == "layers" and len(blocks) < layers
-    return {
+    blocks = transformer_blocks(model)
+    there = sum(int(weight.count_nonzero()) for weight in blocks.parameters())
+    return {"depth": len(blocks), "parameters": there}
+
+
+def told(run: Run, table, method: str = "layers"):
+    """A table of `score.runs.measure` with the columns that tell a run in `predictions`.
+
+    method: what was done, if not to layers; the run's depth is then the one that is matched.
+    """
+    layers = encoders.depth_of(run.model)
+    depth, parameters = (int(table[name].iloc[0]) for name in ("depth", "parameters"))
+    removed = method == "layers" and depth < layers
+    columns = {
         "model": run.model,
-        "depth": len(blocks) if method == "layers" else run.depth,
+        "depth": depth if method == "layers" else run.depth,
         "layers": layers,
         "position": run.position if removed else "none",
         "method": method if removed or method != "layers" else "full",
-        "parameters": sum(int(weight.count_nonzero()) for weight in blocks.parameters()),
+        "parameters": parameters,
         "supervision": run.supervision,
         "strength": run.strength,
         "seed": run.seed,
     }
+    table = table.drop(columns=["model", "compression", "depth", "parameters"])
+    for place, (column, value) in enumerate(columns.items()):
+        table.insert(place, column, value)
+    return table

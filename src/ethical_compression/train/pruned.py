@@ -6,14 +6,16 @@ classifier. At one size, the two ways can be set beside each other.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ethical_compression import store
 from ethical_compression.compress import methods as known_methods
 from ethical_compression.compress.apply import apply
 from ethical_compression.compress.blocks import linear_layers, transformer_blocks
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.classification import label
+from ethical_compression.score.runs import measure
 from ethical_compression.train import classifier, classifier_runs
 from ethical_compression.train.classifier import Data, Run, Training
 
@@ -55,6 +57,44 @@ def prune(model, tokenizer, data: Data, training: Training, *, method: str, dept
     apply(Recipe(method, sparsity=sparsity_for(model, depth)), model, inputs)
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """The full classifier of a run, pruned to the run's depth, as a subject of `score.runs`."""
+
+    run: Run
+    data: Data
+    training: Training
+    method: str
+
+    @property
+    def model(self) -> str:
+        """The encoder."""
+        return self.run.model
+
+    @property
+    def compression(self) -> str:
+        """`Wanda, as 3 layers`."""
+        return label(self.method, self.run.depth, self.run.position)
+
+    @property
+    def full(self) -> classifier_runs.Classifier:
+        """The classifier that is pruned."""
+        return classifier_runs.Classifier(replace(self.run, depth=None), self.data, self.training)
+
+    def inputs(self) -> dict[str, Any]:
+        """All that decides its weights: JSON-ready."""
+        pruning = {"method": self.method, "size": self.run.depth, "samples": SAMPLES}
+        return self.full.inputs() | pruning | known_methods.find(self.method).inputs()
+
+    def load(self, *, progress: bool = False):
+        """The pruned classifier."""
+        loaded = self.full.load()
+        loaded = loaded._replace(model=copy.deepcopy(loaded.model))
+        how = {"method": self.method, "depth": self.run.depth}
+        prune(loaded.model, loaded.tokenizer, self.data, self.training, **how)
+        return loaded
+
+
 def predictions(
     runs: Sequence[Run],
     data: Data,
@@ -71,29 +111,11 @@ def predictions(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    parts = []
+    asked, parts = classifier_runs.battery(data, training), []
     for run in tqdm(runs, unit="run", desc="pruned", disable=not progress):
         for method in methods:
-            full = classifier_runs.canonical(replace(run, depth=None))
-            inputs = classifier_runs.inputs(full, data, training)
-            parts.append(
-                store.table(
-                    "pruned",
-                    inputs
-                    | {"method": method, "size": run.depth, "samples": SAMPLES}
-                    | known_methods.find(method).inputs(),
-                    lambda run=run, full=full, method=method: _pruned_rows(
-                        run, full, data, training, method
-                    ),
-                )
-            )
+            subject = Pruned(run, data, training, method)
+            full = classifier_runs.canonical(subject.full.run)
+            table = measure(subject, asked, progress=False)
+            parts.append(classifier_runs.told(replace(full, depth=run.depth), table, method))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def _pruned_rows(run: Run, full: Run, data: Data, training: Training, method: str):
-    loaded = classifier.trained(full, data, training)
-    loaded = loaded._replace(model=copy.deepcopy(loaded.model))
-    prune(loaded.model, loaded.tokenizer, data, training, method=method, depth=run.depth)
-    return classifier_runs.rows(
-        replace(full, depth=run.depth), data, training, loaded, method=method
-    )
