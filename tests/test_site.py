@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from ethical_compression import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
@@ -208,6 +211,21 @@ def test_a_reader_can_sort_a_table(browser, site, width):
                     assert list(map(float, shown)) == expected, path.name
         assert wrong == []
         page.close()
+
+
+@pytest.mark.parametrize("rows", [24, 25, 90])
+def test_a_long_table_scrolls_by_itself_and_keeps_its_head(browser, rows):
+    css = (ROOT / "book/_static/book.css").read_text(encoding="utf-8")
+    table = chapters.table_html(pd.DataFrame({"a": range(rows)}), "What it shows")
+    page = browser.new_page(viewport={"width": 900, "height": 900})
+    page.set_content(f"<style>{css}</style>{table}")
+    box, head = page.locator(".table-scroll"), page.locator("thead th")
+    box.evaluate("box => box.scrollTop = 300")
+    assert box.evaluate("box => box.scrollHeight > box.clientHeight") == (rows > 24)
+    if rows > 24:
+        assert box.bounding_box()["height"] < 600
+        assert head.bounding_box()["y"] == pytest.approx(box.bounding_box()["y"], abs=1)
+    page.close()
 
 
 def luminance(colour: str) -> float:
