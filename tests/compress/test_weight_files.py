@@ -1,8 +1,10 @@
 """Compressed weights in the store: whole, small, and noticed where they are damaged."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
+import torch
 from tiny_models import tiny_model
 
 from ethical_compression.compress import weight_files
@@ -51,3 +53,25 @@ def test_a_sparse_model_in_the_store_is_smaller_than_its_weights(tmp_path):
     tensors = sum(w.mask.numel() + 4 * w.values.numel() for w in weights.values())
     assert tensors == full * (1 / 4 + 1 / 32)
     assert (tmp_path / "kept" / "weights.safetensors").stat().st_size < tensors + 8000
+
+
+def test_a_kind_of_weight_is_read_back_by_its_name_which_is_taken_once(tmp_path, monkeypatch):
+    @dataclass
+    class Doubled:
+        half: torch.Tensor
+        note: str
+
+        def dequantize(self):
+            return 2 * self.half
+
+    monkeypatch.setattr(weight_files, "_kinds", dict(weight_files._kinds))
+    assert weight_files.restorable(Doubled) is Doubled
+    half = torch.arange(6.0).view(2, 3)
+    weight_files.write(tmp_path / "kept", {"layer": Doubled(half, "as told")}, {})
+    found = weight_files.read(tmp_path / "kept")[0]["layer"]
+    assert isinstance(found, Doubled) and found.note == "as told"
+    assert torch.equal(found.dequantize(), 2 * half)
+    weight_files.restorable(Doubled)  # as a notebook's cell that runs again
+    Doubled.__module__ = "elsewhere"
+    with pytest.raises(InputError, match="has a SparseWeight already: choose another name"):
+        weight_files.restorable(type("SparseWeight", (Doubled,), {}))
