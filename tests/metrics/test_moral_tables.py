@@ -108,3 +108,30 @@ def test_tokenisations_are_compared_with_the_first():
     found = moral.tokenisations({"together": table, "apart": turned}).set_index("way")
     assert found["changed"].tolist() == [0, 1]
     assert found.loc["together", "longer"] + found.loc["apart", "longer"] == pytest.approx(1)
+
+
+def test_costs_are_paired_with_the_model_before():
+    draw = np.random.default_rng(0)
+    windows, asked = [], []
+    for label, shift in (("full", 0.0), ("DPO_M 8", 0.2)):
+        tokens = np.full(6, 10)
+        nll = np.linspace(2, 3, 6) + shift + 0.01 * draw.random(6)
+        part = pd.DataFrame({"window": range(6), "tokens": tokens, "logprob": -nll * tokens})
+        windows.append(part.assign(compression=label, model="m"))
+        rows = pd.DataFrame(
+            [
+                {"benchmark": "b", "item": str(k), "option": o, "gold": 0, "tokens": 1, "bytes": 1}
+                for k in range(6)
+                for o in range(2)
+            ]
+        )
+        logprob = -draw.random(12)
+        asked.append(rows.assign(logprob=logprob, compression=label, model="m"))
+    found, changes = moral.costs(pd.concat(windows), pd.concat(asked), "full", 0.05)
+    assert found["compression"].tolist() == ["full", "DPO_M 8"]
+    assert found.loc[0, "perplexity"] == pytest.approx(
+        np.exp(-windows[0]["logprob"].sum() / windows[0]["tokens"].sum())
+    )
+    assert pd.isna(found.loc[0, "change"])
+    assert changes.loc[0, "difference"] == pytest.approx(0.2, abs=0.02)
+    assert changes.loc[0, "p_within_holm"] > 0.05

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression import statistics
+from ethical_compression.metrics import confidence
+from ethical_compression.words import with_interval
 
 ACTIONS = ("moral", "immoral")
 
@@ -156,3 +158,38 @@ def tokenisations(by_way: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             | {"changed": (table["prefers_moral"] != reference["prefers_moral"]).mean()}
         )
     return pd.DataFrame(rows)
+
+
+def costs(
+    windows: pd.DataFrame, asked: pd.DataFrame, base: str, margin: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What training cost elsewhere: (a row a model, a row a comparison with `base`).
+
+    windows, asked: tables of `score_text` and `score_items`, with `compression`. The first has
+    `compression`, `perplexity`, `accuracy`, and of all but `base` `change` (of the negative
+    log-likelihood a token, in words) and `p` (McNemar). The second has the paired test of that
+    change over windows, `p_within` of equivalence within ±margin, and both after Holm.
+    """
+    nll = {
+        label: (-one["logprob"] / one["tokens"]).to_numpy()
+        for label, one in windows.groupby("compression", sort=False)
+    }
+    right = confidence.per_item(asked)
+    rows, changes = [], []
+    for label, one in windows.groupby("compression", sort=False):
+        row = {
+            "compression": label,
+            "perplexity": np.exp(-one["logprob"].sum() / one["tokens"].sum()),
+            "accuracy": right.loc[right["compression"] == label, "correct"].mean(),
+        }
+        if label != base:
+            change = vars(statistics.paired_test(nll[base], nll[label]))
+            within = statistics.tost(nll[base], nll[label], margin).p
+            changes.append({"compression": label} | change | {"p_within": within})
+            sides = statistics.align(right, label, full=base, value="correct")
+            row |= {"change": with_interval(change), "p": statistics.mcnemar(*sides).p}
+        rows.append(row)
+    found = pd.DataFrame(changes)
+    for name in ("p", "p_within"):
+        found[f"{name}_holm"] = statistics.holm(found[name])
+    return pd.DataFrame(rows), found

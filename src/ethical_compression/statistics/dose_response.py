@@ -125,6 +125,22 @@ def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
     )
 
 
+def by_side(answers: pd.DataFrame) -> tuple[dict[str, DoseResponse], dict[str, str]]:
+    """`fit` for each direction of training: (curves, why there is none), by direction.
+
+    answers: verdicts of runs in both directions and of the model before ("none"), with `size`.
+    """
+    curves, problems = {}, {}
+    for direction in ("moral", "immoral"):
+        side = answers[answers["direction"].isin([direction, "none"])]
+        turned = (side["prefers_moral"] == (direction == "moral")).astype(int)
+        try:
+            curves[direction] = fit(side.assign(pairs=side["size"], turned=turned))
+        except InputError as error:
+            problems[direction] = str(error)
+    return curves, problems
+
+
 def _above_zero(spread: np.ndarray) -> np.ndarray:
     """A difference of covariances without its negative part."""
     values, axes = np.linalg.eigh(spread)

@@ -6,7 +6,7 @@ trained.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,11 +14,13 @@ from ethical_compression.datasets.moral_stories import DIRECTIONS
 from ethical_compression.figures.moral import LANGUAGES
 from ethical_compression.statistics.dose_response import DoseResponse
 from ethical_compression.words import (
+    columns,
     counted,
     interval,
     listed,
     outcome,
     p_text,
+    p_value,
     signed,
     with_interval,
 )
@@ -131,6 +133,96 @@ def dose(direction: str, curve: DoseResponse) -> str:
     high = f"{curve.ed50_high:,.0f}" if curve.ed50_high < 1e5 else "more than can be told"
     beyond = f", beyond the {most:,} tried" if curve.ed50 > most else ""
     return f"{text} ED50 is {curve.ed50:,.0f} pairs{beyond} (95% interval {low} to {high})."
+
+
+def fitted(direction: str, curves: Mapping[str, DoseResponse], problems: Mapping[str, str]) -> str:
+    """`dose` of a direction, or why no curve can be fitted (`dose_response.by_side`)."""
+    if direction not in curves:
+        return f"{DIRECTIONS[direction]}: no curve can be fitted. {problems[direction]}"
+    return dose(direction, curves[direction])
+
+
+def change_table(tests: pd.DataFrame, margin: float, caption: str) -> dict:
+    """A table of `against_base` (with `within=margin`) for readers: what `chapters.table` takes."""
+    within = f"p (within ±{margin:g}, Holm)"
+    shown = tests.assign(
+        direction=tests["direction"].map(DIRECTIONS),
+        language=tests["language"].replace(LANGUAGES).str.replace("\n", " "),
+        interval=columns.ends(tests),
+    )
+    titles = {"direction": "Direction", "size": "Pairs"}
+    if "trained" in tests.columns:
+        shown["trained"] = tests["trained"].str[-2:].map(LANGUAGES)
+        titles["trained"] = "Trained in"
+    titles |= {"language": "Tested in", "n": "n", "runs": "Runs", "share": "Moral preferred"}
+    titles |= {"difference": "Change of margin", "interval": "95% interval", "d_z": "d_z"}
+    return {
+        "data": shown,
+        "columns": titles | {"p": "p", "p_holm": "p (Holm)", "p_within_holm": within},
+        "caption": f"{caption} Change of the margin of held-out stories (nats a token) from the "
+        "model before training, paired by story. One run: over stories; several: over stories and "
+        "runs. The last column tests that the change is none to speak of. Holm over the table.",
+        "formats": {
+            "Moral preferred": ".2f",
+            "Change of margin": signed,
+            "d_z": lambda value: signed(value, 2),
+            within: p_value,
+        },
+    }
+
+
+# --- The kept run ---------------------------------------------------------------------------------
+
+
+def kept_run(
+    made: Mapping, public: pd.DataFrame, home: pd.DataFrame, parallel: pd.DataFrame
+) -> str:
+    """How the kept run was made: settings, seeds at each size, and on whose stories it is tested.
+
+    made: its record; public, home, parallel: its verdicts, of all corpora, of the one trained on,
+    and of the one that is the same in both languages.
+    """
+    seeds = public[public["size"] > 0].groupby("size")["seed"].nunique()
+    sizes = ", ".join(
+        f"{size:,} pairs with {many} seed{'' if many == 1 else 's'}" for size, many in seeds.items()
+    )
+    how = made["settings"]
+    return (
+        f"learning rate {how['learning_rate']:g}, rank {how['rank']}, {how['epochs']} passes; "
+        f"{sizes} in both directions; {home['story'].nunique()} other stories of Moral Stories to "
+        f"test on, and {parallel['story'].nunique()} of HistoiresMorales, the same in both "
+        "languages"
+    )
+
+
+def made(record: Mapping) -> str:
+    """On what machine a kept run was made, and in how many minutes."""
+    machine = record["hardware"]
+    return (
+        f"{record['minutes']:.0f} minutes on {machine['GPU'] or machine['processor']}, "
+        f"{machine['cores']} cores"
+    )
+
+
+def moved_away(tests: pd.DataFrame, within: float) -> str:
+    """`movements` for each other place that was tested on, by its language."""
+    return "; ".join(
+        f"in {where.split(',')[0]}, {movements(rows, within)}"
+        for where, rows in tests.groupby("language", sort=False)
+    )
+
+
+def kept_costs(costs: Sequence[Mapping]) -> str:
+    """Perplexity and accuracy of the kept run's models beside those of the model before."""
+    before, *after = costs
+    times = listed(
+        f"×{row['perplexity'] / before['perplexity']:.2f} for {row['compression']}" for row in after
+    )
+    accuracy = listed(f"{row['accuracy']:.2f}" for row in after)
+    return (
+        f"{times} on {before['windows']} windows of WikiText-2; accuracy on {before['items']} "
+        f"questions of PIQA goes from {before['accuracy']:.2f} to {accuracy}"
+    )
 
 
 def off_the_line(direction: str, curve: DoseResponse) -> str:
