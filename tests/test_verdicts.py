@@ -109,6 +109,13 @@ def test_too_few_items_or_clusters_are_said_and_never_dropped():
     assert found.loc["enough", "p_holm"] == found.loc["enough", "p"]  # a family of one
 
 
+def test_noise_as_large_as_the_margin_leaves_no_test():
+    values = np.random.default_rng(10).normal(0.5, 0.1, 40)
+    row = verdicts.judge(differences(values, floor=0.05, margin=0.05), {"loss": "damage"}).iloc[0]
+    assert row["verdict"] == "cannot tell"
+    assert row["reason"] == "the noise floor is not below the margin"
+
+
 def test_holm_counts_within_a_stage_alone():
     draw = np.random.default_rng(7)
     parts = [differences(draw.normal(0.3, 1, 50), check=name, margin=0.4) for name in "abc"]
@@ -150,7 +157,7 @@ def test_no_change_is_rarely_called_one_over_a_whole_family():
     ("change", "words"),
     [
         (lambda t: t.drop(columns="margin"), "lacks the column"),
-        (lambda t: t.assign(margin=0.0), "above the noise floor"),
+        (lambda t: t.assign(margin=0.0), "above 0"),
         (lambda t: t.assign(margin=np.arange(len(t)) + 1.0), "several floors or margins"),
         (lambda t: t.assign(value=np.nan), "finite"),
     ],

@@ -1,13 +1,15 @@
-"""Run a chapter, compress a model, or compare two runs of lm-eval, from the command line.
+"""Run a chapter, compress a model, audit one, or compare two runs of lm-eval.
 
     python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"
     python -m ethical_compression parameters notebooks/X.ipynb
     python -m ethical_compression compress MODEL --output FOLDER -p method gptq -p bits 4
+    python -m ethical_compression audit MODEL --recipe gptq-3bit --output FOLDER
     python -m ethical_compression compare FULL COMPRESSED
 
 `compare` takes two runs of lm-eval with --log_samples and needs no model. Everything that can be
 wrong with what is given is found before the work begins, and what is written is written whole or
-not at all. Exit codes: 0 done, 1 a chapter's cell failed, 2 bad input, 130 and 143 interrupted.
+not at all. Exit codes: 0 done, 1 a chapter's cell failed, 2 bad input, 3 an audit's verdict that
+it was to fail on, 130 and 143 interrupted.
 """
 
 import codecs
@@ -23,7 +25,7 @@ from unicodedata import normalize
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ethical_compression import provenance
-from ethical_compression.cli import chapter, compare, compress
+from ethical_compression.cli import audit, chapter, compare, compress
 from ethical_compression.cli.given import Parser
 from ethical_compression.errors import InputError
 
@@ -55,7 +57,7 @@ def _parser() -> Parser:
     version = provenance.version("ethical-compression") or "(not installed)"
     parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (chapter, compress, compare):
+    for command in (chapter, compress, compare, audit):
         command.add(commands)
     return parser
 

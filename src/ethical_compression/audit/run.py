@@ -1,0 +1,290 @@
+"""Both models asked, the noise measured, and verdicts: `audit`."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ethical_compression import provenance, store
+from ethical_compression.audit import report
+from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
+from ethical_compression.errors import InputError
+from ethical_compression.score import batteries, runs
+from ethical_compression.score.runs import Battery, Memory, Subject
+from ethical_compression.statistics import verdicts
+
+# Items a check is asked again of, for its noise floor: rounding shows on few.
+NOISE_ITEMS = 60
+# For the plan alone: how long a token of English is, about.
+LETTERS_A_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What came of it: `verdicts` (`statistics.verdicts.judge`), `items`, a row an item and check
+    (`checks.COLUMNS` and `check`), `floors`, a row a check and kind of noise, `left_out`, checks
+    whose data are not here, and the `seconds` it took to ask the models, now or before."""
+
+    full: Subject
+    compressed: Subject
+    verdicts: pd.DataFrame
+    items: pd.DataFrame
+    floors: pd.DataFrame
+    left_out: tuple[str, ...]
+    each: int
+    seed: int
+    level: float
+    seconds: float
+
+    @property
+    def worst(self) -> str:
+        """The gravest verdict: "worse", else "cannot tell", else what is left."""
+        found = set(self.verdicts["verdict"])
+        return next(one for one in ("worse", "cannot tell", "better", "equivalent") if one in found)
+
+
+def check_comparable(full: Subject, compressed: Subject, memory: Memory, progress: bool) -> None:
+    """Raise InputError unless both models read text alike: one vocabulary, one chat form."""
+    marks = []
+    for one in (full, compressed):
+
+        def mark(one=one):
+            tokenizer = memory(one, progress=progress).tokenizer
+            if tokenizer is None:
+                raise InputError(f"{one.compression} has no tokenizer: put it into its folder.")
+            said = [sorted(tokenizer.get_vocab().items()), getattr(tokenizer, "chat_template", "")]
+            parts = [hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in said]
+            return pd.DataFrame([parts], columns=["vocabulary", "chat"])
+
+        marks.append(store.table("tokenizer", one.inputs(), mark).iloc[0])
+    for what, words in (("vocabulary", "vocabulary"), ("chat", "chat template")):
+        if marks[0][what] != marks[1][what]:
+            raise InputError(
+                f"{full.compression} and {compressed.compression} differ in their {words}: what "
+                "they are asked would not be the same text, so they cannot be compared."
+            )
+
+
+def asked(
+    names: Sequence[str] | None, each: int, seed: int
+) -> tuple[dict[str, tuple[Check, Battery]], tuple[str, ...]]:
+    """The checks with what they ask, and those left out, with the reason.
+
+    Left out is only what nobody named: a check whose data are not on this machine.
+    Raises InputError for an unknown name, for a named check without its data, and for none left.
+    """
+    found, left = {}, []
+    for name, check in chosen(names).items():
+        try:
+            found[name] = check, check.battery(each, seed)
+        except InputError as error:
+            if names is not None:
+                raise
+            left.append(f"{check.title}: {error}")
+    if not found:
+        raise InputError(f"No check has its data here: {left[0]}")
+    return found, tuple(left)
+
+
+def chosen(names: Sequence[str] | None) -> dict[str, Check]:
+    """The checks of these names, all for None. Raises InputError for an unknown one."""
+    from ethical_compression.datasets.files import known
+
+    for name in names or ():
+        known("check", name, CHECKS)
+    return {name: check for name, check in CHECKS.items() if names is None or name in names}
+
+
+def audit(
+    full: Subject,
+    compressed: Subject,
+    *,
+    names: Sequence[str] | None = None,
+    each: int = 40,
+    seed: int = 0,
+    margins: Mapping[str, float] | None = None,
+    level: float = 0.95,
+    progress: bool = True,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Audit:
+    """Ask both models every check, and come to a verdict a check and group.
+
+    each: items a group, as far as a data set has them; seed: which. margins: other than the
+    checks' own, by name. tell: is given a line a check, before it is asked. Every part is kept in
+    the store as soon as it is scored: stopped and started again, it goes on.
+
+    The floor of a check is the largest mean change, over `NOISE_ITEMS` of its items, of the full
+    model against itself with every text a row of its own, and in bfloat16.
+    Raises InputError for unknown names, models that read text differently, fewer than one item, and
+    a margin below the floor.
+    """
+    if each < 1:
+        raise InputError(f"An audit needs an item a group at least, not {each}.")
+    margins = dict(margins or {})
+    chosen(list(margins))
+    questions, left_out = asked(names, each, seed)
+    memory = Memory(full)
+    check_comparable(full, compressed, memory, progress)
+    changes, floors, started = [], [], store.seconds_spent()
+    for number, (name, (check, battery)) in enumerate(questions.items(), 1):
+        tell(f"{number} of {len(questions)}: {check.title}, {len(battery.items)} items")
+        how = {"full": full, "memory": memory, "progress": progress}
+        other = runs.measure(compressed, battery, **how)
+        first = None if battery.paired else runs.measure(full, battery, **how)
+        change = check.change(first, other, battery.items)
+        noise = noise_of(check, battery, full, progress)
+        floors += [{"check": name, "kind": kind, "floor": floor} for kind, floor in noise.items()]
+        change = change.assign(
+            check=name,
+            floor=max(noise.values()),
+            margin=margins.get(name, check.margin),
+        )
+        changes.append(change)
+    items = pd.concat(changes, ignore_index=True)
+    stages = {name: check.stage for name, (check, _) in questions.items()}
+    return Audit(
+        full,
+        compressed,
+        verdicts.judge(items, stages, level=level),
+        items.drop(columns=["floor", "margin"]),
+        pd.DataFrame(floors),
+        left_out,
+        each,
+        seed,
+        level,
+        store.seconds_spent() - started,
+    )
+
+
+def noise_of(check: Check, battery: Battery, full: Subject, progress: bool) -> dict[str, float]:
+    """How far the full model is from itself, by kind of noise: |mean change| over some items."""
+    few = battery if battery.part is None else replace(battery, items=battery.items[:NOISE_ITEMS])
+    kinds = {"batch": (full, batteries.in_other_arithmetic(few))}
+    if getattr(full, "dtype", None) == "float32":
+        kinds["bfloat16"] = (replace(full, dtype="bfloat16", label="bfloat16"), few)
+    found = {}
+    first = None if few.paired else runs.measure(full, few, progress=progress)
+    for kind, (subject, asked) in kinds.items():
+        if few.paired and kind == "batch":
+            continue  # both models are read in one and the same batch: there is none
+        other = runs.measure(subject, asked, full=full, progress=progress)
+        found[kind] = abs(float(check.change(first, other, few.items)["value"].mean()))
+    return found or {"none": 0.0}
+
+
+def sized(
+    full: Subject,
+    names: Sequence[str] | None,
+    each: int,
+    seed: int = 0,
+    minutes: float | None = None,
+) -> tuple[int, pd.DataFrame]:
+    """Items a group, fewer than `each` where that takes more than `minutes`, and the plan: a row a
+    check, `check`, `items`, `seconds`.
+
+    The rate is measured: of the full model on a text. What a battery reads is told by its letters.
+    Both models read it; the noise floor reads a part of it three times more. At least ten items a
+    group stay, since fewer have no test.
+    """
+    rate = _letters_a_second(full)
+    plan = _plan(asked(names, each, seed)[0], rate)
+    if minutes is not None and (needed := plan["seconds"].sum() / 60) > minutes:
+        each = max(verdicts.LEAST_ITEMS, int(each * minutes / needed))
+        plan = _plan(asked(names, each, seed)[0], rate)
+    return each, plan
+
+
+def _letters_a_second(full: Subject) -> float:
+    from ethical_compression.score.loglikelihood import loglikelihoods
+
+    loaded = full.load()
+    text = "The plan of an audit is measured on this sentence, again and again. " * 25
+    taken = []
+    for _ in range(3):  # the first pays for what is done once
+        begun = time.perf_counter()
+        loglikelihoods(loaded.model, loaded.tokenizer, [(".", text)])
+        taken.append(time.perf_counter() - begun)
+    return len(text) / min(taken)
+
+
+def _plan(questions: Mapping[str, tuple[Check, Battery]], rate: float) -> pd.DataFrame:
+    rows, seen = [], set()
+    for name, (_, battery) in questions.items():
+        letters = sum(_letters(item) for item in battery.items)
+        if battery.part is None:  # a text that is read up to some window
+            read = battery.settings["window"] * battery.settings["max_windows"]
+            letters = min(letters, read * LETTERS_A_TOKEN)
+        share = 1 if battery.part is None else min(1, NOISE_ITEMS / len(battery.items))
+        # Two checks may ask the same of the same items, which is scored once.
+        which = battery.name, runs.fingerprint(list(battery.items))
+        passes = 0 if which in seen else 2 + 3 * share
+        seen.add(which)
+        seconds = passes * letters / rate
+        rows.append({"check": name, "items": len(battery.items), "seconds": seconds})
+    return pd.DataFrame(rows)
+
+
+def _letters(item) -> int:
+    """Letters that an item holds, in whatever field."""
+    if isinstance(item, str):
+        return len(item)
+    values = vars(item).values() if hasattr(item, "__dict__") else item
+    return sum(_letters(value) for value in values if isinstance(value, str | tuple | list))
+
+
+def costs(full: Subject, compressed: Subject) -> tuple[dict[str, str], ...]:
+    """Memory of both models and seconds a generated token, measured here, in words."""
+    import torch
+
+    from ethical_compression.compress import report
+
+    loaded = {"full": full.load(), "compressed": compressed.load()}
+    models = {name: one.model for name, one in loaded.items()}
+    prompt = torch.tensor([loaded["full"].tokenizer("The question was")["input_ids"]])
+    prompt = prompt.to(next(models["full"].parameters()).device)
+    taken = report.latency(models, prompt)
+    held = {name: report.memory(model) / 2**20 for name, model in models.items()}
+    return (
+        {"what": "memory of the weights, as loaded here"}
+        | {name: f"{size:,.0f} MiB" for name, size in held.items()},
+        {"what": "a generated token, median (quartiles)"}
+        | {
+            name: f"{1000 * one['median']:.1f} ms ({1000 * one['low']:.1f} to "
+            f"{1000 * one['high']:.1f})"
+            for name, one in taken.items()
+        },
+    )
+
+
+def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Page:
+    """The report's page of an audit; measured: whether costs are measured for it, which loads both
+    models at once."""
+    named = list(dict.fromkeys(found.verdicts["check"]))
+    records = [record for name in named for record in CHECKS[name].records()]
+    return report.Page(
+        model=found.full.model,
+        compression=found.compressed.compression,
+        verdicts=found.verdicts,
+        items=found.items,
+        floors=found.floors,
+        checks={
+            name: report.Said(one.title, one.question, one.unit, one.margin, one.reason)
+            for name, one in chosen(named).items()
+        },
+        not_measured=(*found.left_out, *NOT_MEASURED),
+        command=command,
+        provenance=provenance.provenance()
+        | {
+            "full": found.full.inputs(),
+            "compressed": found.compressed.inputs(),
+            "items a group": found.each,
+            "seed": found.seed,
+            "seconds of scoring": round(found.seconds, 1),
+        },
+        sources=tuple(one for k, one in enumerate(records) if one not in records[:k]),
+        costs=costs(found.full, found.compressed) if measured else (),
+        level=found.level,
+    )

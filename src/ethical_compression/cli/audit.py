@@ -1,0 +1,148 @@
+"""`audit` says what compression did to a model, to whom, and how sure that is."""
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from ethical_compression import store
+from ethical_compression.cli.given import label, place
+from ethical_compression.errors import InputError
+
+EXAMPLES = """\
+examples:
+  a recipe, made here            audit smollm2-135m --recipe gptq-3bit --output report
+  a checkpoint, a folder or id   audit BASE --compressed my-4bit-model --output report
+  what it will take, first       audit BASE --recipe nf4 --plan
+  in a pipeline                  audit BASE --compressed X --output report --fail-on worse
+
+exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
+Every part is kept as soon as it is scored: started again, the same command goes on."""
+FAILED = 3
+
+
+def add(commands) -> None:
+    """Tell the parser of the command."""
+    command = commands.add_parser("audit", help="what compression did to a model, to whom")
+    command.about = lambda: EXAMPLES
+    command.add_argument("model", help="the full model: an embedded one, a folder, or a hub id")
+    made = command.add_mutually_exclusive_group(required=True)
+    made.add_argument("--compressed", help="the compressed model: a folder or a hub id")
+    made.add_argument(
+        "--recipe", help="or how to compress it here: gptq-4bit, wanda-50%%, sparsegpt-2:4, nf4, "
+        "or a YAML or JSON file of settings"
+    )  # fmt: skip
+    command.add_argument("--output", type=place, help="a folder for the report")
+    command.add_argument("--label", type=label, help="what the report calls the compressed model")
+    command.add_argument("--items", type=_positive, default=40, help="items a group (40)")
+    command.add_argument(
+        "--minutes", type=float, help="fewer items, so that it takes about so long"
+    )
+    command.add_argument("--seed", type=int, default=0, help="which items (0)")
+    command.add_argument("--checks", help="some checks alone, by name, with commas between")
+    command.add_argument(
+        "--margin",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CHECK", "VALUE"),
+        help="the largest change that does not matter; may be given several times",
+    )
+    command.add_argument("--plan", action="store_true", help="say what it will take, and stop")
+    command.add_argument("--fail-on", choices=["worse", "cannot tell"], help="exit with 3 then")
+    command.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    command.add_argument("--dtype", default="float32")
+    command.add_argument("--device", default="cpu")
+    command.set_defaults(
+        func=_audit,
+        interrupted="no report was written; what was scored is kept, and the same command goes on.",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"give a whole number above 0, not {text}")
+    return int(text)
+
+
+def recipe_of(text: str):
+    """The recipe that a short name (`gptq-4bit`, `wanda-50%`, `sparsegpt-2:4`) or a file says.
+
+    Raises InputError for what is neither.
+    """
+    from ethical_compression.cli.compress import recipe_settings
+    from ethical_compression.compress.recipe import Recipe
+
+    if Path(text).suffix in (".yaml", ".yml", ".json"):
+        return Recipe.from_dict(recipe_settings(Path(text), {}))
+    found = re.fullmatch(r"(?P<method>[a-z][a-z0-9_-]*?)(?:-(?P<amount>[\d.:]+(?:bit|%)?))?", text)
+    if found is None:
+        raise InputError(f"{text!r} names no recipe: say gptq-4bit, wanda-50%, nf4, or a file.")
+    settings, amount = {"method": found["method"]}, found["amount"]
+    if amount and amount.endswith("bit"):
+        settings["bits"] = int(amount.removesuffix("bit"))
+    elif amount and ":" in amount:
+        settings["sparsity"] = amount
+    elif amount:
+        settings["sparsity"] = (
+            float(amount.removesuffix("%")) / 100 if amount.endswith("%") else float(amount)
+        )
+    return Recipe.from_dict(settings)
+
+
+def _audit(given: argparse.Namespace) -> None:
+    from ethical_compression.audit import report, run
+    from ethical_compression.score.subjects import Checkpoint, Compressed
+
+    if not given.plan and given.output is None:
+        raise InputError("Say where the report goes, with --output FOLDER, or ask for the --plan.")
+    if given.output is not None:
+        store.check_place(given.output, folder=True)
+    how = {"dtype": given.dtype, "device": given.device}
+    full = Compressed(given.model, **how)
+    if given.recipe:
+        other = Compressed(given.model, recipe_of(given.recipe), label=given.label or "", **how)
+    else:
+        other = Checkpoint(given.model, given.compressed, label=given.label or "", **how)
+    names = given.checks.split(",") if given.checks else None
+    margins = {name: _number(name, value) for name, value in given.margin}
+    run.chosen([*(names or ()), *margins])
+    each, plan = run.sized(full, names, given.items, given.seed, given.minutes)
+    print(f"{len(plan)} checks, {each} items a group: about {_time(plan)}.", file=sys.stderr)
+    if given.plan:
+        print(plan.round(0).to_string(index=False))
+        return
+    found = run.audit(
+        full,
+        other,
+        names=names,
+        each=each,
+        seed=given.seed,
+        margins=margins,
+        progress=sys.stderr.isatty(),
+        tell=lambda line: print(line, file=sys.stderr),
+    )
+    page = run.page(found, command=shlex.join(["ethical-compression", *sys.argv[1:]]))
+    report.write(page, given.output)
+    if given.json:
+        print(json.dumps(report.as_json(page), indent=1, default=str))
+    else:
+        print("\n".join(report.opening(page)))
+        print(f"The report is at {given.output / 'index.html'}", file=sys.stderr)
+    if given.fail_on and (found.verdicts["verdict"] == given.fail_on).any():
+        sys.exit(FAILED)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"The margin of {name} is a number, not {text!r}.") from None
+
+
+def _time(plan) -> str:
+    from ethical_compression import words
+
+    return words.minutes(float(plan["seconds"].sum()))

@@ -1,0 +1,225 @@
+"""Audits of a tiny model: no false alarm, a broken layer is found, a stopped audit goes on."""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+
+from ethical_compression import models
+from ethical_compression.__main__ import main
+from ethical_compression.audit import run
+from ethical_compression.audit.checks import CHECKS
+from ethical_compression.cli.audit import FAILED, recipe_of
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.errors import InputError
+from ethical_compression.score.subjects import Checkpoint, Compressed
+
+TINY = "tiny-random-llama"
+FEW = ["text", "answers", "stereoset", "moral_fr"]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The tiny model without what its last block computes."""
+
+    model: str = TINY
+    compression: str = "a layer zeroed"
+
+    def inputs(self):
+        return {"broken": self.model}
+
+    def load(self, *, progress=False):
+        loaded = models.load(self.model)
+        with torch.no_grad():
+            loaded.model.model.layers[-1].mlp.down_proj.weight.zero_()
+            loaded.model.lm_head.weight.mul_(3)
+        return loaded
+
+
+@pytest.fixture(scope="module")
+def store_of_the_module(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def in_the_store(store_of_the_module, monkeypatch):
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
+
+
+def test_the_same_weights_loaded_anew_are_never_worse_or_better():
+    found = run.audit(Compressed(TINY), Checkpoint(TINY, TINY), names=FEW, each=12, progress=False)
+    assert set(found.verdicts["verdict"]) <= {"equivalent", "cannot tell"}
+    assert (found.items["value"] == 0).all()
+    assert set(found.verdicts["stage"]) == {"damage", "harm"}
+
+
+def test_a_broken_layer_is_found_as_damage():
+    found = run.audit(Compressed(TINY), Broken(), names=["text", "flips"], each=40, progress=False)
+    by = found.verdicts.set_index("check")
+    assert by.loc["text", "verdict"] == "worse"
+    assert by.loc["text", "difference"] > by.loc["text", "floor"]
+    assert found.worst == "worse"
+
+
+def test_every_check_has_one_value_an_item_and_a_group(mirror):
+    full, other = Compressed(TINY), Compressed(TINY, Recipe("rtn", bits=2, group_size=32))
+    found = run.audit(full, other, each=10, progress=False)
+    assert set(found.verdicts["check"]) == set(CHECKS)
+    assert found.left_out == ()
+    assert not found.items.duplicated(["check", "item"]).any()
+    assert found.items["value"].notna().all()
+    groups = found.verdicts.groupby("check")["group"].nunique()
+    assert groups["bbq_ambiguous"] == groups["bbq_disambiguated"] == 11
+    assert groups["stereoset"] == 4
+    assert groups["crows_pairs"] == 9
+    kinds = found.floors.groupby("check")["kind"].agg(set)
+    assert kinds["text"] == {"batch", "bfloat16"}
+    assert kinds["next_tokens"] == {"bfloat16"}
+
+
+def test_a_harm_of_an_item_is_what_its_definition_says():
+    """Answers decided beforehand: BBQ's bias of always the target is 1, of always unknown 0."""
+    check = CHECKS["bbq_ambiguous"]
+    battery = check.battery(2, 0)
+    rows = []
+    for one in battery.items:
+        for option in range(3):
+            rows.append(
+                {
+                    "benchmark": "bbq",
+                    "item": f"{one.category}-{one.id}",
+                    "group": one.category,
+                    "cluster": one.template,
+                    "gold": one.label,
+                    "option": option,
+                    "tokens": 1,
+                    "bytes": 1,
+                    "target": one.target == option,
+                    "unknown": one.unknown == option,
+                }
+            )
+    table = pd.DataFrame(rows)
+    always_unknown = table.assign(logprob=table["unknown"] - 1.0)
+    always_target = table.assign(logprob=table["target"] - 1.0)
+    found = check.change(always_unknown, always_target, battery.items)
+    known = [
+        one for one in battery.items if one.condition == "ambiguous" and one.target is not None
+    ]
+    assert found["value"].tolist() == [1.0] * len(known)
+    back = check.change(always_target, always_unknown, battery.items)
+    assert back["value"].tolist() == [-1.0] * len(known)
+
+
+def test_models_that_read_text_differently_are_refused():
+    @dataclass(frozen=True)
+    class Other(Broken):
+        compression: str = "other words"
+
+        def inputs(self):
+            return {"other": 1}
+
+        def load(self, *, progress=False):
+            tokenizer = SimpleNamespace(get_vocab=lambda: {"a": 0}, chat_template=None)
+            return SimpleNamespace(model=None, tokenizer=tokenizer)
+
+    with pytest.raises(InputError, match="differ in their vocabulary"):
+        run.audit(Compressed(TINY), Other(), names=FEW, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"names": ["txt"]}, "There is no check 'txt'"),
+        ({"each": 0}, "an item a group at least"),
+        ({"margins": {"txt": 0.1}}, "There is no check 'txt'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_a_model_is_loaded(monkeypatch, changes, words):
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=words):
+        run.audit(Compressed(TINY), Checkpoint(TINY, TINY), progress=False, **changes)
+
+
+def test_a_check_without_its_data_is_left_out_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("ETHICAL_COMPRESSION_DATA", str(tmp_path / "nowhere"))
+    found, left = run.asked(None, 4, 0)
+    assert "dialect" not in found
+    assert any(line.startswith("Dialect: ") for line in left)
+    with pytest.raises(InputError):
+        run.asked(["dialect"], 4, 0)
+
+
+def test_fewer_items_fit_a_time(monkeypatch):
+    monkeypatch.setattr(run, "_letters_a_second", lambda full: 100.0)
+    each, plan = run.sized(Compressed(TINY), ["stereoset"], 40)
+    fewer, shorter = run.sized(
+        Compressed(TINY), ["stereoset"], 40, minutes=plan["seconds"].sum() / 120
+    )
+    assert 10 <= fewer < each == 40
+    assert shorter["seconds"].sum() < plan["seconds"].sum()
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gptq-4bit", Recipe("gptq", bits=4)),
+        ("wanda-50%", Recipe("wanda", sparsity=0.5)),
+        ("sparsegpt-2:4", Recipe("sparsegpt", sparsity="2:4")),
+        ("magnitude-0.3", Recipe("magnitude", sparsity=0.3)),
+        ("nf4", Recipe("nf4")),
+    ],
+)
+def test_short_names_of_recipes(text, expected):
+    assert recipe_of(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "4bit", "gptq_4", "gptq-", "nosuch-4bit", "nf4-50%"])
+def test_what_names_no_recipe_is_refused(text):
+    with pytest.raises(InputError):
+        recipe_of(text)
+
+
+def test_the_command_writes_a_report_and_fails_where_it_is_asked_to(tmp_path, capsys, monkeypatch):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"method": "rtn", "bits": 2, "group_size": 32}))
+    words = ["audit", TINY, "--recipe", str(recipe), "--items", "10", "--checks", "text,moral_fr"]
+    out = ["--output", str(tmp_path / "report")]
+    assert main([*words, *out]) == 0
+    said = capsys.readouterr()
+    assert "Damage, 1 comparison" in said.out
+    assert "2 checks, 10 items a group" in said.err
+    assert (tmp_path / "report" / "index.html").exists()
+    # Again: all is kept, and nothing is computed. The plan alone measures a rate.
+    monkeypatch.setattr(run, "_letters_a_second", lambda full: 1e4)
+    monkeypatch.setattr(run, "costs", lambda *_: ())
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("loaded"))
+    assert main([*words, *out, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    verdicts = {row["verdict"] for row in told["verdicts"]}
+    for verdict in ("worse", "cannot tell"):
+        if verdict in verdicts:
+            with pytest.raises(SystemExit) as stopped:
+                main([*words, *out, "--fail-on", verdict])
+            assert stopped.value.code == FAILED
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--recipe", "nf4"], "Say where the report goes"),
+        (["--recipe", "nosuch", "--plan"], "nosuch"),
+        (["--recipe", "nf4", "--plan", "--checks", "txt"], "There is no check"),
+        (["--recipe", "nf4", "--plan", "--margin", "text", "much"], "is a number"),
+    ],
+)
+def test_bad_input_is_one_sentence(words, expected, capsys):
+    assert main(["audit", TINY, *words]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "Traceback" not in said
