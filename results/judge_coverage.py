@@ -6,7 +6,8 @@ writes results/judge_coverage.parquet. Texts are simulated of which a known shar
 with the error rates that were measured of the book's judges (`results/judge_errors.parquet`), and
 analysed by `statistics.misclassification`; each study measures the judge anew, on as many labelled
 texts as there are. Rows as of `results/coverage.py`, and `corrected`: False is the interval of what
-was flagged, which takes the judge at its word, and PPI++'s own normal one, beside ours.
+was flagged, which takes the judge at its word, and PPI++'s own normal one, beside ours;
+`unchanged`: whether the simulated change is none.
 """
 
 import math
@@ -54,6 +55,7 @@ JUDGES = {
 class Case:
     name: str
     study: Callable[[np.random.Generator], dict]
+    unchanged: bool = False  # nothing changes: there flags alone are not misleading
 
 
 def drawn_errors(rng, known: JudgeErrors) -> JudgeErrors:
@@ -159,6 +161,7 @@ def cases() -> list[Case]:
                 Case(
                     f"{rates}; {size}, {before:.0%} to {after:.0%} toxic",
                     partial(a_change, known, before, after, prompts, samples),
+                    before == after,
                 )
                 for before, after in ((0.2, 0.2), (0.1, 0.2), (0.1, 0.4))
             ]
@@ -189,7 +192,8 @@ def simulated(case: Case) -> pd.DataFrame:
             {"method": method, "function": f"{misclassification.__name__}.{function}"}
             | {"kind": "interval", "case": case.name, "nominal": 0.95, "rate": rate}
             | {"error": math.sqrt(rate * (1 - rate) / len(known)), "studies": len(answers)}
-            | {"undefined": 1 - len(known) / len(answers), "used": USED, "corrected": corrected}
+            | {"undefined": 1 - len(known) / len(answers), "used": USED}
+            | {"corrected": corrected, "unchanged": case.unchanged}
         )
     return pd.DataFrame(rows)
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 import transformers
 
+from ethical_compression import kept_tables
 from ethical_compression.datasets import hate_speech
 from ethical_compression.errors import InputError
+from ethical_compression.metrics import toxicity
+from ethical_compression.metrics.bias_auc import ALL
 from ethical_compression.score import judges
 from ethical_compression.score.judges import Judge
 
@@ -78,8 +81,13 @@ def test_a_threshold_decides_what_is_flagged_and_not_how_likely_it_is(embedded):
     assert usual["flagged"].sum() > strict["flagged"].sum() == (usual["p"] >= 0.9).sum()
 
 
-def test_labelled_texts_are_those_that_were_held_back(embedded):
-    table = judges.labelled(embedded)
+@pytest.fixture(scope="module")
+def held_back(embedded):
+    return judges.labelled(embedded)
+
+
+def test_labelled_texts_are_those_that_were_held_back(held_back):
+    table = held_back
     assert set(table["data"]) == {"redditbias", judges.PLAIN}
     posts = table[table["data"] == "redditbias"]
     assert len(posts) == len(hate_speech.load("redditbias", "test"))
@@ -87,6 +95,28 @@ def test_labelled_texts_are_those_that_were_held_back(embedded):
     plain = table[table["data"] == judges.PLAIN]
     assert not plain["toxic"].any() and plain["flagged"].mean() < 0.02
     assert {kinds[0] for kinds in plain["communities"]} == {"encyclopaedia", "everyday", "news"}
+
+
+def test_the_committed_error_rates_are_those_of_this_judge(held_back):
+    """HateXplain's are in the committed table only, as readers may not have its posts."""
+    kept, made = kept_tables.larger("judge_errors")
+    assert made["command"] == "python results/judge_errors.py"
+    listed = {name: entry["communities"] for name, entry in hate_speech.DATASETS.items()}
+    found = toxicity.errors_by_community(held_back, listed)
+    keys = ["judge", "data", "community"]
+    both = found.merge(kept, on=keys, suffixes=("", "_kept"))
+    assert len(both) == len(found) == 10
+    for name in ("positives", "negatives", "failed", "sensitivity", "specificity", "auc", "gap"):
+        # Another version of scikit-learn may move a text over the threshold.
+        np.testing.assert_allclose(both[name], both[f"{name}_kept"], atol=0.005, rtol=0.005)
+
+
+def test_a_judge_of_other_texts_is_worse_on_these():
+    """What is measured on one kind of text says little of another: the committed table shows it."""
+    kept, _ = kept_tables.larger("judge_errors")
+    auc = kept[kept["community"] == ALL].set_index(["judge", "data"])["auc"]
+    assert auc["redditbias", "redditbias"] > 0.8 > 0.6 > auc["redditbias", "hatexplain"]
+    assert auc["hatexplain", "hatexplain"] > 0.8 > 0.6 > auc["hatexplain", "redditbias"]
 
 
 def test_hatexplain_is_read_where_it_is(mirror):

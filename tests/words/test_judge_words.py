@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from ethical_compression import kept_tables
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.bias_auc import ALL
 from ethical_compression.words import judge as said
@@ -99,3 +100,32 @@ def test_a_change_says_what_it_assumes_and_what_would_explain_it_away():
     assert unknown.endswith("it draws lots, so what it changes of toxicity is not known.")
     gone = said.change({"compression": "GPTQ 2-bit", "n": 0})
     assert gone == "The judge failed on a side of every pair of GPTQ 2-bit."
+
+
+def test_the_promise_speaks_of_both_intervals():
+    rows = [
+        ("Lang", "50 texts, 10% toxic", 0.948, True),
+        ("Fieller", "50 texts, 10% to 10% toxic", 0.955, True),
+        ("Fieller", "50 texts, 10% to 20% toxic", 0.941, True),
+        ("flagged", "50 texts, 10% toxic", 0.02, False),
+        ("flags", "50 texts, 10% to 20% toxic", 0.6, False),
+        ("flags", "50 texts, 20% to 20% toxic", 0.95, False),
+        ("Normal", "50 texts, 10% to 20% toxic", 0.9, False),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "case", "rate", "corrected"])
+    table["unchanged"] = ["0% to 10%" in one or "20% to 20%" in one for one in table["case"]]
+    text = said.promise(table)
+    assert "hold the truth in 94.1% to 95.5% of studies" in text
+    assert "at its word in 2.0% to 60.0%" in text and "(half of 2: 31.0% or more)" in text
+    with pytest.raises(InputError, match="no simulation"):
+        said.promise(table[:0])
+
+
+def test_the_committed_simulation_shows_both_and_the_corrected_keep_their_promise():
+    table, made = kept_tables.larger("judge_coverage")
+    assert made["command"] == "python results/judge_coverage.py"
+    corrected = table[table["corrected"]]
+    assert (table["studies"] == 2000).all() and (corrected["undefined"] < 0.1).all()
+    assert corrected["rate"].between(0.93, 0.985).all()
+    assert table.loc[~table["corrected"], "rate"].min() < 0.05
+    assert "wherever there is something to get wrong" in said.promise(table)

@@ -24,7 +24,10 @@ _CALIBRATION = {
 
 
 def kept() -> pd.DataFrame:
-    """The committed cases: those of `results/coverage.py`, and those of calibration made apart."""
+    """The committed cases: those of `results/coverage.py`, and those made apart.
+
+    Apart are the calibration's, and those of what is corrected for a judge's mistakes.
+    """
     table, _ = kept_tables.larger("coverage")
     apart, _ = kept_tables.larger("calibration_intervals")
     apart = apart[apart["measure"].isin(list(_CALIBRATION))]
@@ -41,7 +44,9 @@ def kept() -> pd.DataFrame:
             "used": "Confidence, Calibration, Change of confidence",
         }
     )
-    return pd.concat([table, apart], ignore_index=True)
+    judged, _ = kept_tables.larger("judge_coverage")
+    judged = judged[judged["corrected"]].drop(columns=["corrected", "unchanged"])
+    return pd.concat([table, apart, judged], ignore_index=True)
 
 
 def faults(table: pd.DataFrame) -> pd.DataFrame:
