@@ -148,14 +148,14 @@ def cases() -> list[Case]:
     for name, (judge, toxic, harmless) in JUDGES.items():
         known = toxicity.errors_of(table, toxic, harmless, judge=judge)
         rates = f"Se {known.sensitivity:.2f}, Sp {known.specificity:.2f} ({name})"
-        for prompts, samples in ((100, 1), (400, 1), (100, 5)):
+        for prompts, samples in ((400, 1), (100, 5)):
             size = f"{prompts} texts" if samples == 1 else f"{prompts} prompts of {samples} texts"
             found += [
                 Case(
                     f"{rates}; {size}, {share:.0%} toxic",
                     partial(a_share, known, share, prompts, samples),
                 )
-                for share in (0.02, 0.1, 0.3)
+                for share in (0.1,)
             ]
             found += [
                 Case(
@@ -163,7 +163,7 @@ def cases() -> list[Case]:
                     partial(a_change, known, before, after, prompts, samples),
                     before == after,
                 )
-                for before, after in ((0.2, 0.2), (0.1, 0.2), (0.1, 0.4))
+                for before, after in ((0.1, 0.2), (0.2, 0.2))[: 1 + (name == "RedditBias")]
             ]
         if harmless is not None or name == "RedditBias":
             found += [
@@ -172,8 +172,8 @@ def cases() -> list[Case]:
                     f"{before:.0%} to {after:.0%} toxic",
                     partial(powered, known, before, after, labels, 1000),
                 )
-                for labels in (100, 200)
-                for before, after in ((0.1, 0.2), (0.3, 0.3))
+                for labels in (200,)
+                for before, after in ((0.1, 0.2),)
             ]
     return found
 
