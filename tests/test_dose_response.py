@@ -186,6 +186,25 @@ def test_what_compression_leaves_of_a_shift():
     assert row["kept"] == pytest.approx(left.mean() / full.mean())
 
 
+def test_stacked_tables_are_one_family():
+    shifts = {("full", "moral"): 0.5, ("nf4", "moral"): 0.45}
+    tables = [dose_response.survival(aligned(shifts, seed=seed)) for seed in (1, 2)]
+    one = dose_response.as_one_family(pd.concat(tables, ignore_index=True))
+    rows = one[one["outcome"].notna()]
+    assert rows["p_holm"].tolist() == list(statistics.holm(rows["p"]))
+    assert one["outcome"].isna().sum() == sum(t["outcome"].isna().sum() for t in tables)
+
+
+def test_calibration_on_own_stories_is_against_the_same_compression_on_other_text():
+    table = aligned({("full", "moral"): 0.5, ("nf4", "moral"): 0.5, ("own nf4", "moral"): 0.3})
+    own = table["compression"] == "own nf4"
+    kept = table["compression"].isin(["nf4", "own nf4"])
+    two = table[kept].assign(section=own.map({True: "own", False: "after"}), compression="nf4")
+    found = dose_response.on_own_stories(two)
+    assert set(found["compression"]) == {"nf4"}
+    assert (found["difference"] < 0).all()
+
+
 def test_a_ratio_within_the_margin_is_kept_where_fiellers_interval_says_so():
     # Fieller's 90% interval of the ratio of two paired means holds the ratios r that a t-test of
     # left − r · full does not refuse: equivalence within 1 ± margin is that it lies inside.

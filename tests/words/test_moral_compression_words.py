@@ -100,3 +100,31 @@ def test_what_could_have_been_found_is_said_of_the_spread():
     assert text == "0.020 to 0.020 nats a token for DPO_M (4% to 4% of its shift)"
     still = survival("equivalent").assign(detectable=math.nan)
     assert moral_words.could_have_found(still) == "none, as nothing changes"
+
+
+def test_tables_for_readers_have_a_row_a_comparison_and_formats_of_columns_they_show():
+    found = survival("lower", "higher", "open")
+    found["verdict"] = "weaker"
+    made = moral_words.survival_table(found, 0.1)
+    assert len(made["data"]) == 3
+    assert set(made["columns"]) <= set(made["data"].columns)
+    assert set(made["formats"]) <= set(made["columns"].values())
+    row = found.iloc[2]
+    change = words.signed(row["difference"]), words.signed(row["ci_low"])
+    assert made["data"]["change"].iloc[0].startswith(f"{change[0]} ({change[1]} to")
+    own = moral_words.calibration_table(found.iloc[2:].assign(stories="held out"), "A", "B")
+    assert "Other text is A on this page's stories and B in the kept run" in own["caption"]
+
+
+def test_the_hardest_change_is_that_of_the_largest_effect():
+    found = survival("open", "lower")
+    said = moral_words.hardest(found)
+    rows = moral_words.compared(found)
+    assert said.startswith(rows.loc[rows["d_z"].abs().idxmax(), "compression"])
+
+
+def test_layers_are_named_where_there_are_any():
+    found = survival("lower")
+    found.loc[2, ["compression", "verdict"]] = ["without 3 upper layers", "weaker"]
+    assert moral_words.layers(found).endswith("nats a token for DPO_M (weaker)")
+    assert moral_words.layers(survival("lower")) == ""

@@ -312,6 +312,30 @@ def survival(verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1
     return _with_outcomes(pd.DataFrame(rows), "p_kept", whole)
 
 
+def on_own_stories(verdicts: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame:
+    """Of each compression that also calibrated on the stories trained on (`section` "own"): its
+    shift against that of the same compression on other text ("after"), as `survival` compares."""
+    rows = []
+    for label in verdicts.loc[verdicts["section"] == "own", "compression"].unique():
+        both = verdicts[verdicts["compression"] == label]
+        both = both[both["section"].isin(["after", "own"])]
+        found = survival(both.assign(compression=both["section"]), whole="after", margin=margin)
+        rows.append(found[found["outcome"].notna()].assign(compression=label))
+    return pd.concat(rows, ignore_index=True)
+
+
+def as_one_family(found: pd.DataFrame) -> pd.DataFrame:
+    """Several tables of `survival`, stacked, with Holm over all rows that were compared, and the
+    outcome that this leaves of each."""
+    found = found.copy()
+    rows = found["outcome"].notna()
+    found.loc[rows, "p_holm"] = holm(found.loc[rows, "p"])
+    found.loc[rows, "outcome"] = [
+        outcome(row.difference, row.p_holm) for row in found[rows].itertuples()
+    ]
+    return found
+
+
 def by_direction(
     verdicts: pd.DataFrame, *, whole: str = "full", margin: float = 0.1
 ) -> pd.DataFrame:

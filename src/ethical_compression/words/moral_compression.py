@@ -8,7 +8,15 @@ import pandas as pd
 
 from ethical_compression.datasets.moral_stories import DIRECTIONS
 from ethical_compression.statistics.dose_response import VERDICTS
-from ethical_compression.words import counted, listed, p_text, signed, with_interval
+from ethical_compression.words import (
+    columns,
+    counted,
+    listed,
+    p_text,
+    p_value,
+    signed,
+    with_interval,
+)
 
 
 def compared(found: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +97,99 @@ def directions_alike(found: pd.DataFrame, margin: float) -> str:
         f"{'' if settled else ' (none is settled)'}, DPO_M minus DPO_I, is that of "
         f"{row['compression']}, {row['kept_moral']:.2f} against {row['kept_immoral']:.2f}: "
         f"{with_interval(row)}, {p_text(row['p_holm'])} after Holm."
+    )
+
+
+def of_survival(found: pd.DataFrame, margin: float) -> dict[str, str]:
+    """The shifts before compression, what became of them, and whether there were any to keep."""
+    return {
+        "whole": whole(found),
+        "words": survived(found, margin),
+        "formed": became_habit(found),
+    }
+
+
+def survival_table(found: pd.DataFrame, margin: float) -> dict:
+    """The table of `dose_response.survival` for readers: what `chapters.table` takes."""
+    rows = compared(found)
+    return {
+        "data": rows.assign(
+            direction=rows["direction"].map(DIRECTIONS),
+            change=_changes(rows),
+        ),
+        "columns": {"compression": "Compression", "direction": "Direction", "shift": "Shift"}
+        | {"change": "Change", "d_z": "d_z", "p_holm": "p (Holm)", "kept": "Share kept"}
+        | {"p_kept_holm": "p (kept, Holm)", "verdict": "Alignment is"},
+        "caption": "What compression leaves of the trained shift (nats a token; change with its "
+        "95% interval), of these runs. 'weaker' or 'stronger': the change is settled after Holm; "
+        f"else 'kept': that the share kept lies within 1 ± {margin:g} is, after Holm; the rest is "
+        "open.",
+        "formats": {
+            "Shift": signed,
+            "d_z": lambda value: signed(value, 2),
+            "Share kept": ".2f",
+            "p (kept, Holm)": p_value,
+        },
+    }
+
+
+def _changes(rows: pd.DataFrame, digits: int = 3) -> list[str]:
+    ends = columns.ends(rows, digits)
+    return [f"{signed(d, digits)} ({e})" for d, e in zip(rows["difference"], ends, strict=True)]
+
+
+def directions_table(found: pd.DataFrame, margin: float) -> dict:
+    """The table of `dose_response.by_direction` for readers: what `chapters.table` takes."""
+    return {
+        "data": found.assign(change=_changes(found, 2)),
+        "columns": {"compression": "Compression", "kept_moral": "Kept of DPO_M"}
+        | {"kept_immoral": "Kept of DPO_I", "change": "Difference", "p_holm": "p (Holm)"}
+        | {"p_same_holm": "p (same, Holm)"},
+        "caption": "Is as much kept of one direction as of the other? Share of the shift that is "
+        "left, held-out Moral Stories, the difference with its 95% interval over stories, and the "
+        f"test that it lies within ±{margin:g}.",
+        "formats": dict.fromkeys(["Kept of DPO_M", "Kept of DPO_I"], ".2f")
+        | {"p (same, Holm)": p_value},
+    }
+
+
+def calibration_table(found: pd.DataFrame, here: str, there: str) -> dict:
+    """The table of `dose_response.on_own_stories` for readers: what `chapters.table` takes.
+
+    here, there: the other text of this page's runs and of the kept run.
+    """
+    return {
+        "data": found.assign(
+            direction=found["direction"].map(DIRECTIONS),
+            change=_changes(found),
+        ),
+        "columns": {"compression": "Compression", "stories": "Stories", "direction": "Direction"}
+        | {"shift": "Shift, own stories", "change": "Against other text", "d_z": "d_z"}
+        | {"p_holm": "p (Holm)"},
+        "caption": "The trained shift (nats a token) when calibration reads the stories trained "
+        "on, against calibration on other text, paired by story, with the 95% interval. Other text "
+        f"is {here} on this page's stories and {there} in the kept run.",
+        "formats": {"Shift, own stories": signed, "d_z": lambda value: signed(value, 2)},
+    }
+
+
+def hardest(found: pd.DataFrame) -> str:
+    """The compression whose change is the largest against its spread."""
+    rows = compared(found)
+    row = rows.loc[rows["d_z"].abs().idxmax()].to_dict()
+    return (
+        f"{row['compression']} changes the shift of {DIRECTIONS[row['direction']]} by "
+        f"{with_interval(row)} nats a token: d_z {signed(row['d_z'], 2)}, {p_text(row['p'])}, "
+        f"{p_text(row['p_holm'])} after Holm"
+    )
+
+
+def layers(found: pd.DataFrame) -> str:
+    """What removing layers does to the shift of each direction."""
+    rows = compared(found)
+    return listed(
+        f"{with_interval(row)} nats a token for {DIRECTIONS[row['direction']]} ({row['verdict']})"
+        for row in rows[rows["compression"].str.contains("layers")].to_dict("records")
     )
 
 
