@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from outcome_rows import NAMES, NAN, table
 
-from ethical_compression import statistics, words
+from ethical_compression import kept_tables, statistics, words
 from ethical_compression.metrics import reliability
 from ethical_compression.words import confidence as cw
 
@@ -162,3 +162,49 @@ def test_pages_leave_outcomes_to_functions(name):
     assert not [words for words in STATIC if words in text]
     # A verdict is read off numbers, never parsed back from what was printed.
     assert 'replace("−", "-")' not in text
+
+
+def test_numbers_have_the_asterisks_of_the_study():
+    said = cw.starred(pd.Series([1.234, 5.0]), pd.Series([1, 0]))
+    assert said.tolist() == ["1.23*", "5.00"]
+
+
+def test_published_confidences_stand_above_ours():
+    theirs = kept_tables.published("naacl2024_hellaswag_confidence")
+    ours = pd.DataFrame(
+        {"benchmark": ["piqa", "openbookqa"], "compression": "full", "accuracy": 60.0}
+        | {"conf": 70.0, "conf_err": 65.0, "conf_true": 50.0, "entropy": 40.0}
+        | {"conf_true_significant": [False, True], "entropy_significant": False}
+    )
+    found = cw.summary_table(ours, theirs, {"piqa": "PIQA", "openbookqa": "OpenBookQA"})
+    assert found["From"].tolist() == ["published"] * len(theirs) + ["this page"] * 2
+    assert found["Benchmark"].tolist()[-2:] == ["OpenBookQA", "PIQA"]
+    assert found["Conf_true"].tolist()[-2:] == ["50.00*", "50.00"]
+
+
+def test_what_was_published_is_told_with_how_often_intervals_held():
+    theirs = pd.DataFrame(
+        {"model": ["A", "A", "B", "B"], "quantized": [0, 1, 0, 1], "conf": [90.0, 91, 92, 93]}
+        | {"conf_true": [50.0, 49, 40, 37.5], "conf_true_significant": [0, 1, 0, 0]}
+    )
+    measures = ["ECE, bootstrap", "squared error", "confidence − share right"]
+    simulated = pd.DataFrame({"measure": measures * 2, "coverage": [0.1, 0.9, 0.95] * 2})
+    said = cw.published(theirs, simulated)
+    assert (said["published-least"], said["published-most"]) == ("−1.00", "−2.50")
+    assert said["published-starred"] == "1 of 2 pairs"
+    assert said["coverage-ece"] == "10% to 10%"
+
+
+def test_the_two_definitions_are_told_where_they_differ_most():
+    measured = pd.DataFrame(
+        {"benchmark": ["piqa", "siqa"], "compression": ["full", "GPTQ 3-bit"]}
+        | {"released": [0.1, 0.5], "stated": [0.11, 0.1]}
+    )
+    said = cw.definitions(measured, {"piqa": "PIQA", "siqa": "SIQA"})
+    assert "on SIQA (GPTQ 3-bit): 50.0 as released, 10.0 as stated" in said
+
+
+def test_levels_are_told_by_the_short_name_of_a_normalisation():
+    row = {"conf": 70.2, "gap": 10.04, "rho": -0.5}
+    said = cw.levels(pd.DataFrame([{"normalisation": one} | row for one in ("none", "token")]))
+    assert said["sum"] == "70%" and said["gap-token"] == "+10.0" and said["rho-sum"] == "−0.50"

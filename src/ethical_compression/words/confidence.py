@@ -23,6 +23,7 @@ from ethical_compression.words import (
     sentence,
     settled,
     settling_p,
+    signed,
     span,
     with_interval,
 )
@@ -66,6 +67,79 @@ def answer(
     return (
         f"{text} Squared calibration error over all benchmarks, in squared points, after Holm: "
         f"{counted(came, 'the margin', CALIBRATED)}{f' ({worse})' if worse else ''}."
+    )
+
+
+def published(table: pd.DataFrame, simulated: pd.DataFrame) -> dict[str, str]:
+    """What the published confidences and our simulation of intervals say, a text for each place.
+
+    table: kept as `naacl2024_hellaswag_confidence`; simulated: as `calibration_intervals`.
+    """
+    by_model = table.pivot(index="model", columns="quantized", values="conf_true")
+    change = by_model[1] - by_model[0]
+    stars = table.loc[table["quantized"] == 1, "conf_true_significant"]
+    said = {
+        "published-least": signed(change.max(), 2),
+        "published-most": signed(change.min(), 2),
+        "published-starred": f"{int(stars.sum())} of {len(stars)} pairs",
+        "published-conf": f"{table['conf'].min():.1f}",
+    }
+    for name, begins in (("ece", "ECE"), ("squared", "squared"), ("gap", "confidence")):
+        held = simulated.loc[simulated["measure"].str.startswith(begins), "coverage"]
+        said[f"coverage-{name}"] = f"{held.min():.0%} to {held.max():.0%}"
+    return said
+
+
+def starred(values: pd.Series, significant: pd.Series) -> pd.Series:
+    """Numbers as the study prints them: two digits, and an asterisk where a test finds a change."""
+    stars = significant.astype(bool).map({True: "*", False: ""})
+    return values.map("{:.2f}".format) + stars
+
+
+def summary_table(
+    ours: pd.DataFrame, theirs: pd.DataFrame, names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Published confidences above ours, as the page shows them.
+
+    ours: `metrics.confidence_tables.summary`, models in the order to show; theirs: kept as
+    `naacl2024_hellaswag_confidence`.
+    """
+
+    def shown(table: pd.DataFrame, entropy: str) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "Benchmark": table["benchmark"],
+                "Model": table["model"],
+                "From": table["from"],
+                "Accuracy": table["accuracy"],
+                "Conf": table["conf"],
+                "Conf_err": table["conf_err"],
+                "Conf_true": starred(table["conf_true"], table["conf_true_significant"]),
+                "H × 100": starred(table[entropy], table["entropy_significant"]),
+            }
+        )
+
+    theirs = theirs.assign(
+        **{"benchmark": "HellaSwag", "from": "published", "accuracy": math.nan},
+        model=theirs["model"] + theirs["quantized"].map({0: "", 1: " + GPTQ"}),
+    )
+    ours = ours.assign(
+        **{"benchmark": ours["benchmark"].map(names), "from": "this page"},
+        model=ours["compression"],
+    ).sort_values("benchmark", kind="stable")
+    return pd.concat([shown(theirs, "entropy_x100"), shown(ours, "entropy")], ignore_index=True)
+
+
+def definitions(measured: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Where the two ways to count calibration error lie furthest apart.
+
+    measured: of `metrics.confidence_tables.calibration`.
+    """
+    row = measured.loc[(measured["released"] - measured["stated"]).abs().idxmax()]
+    return (
+        f"The largest distance between the two is on {names[row['benchmark']]} "
+        f"({row['compression']}): {100 * row['released']:.1f} as released, "
+        f"{100 * row['stated']:.1f} as stated."
     )
 
 
@@ -253,6 +327,19 @@ def length_and_gap(slopes: pd.DataFrame, fifths: pd.DataFrame, names: Mapping[st
             "long ones, and says nothing of length."
         )
     return f"{text} Pooled over benchmarks it would be {said(pooled)}."
+
+
+def levels(table: pd.DataFrame) -> dict[str, str]:
+    """Confidence, gap and correlation with length under each normalisation, a text a place.
+
+    table: of `metrics.confidence_tables.by_normalisation`.
+    """
+    said = {}
+    for row in table.itertuples():
+        short = {"none": "sum"}.get(row.normalisation, row.normalisation)
+        said |= {short: f"{row.conf:.0f}%", f"gap-{short}": signed(row.gap, 1)}
+        said[f"rho-{short}"] = signed(row.rho, 2)
+    return said
 
 
 def normalisations(changed: pd.DataFrame) -> str:
