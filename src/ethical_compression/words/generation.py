@@ -1,5 +1,6 @@
 """What the tables on generated texts came to, in sentences with a wording for every outcome."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -44,6 +45,15 @@ def over_text(row: Mapping) -> str:
     return interval(row["mean"], row["low"], row["high"], least=2, sign=False)
 
 
+def least_and_most(whole: pd.DataFrame) -> dict[str, str]:
+    """The models that are the least and the furthest away; whole: as `generation_answer` has it."""
+    rows = {"least": whole["mean"].idxmin(), "most": whole["mean"].idxmax()}
+    return {
+        f"kl-{end}": f"{over_text(whole.loc[at])} nats after {whole.loc[at, 'compression']}"
+        for end, at in rows.items()
+    }
+
+
 def generation_answer(curves: pd.DataFrame, whole: pd.DataFrame, labels: Sequence[str]) -> str:
     """The chapter's answer. whole: `model`, `texts`, `mean`, `low`, `high`, nats over a text."""
     nats = "; ".join(f"{row['compression']} {over_text(row)}" for _, row in whole.iterrows())
@@ -81,6 +91,26 @@ def one_model(tests: pd.DataFrame, label: str, measure: str, names: Mapping[str,
     if rows.empty:
         return f"Too few texts were written to test what {label} changes."
     return sentence(rows.iloc[0], measure=measure, names=names).replace(" items of", "")
+
+
+def changed(tests: pd.DataFrame, first: str, measures: Mapping[str, str]) -> dict[str, str]:
+    """What the texts' changes came to, a text for each place in the page.
+
+    tests: `metrics.generated_tables.changes`; first: the model that is told of by itself; measures:
+    what each is called.
+    """
+    names = {one: f"{one.partition(':')[0]} texts" for one in dict.fromkeys(tests["benchmark"])}
+    said = {"settled": f"{len(settled(tests))} of {len(tests)}", "first": first}
+    for measure in ("full_nll", "rep_16"):
+        of_measure = tests[tests["panel"] == measure]
+        said[measure.replace("_", "-")] = largest(of_measure, measures[measure], names)
+    english = tests[tests["benchmark"] == "sampled, English: full_nll"]
+    said["first-nll"] = one_model(english, first, measures["full_nll"], names)
+    level = tests.drop_duplicates("benchmark").set_index("benchmark")["mean_full"]
+    for way, name in (("sampled", "perplexity"), ("greedy", "perplexity-greedy")):
+        known = level.get(f"{way}, English: full_nll")
+        said[name] = "not known here" if known is None else f"{math.exp(known):.1f}"
+    return said
 
 
 def alike(table: pd.DataFrame, margin: float) -> str:
