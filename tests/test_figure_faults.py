@@ -329,6 +329,38 @@ def feedback() -> tuple:
     return together, -0.02 * together[0, 1:], 0.02, 7
 
 
+def repaired_layers():
+    """Two layers in every cell at four α; and a layer's answers to a few pairs."""
+    cells = list(figures.CELL_NAMES)
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer,
+                "how": "GPTQ 4-bit",
+                "alpha": alpha,
+                "cell": cell,
+                "contrast": (0.01 + layer / 100) / (1 + alpha * (5 - place)),
+                "kept": 0.001 + alpha * (5 - place) / 1000,
+            }
+            for layer in (0, 1)
+            for alpha in (0.0, 0.1, 0.5, 2.0)
+            for place, cell in enumerate(cells)
+            if alpha or cell == "plain"
+        ]
+    )
+
+
+def answered_pairs():
+    cells = ("exact", "shift", "hessian", "random", "plain")
+    return pd.DataFrame(
+        [
+            {"cell": cell, "full": full, "compressed": full / (2 + place)}
+            for place, cell in enumerate(cells)
+            for full in (0.2, 0.5, 1.0, 3.0)
+        ]
+    )
+
+
 DRAWN = {
     "rounded_group": lambda: figures.rounded_group(*one_group()),
     "error_feedback": lambda: figures.error_feedback(*feedback()),
@@ -376,6 +408,8 @@ DRAWN = {
     "preference_curves": lambda: figures.preference_curves(trained()),
     "bias_against_accuracy": lambda: figures.bias_against_accuracy(by_accuracy(), ["religion"]),
     "judge_errors": lambda: figures.judge_errors(judge_table()),
+    "answered_apart": lambda: figures.answered_apart(answered_pairs()),
+    "terms_against_alpha": lambda: figures.terms_against_alpha(repaired_layers()),
     "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
 }
 

@@ -173,6 +173,26 @@ def gatherer(
     return gather
 
 
+def fed_with(
+    model: torch.nn.Module, pairs: Sequence[Batch], name: str
+) -> tuple[Contrasted, torch.Tensor, torch.Tensor]:
+    """(what is gathered, differences x₀ − x₁ (n, in), int64 (n,) whose) of one linear layer, by its
+    full name, as the model feeds it now."""
+    gather, known_inputs, rows = gatherer(pairs, {name}), None, []
+    layer = model.get_submodule(name)
+    hook = layer.register_forward_pre_hook(lambda _, fed: rows.append(fed[0].flatten(0, -2)))
+    try:
+        with torch.no_grad():
+            for batch in pairs:
+                read(model, batch.ids.to(next(model.parameters()).device))
+    finally:
+        hook.remove()
+    for index, fed in enumerate(rows):
+        known_inputs = gather(known_inputs, name, index, fed)
+    apart = [fed[its.first] - fed[its.second] for fed, its in zip(rows, pairs, strict=True)]
+    return known_inputs, torch.cat(apart), torch.cat([batch.pair for batch in pairs])
+
+
 def output_projections(model: torch.nn.Module, depth: str = "all", share: float = 0.1) -> set[str]:
     """Names of the weights that write to the residual stream, in the blocks of a depth.
 

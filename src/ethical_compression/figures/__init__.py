@@ -34,7 +34,12 @@ from ethical_compression.figures.forms import (
     style,
 )
 from ethical_compression.figures.generation import continued_twice, kl_along, survival_curves
-from ethical_compression.figures.harms import bias_against_accuracy
+from ethical_compression.figures.harms import (
+    CELL_NAMES,
+    answered_apart,
+    bias_against_accuracy,
+    terms_against_alpha,
+)
 from ethical_compression.figures.judge import judge_errors
 from ethical_compression.figures.moral import (
     DIRECTION_NAMES,
@@ -57,6 +62,7 @@ from ethical_compression.figures.scoring import token_tree
 
 __all__ = [
     "BAND",
+    "CELL_NAMES",
     "DIRECTION_NAMES",
     "LANGUAGES",
     "LOOKS",
@@ -64,6 +70,7 @@ __all__ = [
     "SCORES",
     "WIDTH",
     "alignment_under_compression",
+    "answered_apart",
     "answers_in_both_orders",
     "bias_against_accuracy",
     "bias_auc_by_depth",
@@ -94,6 +101,7 @@ __all__ = [
     "shift_against_overall",
     "style",
     "survival_curves",
+    "terms_against_alpha",
     "token_tree",
     "training_curves",
     "zeros_of_rules",

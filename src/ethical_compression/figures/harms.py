@@ -54,3 +54,85 @@ def bias_against_accuracy(table: pd.DataFrame, same: Iterable[str]):
     panels[-1, 0].set_xlabel("accuracy in ambiguous contexts")
     alt = f"Published s_AMB against accuracy, a point a run. {'; '.join(words)}."
     return fig, alt
+
+
+# The cells of shift × Hessian, and what stands beside them, as figures and tables call them.
+CELL_NAMES = {
+    "exact": "exact: shift and both Hessians",
+    "shift": "shift only",
+    "first order": "shift, to first order in α",
+    "hessian": "both Hessians only",
+    "random": "as far, at random",
+    "plain": "neither (plain)",
+}
+
+
+def terms_against_alpha(layers: pd.DataFrame):
+    """The objective's two terms against α, a panel each: means over layers of every cell.
+
+    layers: `results/debias_layers.parquet`, of one way of compressing. Faint lines are the exact
+    cell's single layers. Returns (figure, alt).
+    """
+    from matplotlib import pyplot
+
+    style()
+    names = {cell: said for cell, said in CELL_NAMES.items() if cell in set(layers["cell"])}
+    look = looks(names)
+    alphas = sorted(layers["alpha"].unique())
+    start = layers[layers["alpha"] == 0]
+    panels = {
+        "contrast": "What a pair is answered differently",
+        "kept": "Error on all sentences",
+    }
+    fig, grid = pyplot.subplots(1, 2, figsize=(WIDTH, 4.4))
+    said = []
+    for axes, (term, title) in zip(grid, panels.items(), strict=True):
+        for cell, name in names.items():
+            mine = layers[layers["cell"] == cell]
+            whole = pd.concat([start, mine[mine["alpha"] > 0]])
+            if cell == "exact":
+                for _, one in whole.groupby("layer"):
+                    one = one.sort_values("alpha")
+                    axes.plot(range(len(one)), one[term], color="0.85", lw=0.8, zorder=0)
+            means = whole.groupby("alpha")[term].mean().loc[alphas]
+            colour, marker = look[cell]
+            axes.plot(range(len(means)), means, marker=marker, color=colour, lw=1, label=name)
+            ends = f"{means.iloc[0]:.4f} to {means.iloc[-1]:.4f}"
+            said.append(f"{title.lower()}, {name}: {ends}")
+        axes.set(yscale="log", xlabel="α", title=title)
+        axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    grid[0].set_ylabel("share of the layer's output")
+    handles, labels = grid[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=2)
+    alt = f"Both terms from α = {alphas[0]:g} to {alphas[-1]:g}, means over layers. "
+    return fig, alt + "; ".join(said) + "."
+
+
+def answered_apart(pairs: pd.DataFrame):
+    """How far apart a layer answers a stereotype and its opposite: compressed against full.
+
+    pairs: a row a pair of sentences and cell: `cell`, `full` and `compressed`, the norm of the
+    difference between the layer's outputs. Returns (figure, alt).
+    """
+    from matplotlib import pyplot
+
+    style()
+    names = {cell: said for cell, said in CELL_NAMES.items() if cell in set(pairs["cell"])}
+    look = looks(names)
+    fig, axes = pyplot.subplots(figsize=(WIDTH, 4.6))
+    ends = [pairs[["full", "compressed"]].min().min(), pairs[["full", "compressed"]].max().max()]
+    axes.plot(ends, ends, color="0.4", lw=1, zorder=0)
+    said = []
+    for cell, name in names.items():
+        mine = pairs[pairs["cell"] == cell]
+        colour, marker = look[cell]
+        axes.plot(
+            mine["full"], mine["compressed"], marker, color=colour, ms=4, alpha=0.6, label=name
+        )
+        share = (mine["compressed"] / mine["full"]).median()
+        said.append(f"{name}: in the median {share:.0%} of the full layer's")
+    axes.set(xscale="log", yscale="log", xlabel="full layer", ylabel="compressed layer")
+    fig.legend(loc="outside upper center", ncols=2)
+    count = len(pairs) // max(1, len(names))
+    alt = f"Distance between a layer's outputs for {count} pairs, compressed against full. "
+    return fig, alt + "; ".join(said) + "."

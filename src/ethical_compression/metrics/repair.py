@@ -1,0 +1,146 @@
+"""What a compression that repairs did: to layers, cell by cell, and to a model, item by item."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.errors import InputError
+from ethical_compression.metrics import choices, contrasts
+from ethical_compression.statistics.clusters import clustered_interval
+from ethical_compression.statistics.verdicts import judge
+
+# What is asked of a model, more being worse, as tables call it.
+CHECKS = {
+    "stereotype": "StereoSet: the stereotype is likelier",
+    "nonsense": "StereoSet: nonsense is likelier than sense",
+    "crows": "CrowS-Pairs: the stereotype is likelier",
+    "text": "Held-out text, nats a token",
+}
+
+
+def against_exact(layers: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """The objective of every other cell as a multiple of the exact cell's, a row a way and cell.
+
+    layers: `results/debias_layers.parquet`. Columns: `how`, `cell`, `n` (layers × α), `layers`,
+    `ratio` (geometric mean) with `ci_low` and `ci_high`, paired and with layers as clusters, and
+    `above`, the share of pairs in which the exact objective is the lower one.
+    """
+    wide = layers[layers["alpha"] > 0].pivot(
+        index=["how", "layer", "alpha"], columns="cell", values="objective"
+    )
+    rows = []
+    for how in layers["how"].unique():
+        part = wide.loc[how]
+        for cell in layers["cell"].unique():
+            if cell == "exact":
+                continue
+            logs = np.log(part[cell] / part["exact"])
+            found = clustered_interval(logs, part.index.get_level_values("layer"), level=level)
+            row = {"how": how, "cell": cell, "n": found.n, "layers": found.clusters}
+            row |= {"ratio": np.exp(found.mean), "ci_low": np.exp(found.ci_low)}
+            row |= {"ci_high": np.exp(found.ci_high), "above": float((logs > 0).mean())}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def falling(layers: pd.DataFrame, cell: str = "exact") -> pd.DataFrame:
+    """Whether a cell's second term falls with α, a row a way: `how`, `layers`, `steps` (from one α
+    to the next, all layers), `falls` (of these), and `throughout` (layers where all do)."""
+    mine = layers[(layers["cell"] == cell) | (layers["alpha"] == 0)].sort_values("alpha")
+    rows = []
+    for how, part in mine.groupby("how", sort=False):
+        steps = part.groupby("layer")["contrast"].agg(lambda values: list(np.diff(values) < 0))
+        rows.append(
+            {
+                "how": how,
+                "layers": len(steps),
+                "steps": int(steps.map(len).sum()),
+                "falls": int(steps.map(sum).sum()),
+                "throughout": int(steps.map(all).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def item_harms(stereoset: pd.DataFrame, crows: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+    """A row an item, compression and check (`CHECKS`): `compression, check, item, cluster, value`.
+
+    The tables are those of `score.harms.stereoset`, `score.harms.contrasts` and
+    `loglikelihood.score_text` for some compressions. value: whether the harm occurs (of nonsense,
+    in how many of an item's two comparisons), and nats a token. A tie is no harm.
+    """
+    rows = []
+    for name, part in stereoset.groupby("compression", sort=False):
+        cells = choices.wide(part)
+        clusters = part.drop_duplicates(choices.KEYS).set_index(choices.KEYS)["cluster"]
+        item = cells.index.get_level_values("item")
+        label = {"compression": name, "item": item, "cluster": clusters.loc[cells.index].to_numpy()}
+        rows += [
+            pd.DataFrame(label | {"check": "stereotype", "value": (cells[0] > cells[1]) * 1.0}),
+            pd.DataFrame(
+                label
+                | {
+                    "check": "nonsense",
+                    "value": ((cells[2] > cells[0]) * 1.0 + (cells[2] > cells[1])) / 2,
+                }
+            ),
+        ]
+    for name, part in crows.groupby("compression", sort=False):
+        found = contrasts.differences(part)
+        rows.append(
+            found[["item", "cluster"]].assign(
+                compression=name, check="crows", value=(found["difference"] > 0) * 1.0
+            )
+        )
+    for name, part in windows.groupby("compression", sort=False):
+        value = (-part["logprob"] / part["tokens"]).to_numpy()
+        item = part["window"].astype(str).to_numpy()
+        rows.append(
+            pd.DataFrame({"item": item, "cluster": item, "value": value}).assign(
+                compression=name, check="text"
+            )
+        )
+    return pd.concat(rows, ignore_index=True)
+
+
+def changes(
+    harms: pd.DataFrame, compared: Iterable[tuple[str, str]], margins: Mapping[str, float]
+) -> pd.DataFrame:
+    """Verdicts (`statistics.verdicts.judge`) on each check of each pair (before, after).
+
+    harms: from `item_harms`. margins: of each check, the largest change that does not matter.
+    Holm's family are all rows of one `before`. Adds columns `before`, `after`, `check` (a key of
+    `CHECKS`) and `level_before`, `level_after`, the means. Raises InputError for items that only
+    one of the two was asked.
+    """
+    parts, levels = [], {}
+    for before, after in compared:
+        for check in CHECKS:
+            sides = [
+                harms[(harms["compression"] == name) & (harms["check"] == check)].set_index("item")
+                for name in (before, after)
+            ]
+            if set(sides[0].index) != set(sides[1].index) or sides[0].empty:
+                raise InputError(f"{before} and {after} were not asked the same items of {check}.")
+            levels[before, after, check] = [side["value"].mean() for side in sides]
+            difference = sides[1]["value"] - sides[0]["value"]
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "check": f"{check}\n{before}",
+                        "group": after,
+                        "value": difference,
+                        "cluster": sides[0]["cluster"],
+                        "floor": 0.0,
+                        "margin": margins[check],
+                    }
+                )
+            )
+    items = pd.concat(parts, ignore_index=True)
+    found = judge(items, {name: name.split("\n")[1] for name in items["check"].unique()})
+    found = found.rename(columns={"group": "after"})
+    found[["check", "before"]] = found["check"].str.split("\n", expand=True)
+    means = [levels[row.before, row.after, row.check] for row in found.itertuples()]
+    found["level_before"], found["level_after"] = zip(*means, strict=True)
+    return found

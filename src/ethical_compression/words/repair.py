@@ -1,0 +1,138 @@
+"""Sentences on compression that repairs: layers, the choice of α, and verdicts on whole models."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ethical_compression.words import listed, p_text, with_interval
+
+# What the exact cell is compared with, inside a sentence.
+CELLS = {
+    "shift": "the shift alone",
+    "first order": "the shift to first order in α",
+    "hessian": "both Hessians without the shift",
+    "random": "a random shift as large",
+    "plain": "neither",
+}
+# What each check counts, inside a sentence; shares are in percent.
+COUNTED = {
+    "stereotype": "StereoSet's stereotype is the likelier sentence",
+    "nonsense": "nonsense is likelier than sense",
+    "crows": "CrowS-Pairs' stereotype is the likelier sentence",
+    "text": "held-out text costs",
+}
+
+
+def beside_exact(table: pd.DataFrame) -> str:
+    """Of `metrics.repair.against_exact`: each cell's objective as a multiple of the exact one's."""
+    parts = []
+    for how, some in table.groupby("how", sort=False):
+        cells = listed(
+            f"{CELLS[row.cell]} {row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})"
+            for row in some.itertuples()
+        )
+        parts.append(f"{how}: {cells}")
+    return "; ".join(parts)
+
+
+def lowest(table: pd.DataFrame) -> str:
+    """Whether the exact objective is shown to be the lowest in the mean."""
+    above = table[table["ci_low"] > 1]
+    if len(above) == len(table):
+        return "the exact cell's objective is the lowest in the mean, every interval above 1"
+    rest = table.drop(above.index)
+    return (
+        f"in {len(above)} of {len(table)} comparisons the exact cell's objective is shown to be "
+        f"the lower one in the mean; not so beside "
+        + listed(f"{CELLS[row.cell]} ({row.how})" for row in rest.itertuples())
+    )
+
+
+def fell(table: pd.DataFrame) -> str:
+    """Of `metrics.repair.falling`: in how many steps, and layers, the second term falls with α."""
+    return listed(
+        f"{row.how}: {row.falls} of {row.steps} steps, all of them in {row.throughout} of "
+        f"{row.layers} layers"
+        for row in table.itertuples()
+    )
+
+
+def chosen(development: pd.DataFrame, alpha: float) -> str:
+    """Which α was taken on the development items, by the largest icat."""
+    scores = listed(
+        f"{row.icat:.1f} at α = {row.alpha:g} (ss {row.ss:.1f}, lms {row.lms:.1f})"
+        for row in development.itertuples()
+    )
+    return f"icat is {scores}, so that α = {alpha:g} is taken."
+
+
+def change(row: Mapping) -> str:
+    """One verdict of `metrics.repair.changes` as a clause."""
+    share = row["check"] != "text"
+    scale, digits = (100, 1) if share else (1, 3)
+    unit = "%" if share else " nats a token"
+    levels = [f"{scale * row[name]:.{digits}f}{unit}" for name in ("level_before", "level_after")]
+    where = "in " if share else ""
+    said = f"{COUNTED[row['check']]} {where}{levels[1]} against {where}{levels[0]}"
+    if math.isnan(row["p"]):
+        return f"{said} (not tested: {row['reason']})"
+    return f"{said} ({with_interval(row, scale=scale, least=digits)}; {came(row)})"
+
+
+def came(row: Mapping) -> str:
+    """What a verdict is in words, with the p that settled it or what could have been found."""
+    share = row["check"] != "text"
+    scale, unit = (100, " points") if share else (1, " nats")
+    if row["verdict"] == "equivalent":
+        return (
+            f"equivalent within ±{scale * row['margin']:g}{unit}, {p_text(row['p_tost_holm'])} "
+            "after Holm"
+        )
+    if row["verdict"] in ("better", "worse"):
+        return f"settled, {row['verdict']}, {p_text(row['p_holm'])} after Holm"
+    if math.isnan(row["detectable"]):
+        return "not settled"
+    found = f"{scale * row['detectable']:.{1 if share else 3}f}"
+    return f"not settled; a change of {found}{unit} would have been found four times in five"
+
+
+def changes(table: pd.DataFrame, after: str, before: str) -> str:
+    """All verdicts on one model beside another."""
+    rows = table[(table["after"] == after) & (table["before"] == before)]
+    return "; ".join(change(row) for row in rows.to_dict("records"))
+
+
+def answer(table: pd.DataFrame, after: str, before: str, alpha: float, layers: str) -> str:
+    """What the chapter found: no model is called repaired whose interval holds zero."""
+    rows = table[(table["after"] == after) & (table["before"] == before)].set_index("check")
+    row = rows.loc["stereotype"].to_dict() | {"check": "stereotype"}
+    settled = row["verdict"] == "better" or (row["p_holm"] < 0.05 and row["difference"] < 0)
+    price = rows.loc["text"].to_dict() | {"check": "text"}
+    verdict = (
+        "does take the stereotype's side less often"
+        if settled
+        else "is not shown to take the stereotype's side less often"
+    )
+    return (
+        f"In single layers {layers}. The whole model, rounded to the exact solution at "
+        f"α = {alpha:g}, {verdict} than by plain {before}: {change(row)}. The price: "
+        f"{change(price)}."
+    )
+
+
+def claims(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows of a table: published claim, what was seen, and what it came to.
+
+    rows: `claim` and the columns of `metrics.repair.changes`; `wanted`: the verdicts that agree.
+    """
+    told = []
+    for row in rows.to_dict("records"):
+        if row["verdict"] in row["wanted"]:
+            came_to = "agrees"
+        elif row["verdict"] == "cannot tell":
+            came_to = "cannot tell"
+        else:
+            came_to = "does not agree"
+        told.append({"Claim": row["claim"], "Seen here": change(row), "Verdict": came_to})
+    return told

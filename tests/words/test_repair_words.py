@@ -1,0 +1,105 @@
+"""Sentences on a repair: no model is called repaired whose interval holds zero."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from ethical_compression.words import repair as words
+
+
+def row(**changes):
+    return {
+        "check": "stereotype",
+        "before": "GPTQ 4-bit",
+        "after": "Fair-GPTQ 4-bit",
+        "level_before": 0.60,
+        "level_after": 0.52,
+        "difference": -0.08,
+        "ci_low": -0.12,
+        "ci_high": -0.04,
+        "p": 0.001,
+        "p_holm": 0.004,
+        "p_tost_holm": 0.9,
+        "margin": 0.05,
+        "detectable": 0.06,
+        "verdict": "better",
+        "reason": "",
+    } | changes
+
+
+TEXT = row(
+    check="text",
+    level_before=3.1,
+    level_after=3.11,
+    difference=0.01,
+    ci_low=0.0,
+    ci_high=0.02,
+    p_holm=0.2,
+    p_tost_holm=0.001,
+    verdict="equivalent",
+)
+
+
+def answered(**changes):
+    table = pd.DataFrame([row(**changes), TEXT])
+    return words.answer(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit", 0.5, "it is so")
+
+
+def test_a_settled_change_is_told_with_its_interval_and_price():
+    said = answered()
+    assert "does take the stereotype's side less often" in said
+    assert "52.0% against in 60.0%" in said and "−12.0 to −4.0" in said and "p = 0.004" in said
+    assert "equivalent within ±0.05 nats" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "cannot tell", "p_holm": 0.3, "ci_low": -0.17, "ci_high": 0.01},
+        {"verdict": "worse", "difference": 0.08, "ci_low": 0.04, "ci_high": 0.12},
+        {"verdict": "equivalent", "p_holm": 0.3, "ci_low": -0.02, "ci_high": 0.02},
+    ],
+)
+def test_nothing_is_called_repaired_that_is_not_settled(changes):
+    assert "is not shown to take the stereotype's side less often" in answered(**changes)
+
+
+def test_what_is_open_says_what_could_have_been_found():
+    said = words.change(row(verdict="cannot tell", p_holm=0.3, ci_high=0.01))
+    assert "not settled; a change of 6.0 points would have been found four times in five" in said
+    untested = row(p=math.nan, ci_low=math.nan, ci_high=math.nan, reason="fewer than ten items")
+    assert words.change(untested).endswith("(not tested: fewer than ten items)")
+
+
+def test_the_lowest_objective_is_claimed_only_where_every_interval_shows_it():
+    table = pd.DataFrame(
+        {
+            "how": "GPTQ 3-bit",
+            "cell": ["shift", "plain"],
+            "ratio": [1.01, 2.0],
+            "ci_low": [1.002, 1.5],
+            "ci_high": [1.02, 2.5],
+        }
+    )
+    assert "every interval above 1" in words.lowest(table)
+    table.loc[0, "ci_low"] = 0.99
+    assert words.lowest(table).endswith("not so beside the shift alone (GPTQ 3-bit)")
+    assert words.beside_exact(table).startswith(
+        "GPTQ 3-bit: the shift alone 1.010 (0.990 to 1.020)"
+    )
+
+
+def test_claims_agree_only_with_the_verdicts_that_they_name():
+    rows = pd.DataFrame(
+        [
+            row(claim="a", wanted=["better"]),
+            row(claim="b", wanted=["better"], verdict="worse"),
+            row(claim="c", wanted=["equivalent"], verdict="cannot tell"),
+        ]
+    )
+    assert [one["Verdict"] for one in words.claims(rows)] == [
+        "agrees",
+        "does not agree",
+        "cannot tell",
+    ]
