@@ -49,7 +49,11 @@ def answered(**changes):
 def test_a_settled_change_is_told_with_its_interval_and_price():
     said = answered()
     assert "does take the stereotype's side less often" in said
-    assert "52.0% against in 60.0%" in said and "−12.0 to −4.0" in said and "p = 0.004" in said
+    assert (
+        "in 52.0% of items against 60.0%" in said
+        and "−12.0 to −4.0" in said
+        and "p = 0.004" in said
+    )
     assert "equivalent within ±0.05 nats" in said
 
 
@@ -67,7 +71,7 @@ def test_nothing_is_called_repaired_that_is_not_settled(changes):
 
 def test_what_is_open_says_what_could_have_been_found():
     said = words.change(row(verdict="cannot tell", p_holm=0.3, ci_high=0.01))
-    assert "not settled; a change of 6.0 points would have been found four times in five" in said
+    assert "not settled, where 6.0 points would have been found four times in five" in said
     untested = row(p=math.nan, ci_low=math.nan, ci_high=math.nan, reason="fewer than ten items")
     assert words.change(untested).endswith("(not tested: fewer than ten items)")
 
@@ -84,7 +88,7 @@ def test_the_lowest_objective_is_claimed_only_where_every_interval_shows_it():
     )
     assert "every interval above 1" in words.lowest(table)
     table.loc[0, "ci_low"] = 0.99
-    assert words.lowest(table).endswith("not so beside the shift alone (GPTQ 3-bit)")
+    assert words.lowest(table).endswith("and not beside the shift alone (GPTQ 3-bit)")
     assert words.beside_exact(table).startswith(
         "GPTQ 3-bit: the shift alone 1.010 (0.990 to 1.020)"
     )
@@ -103,3 +107,9 @@ def test_claims_agree_only_with_the_verdicts_that_they_name():
         "does not agree",
         "cannot tell",
     ]
+
+
+def test_what_a_layer_does_to_other_pairs_is_read_off_the_shares():
+    low = words.carried({"exact": 0.4, "plain": 1.0, "random": 0.99}, 96)
+    assert "40%" in low and "not a matter of the words that it was shown" in low
+    assert "does little to others" in words.carried({"exact": 0.96, "plain": 1.0, "random": 1}, 96)

@@ -73,7 +73,7 @@ def terms_against_alpha(layers: pd.DataFrame):
     layers: `results/debias_layers.parquet`, of one way of compressing. Faint lines are the exact
     cell's single layers. Returns (figure, alt).
     """
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     style()
     names = {cell: said for cell, said in CELL_NAMES.items() if cell in set(layers["cell"])}
@@ -81,7 +81,7 @@ def terms_against_alpha(layers: pd.DataFrame):
     alphas = sorted(layers["alpha"].unique())
     start = layers[layers["alpha"] == 0]
     panels = {
-        "contrast": "What a pair is answered differently",
+        "contrast": "Pairs, answered apart",
         "kept": "Error on all sentences",
     }
     fig, grid = pyplot.subplots(1, 2, figsize=(WIDTH, 4.4))
@@ -93,15 +93,18 @@ def terms_against_alpha(layers: pd.DataFrame):
             if cell == "exact":
                 for _, one in whole.groupby("layer"):
                     one = one.sort_values("alpha")
-                    axes.plot(range(len(one)), one[term], color="0.85", lw=0.8, zorder=0)
+                    axes.plot(range(len(one)), 100 * one[term], color="0.85", lw=0.8, zorder=0)
             means = whole.groupby("alpha")[term].mean().loc[alphas]
             colour, marker = look[cell]
-            axes.plot(range(len(means)), means, marker=marker, color=colour, lw=1, label=name)
-            ends = f"{means.iloc[0]:.4f} to {means.iloc[-1]:.4f}"
+            axes.plot(range(len(means)), 100 * means, marker=marker, color=colour, lw=1, label=name)
+            ends = f"{means.iloc[0]:.2%} to {means.iloc[-1]:.2%}"
             said.append(f"{title.lower()}, {name}: {ends}")
         axes.set(yscale="log", xlabel="α", title=title)
         axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-    grid[0].set_ylabel("share of the layer's output")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    grid[0].set_ylabel("percent of the layer's output")
     handles, labels = grid[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=2)
     alt = f"Both terms from α = {alphas[0]:g} to {alphas[-1]:g}, means over layers. "
