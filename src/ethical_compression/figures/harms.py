@@ -67,17 +67,26 @@ CELL_NAMES = {
 }
 
 
+def _plain_ticks(axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, written as they are."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def terms_against_alpha(layers: pd.DataFrame):
     """The objective's two terms against α, a panel each: means over layers of every cell.
 
     layers: `results/debias_layers.parquet`, of one way of compressing. Faint lines are the exact
     cell's single layers. Returns (figure, alt).
     """
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
     style()
     names = {cell: said for cell, said in CELL_NAMES.items() if cell in set(layers["cell"])}
-    look = looks(names)
+    look = looks(CELL_NAMES)  # a cell looks alike in every figure
     alphas = sorted(layers["alpha"].unique())
     start = layers[layers["alpha"] == 0]
     panels = {
@@ -101,9 +110,7 @@ def terms_against_alpha(layers: pd.DataFrame):
             said.append(f"{title.lower()}, {name}: {ends}")
         axes.set(yscale="log", xlabel="α", title=title)
         axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        _plain_ticks(axes.yaxis)
     grid[0].set_ylabel("percent of the layer's output")
     handles, labels = grid[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=2)
@@ -121,7 +128,7 @@ def answered_apart(pairs: pd.DataFrame):
 
     style()
     names = {cell: said for cell, said in CELL_NAMES.items() if cell in set(pairs["cell"])}
-    look = looks(names)
+    look = looks(CELL_NAMES)  # a cell looks alike in every figure
     fig, axes = pyplot.subplots(figsize=(WIDTH, 4.6))
     ends = [pairs[["full", "compressed"]].min().min(), pairs[["full", "compressed"]].max().max()]
     axes.plot(ends, ends, color="0.4", lw=1, zorder=0)
@@ -135,6 +142,8 @@ def answered_apart(pairs: pd.DataFrame):
         share = (mine["compressed"] / mine["full"]).median()
         said.append(f"{name}: in the median {share:.0%} of the full layer's")
     axes.set(xscale="log", yscale="log", xlabel="full layer", ylabel="compressed layer")
+    _plain_ticks(axes.xaxis)
+    _plain_ticks(axes.yaxis)
     fig.legend(loc="outside upper center", ncols=2)
     count = len(pairs) // max(1, len(names))
     alt = f"Distance between a layer's outputs for {count} pairs, compressed against full. "
