@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from outcome_rows import CASES, NAMES, row, table
 
-from ethical_compression import words
+from ethical_compression import statistics, words
 from ethical_compression.metrics import reliability
 from ethical_compression.words import calibration as cw
 
@@ -87,3 +87,30 @@ def test_the_answer_on_calibration_says_what_could_be_seen():
     assert "1 shown to lie within ±0.02 of equal probabilities" in text
     assert "next to nothing" not in text and "also repaired, after Holm: 1 of 4" in text
     assert "four times" not in cw.answer(found, found.iloc[[0]], found, found, 0.05, 1)
+
+
+def test_each_width_of_the_prose_is_told_or_said_not_to_be_here():
+    one = table("lower")
+    said = cw.by_width((4, 3), one, one, one, 0.05, 0.02)
+    assert said["4"] == "4 bits were not run here."
+    assert said["3"] == cw.repaired("GPTQ 3-bit", "temperature", *[row("lower")] * 3, 0.05, 0.02)
+
+
+def test_what_would_have_been_found_needs_a_spread():
+    tests = pd.DataFrame({"se": [0.0, 0.01, 0.02], "n": 101})
+    least, most = (statistics.minimum_detectable(se, 100) for se in (0.01, 0.02))
+    assert cw.found_from(tests) == f"from {least:.3f} to {most:.3f}"
+    assert cw.found_from(tests.head(1)) == "none at all"
+
+
+def test_fitted_numbers_stand_a_model_a_row():
+    keys = [("full", "piqa", fix) for fix in ("temperature", "temperature and length")]
+    index = pd.MultiIndex.from_tuples(keys, names=["compression", "benchmark", "fix"])
+    numbers = pd.DataFrame({"temperature": [2.0, 3.0], "length_weight": [0.0, -0.05]}, index)
+    (found,) = cw.fitted_numbers(numbers, {"piqa": "PIQA"}).to_dict("records")
+    assert found == {
+        "Model": "full",
+        "PIQA: T": "2.0",
+        "PIQA: T, with length": "3.0",
+        "PIQA: γ": "−0.050",
+    }

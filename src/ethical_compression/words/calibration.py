@@ -80,6 +80,57 @@ def repaired(
     )
 
 
+def by_width(
+    widths: Sequence[int],
+    itself: pd.DataFrame,
+    same_fix: pd.DataFrame,
+    brier: pd.DataFrame,
+    margin: float,
+    brier_margin: float,
+) -> dict[str, str]:
+    """`repaired` by a temperature, of GPTQ at each width of the prose, by the width.
+
+    itself, same_fix, brier: as `answer` takes them, a row a model, the full one's own ignored.
+    """
+    rows = [table.set_index("compression") for table in (itself, same_fix, brier)]
+    said = {}
+    for bits in widths:
+        label = f"GPTQ {bits}-bit"
+        said[str(bits)] = f"{bits} bits were not run here."
+        if label in rows[1].index:
+            of_label = [table.loc[label] for table in rows]
+            said[str(bits)] = repaired(label, "temperature", *of_label, margin, brier_margin)
+    return said
+
+
+def found_from(tests: pd.DataFrame) -> str:
+    """The changes that a single of these paired tests finds four times in five, as a span."""
+    rows = tests[tests["se"] > 0]
+    if rows.empty:
+        return "none at all"
+    known = [statistics.minimum_detectable(row.se, row.n - 1) for row in rows.itertuples()]
+    return f"from {min(known):.3f} to {max(known):.3f}"
+
+
+def fitted_numbers(numbers: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Fitted temperatures T, alone and with a price per byte, and that price γ: a row a model.
+
+    numbers: of `metrics.calibration_tables.numbers`; names: titles of the benchmarks.
+    """
+    shown = {
+        "T": ("temperature", "temperature", ".1f"),
+        "T, with length": ("temperature and length", "temperature", ".1f"),
+        "γ": ("temperature and length", "length_weight", ".3f"),
+    }
+    labels = list(numbers.index.unique("compression"))
+    table = pd.DataFrame({"Model": labels})
+    for benchmark, name in names.items():
+        for title, (fix, column, digits) in shown.items():
+            cells = [numbers.loc[(label, benchmark, fix), column] for label in labels]
+            table[f"{name}: {title}"] = [format(one, digits).replace("-", "−") for one in cells]
+    return table
+
+
 def carried_over(table: pd.DataFrame, margin: float) -> str:
     """The full model's temperature in place of a model's own: `reliability.changes` by model."""
     said = {
