@@ -50,3 +50,19 @@ def test_the_summary_that_is_kept_is_that_of_the_authors_files(mirror):
     assert made["data"]["commit"] == judged_answers.COMMIT
     crossed = pd.crosstab(answers["accepted_full"], answers["accepted_quantized"])
     assert found["accepted_p"][0] == pytest.approx(mcnemar(crossed, exact=True).pvalue)
+
+
+def test_the_kept_summary_stands_in_for_the_files_and_both_may_be_missing(monkeypatch):
+    def missing(*_):
+        raise InputError("not here")
+
+    monkeypatch.setattr(judged_answers, "load", lambda where: TABLE)
+    found, said = judged.read_again("folder")
+    pd.testing.assert_frame_equal(found, judged.by_wording(TABLE))
+    assert said.startswith("made from the authors' files")
+    monkeypatch.setattr(judged_answers, "load", missing)
+    found, said = judged.read_again("folder")
+    pd.testing.assert_frame_equal(found, kept_tables.larger("truthfulqa_judged")[0])
+    assert "the repository keeps" in said
+    monkeypatch.setattr(kept_tables, "larger", missing)
+    assert judged.read_again("folder") == (None, "not here, and neither is their summary")

@@ -178,3 +178,20 @@ def test_vocabulary_distances_refuse_other_vocabularies():
     other.resize_token_embeddings(201, mean_resizing=False)
     with pytest.raises(InputError, match="different sizes"):
         divergence.vocabulary_distances(model, other, tokenizer, REQUESTS)
+
+
+def test_slopes_are_those_of_each_benchmark():
+    draw = np.random.default_rng(0)
+    first = scores(draw.normal(-10, 2, (30, 3)))
+    second = first.assign(logprob=first["logprob"] + draw.normal(0, 0.5, len(first)))
+    change = divergence.directed_change(first, second).set_index(["benchmark", "item"])
+    again = change["before"] + draw.normal(0, 0.02, len(change))
+    (row,) = divergence.slopes(first, second, again.sample(frac=1, random_state=0), ["b"]).to_dict(
+        "records"
+    )
+    assert row["n"] == 30
+    assert row["naive"] == change_slope(change["before"], change["after"])
+    assert row["second"] == change_slope(change["before"], change["after"], again)
+    assert row["directed"].slope == pytest.approx(
+        change_slope(change["before"], change["before"] + change["directed"], again).slope
+    )

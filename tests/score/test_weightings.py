@@ -64,3 +64,22 @@ def test_thirds_are_of_each_benchmark_and_the_same_for_all_models():
     assert set(found["benchmark"]) == {"a", "b"}
     least = found[(found["group"] == weightings.THIRDS[0]) & (found["benchmark"] == "b")]
     assert set(least["item"]) == {str(i) for i in np.argsort(sure)[:3]}
+
+
+def test_the_first_compression_is_the_one_compared_with():
+    draw = np.random.default_rng(1)
+    rows = [
+        {"compression": one, "seed": seed, "benchmark": benchmark, "item": str(item)}
+        | {"js_distance": draw.uniform(), "again": item / 12, "nll": 3 + draw.normal(0, 0.01)}
+        for one in ("plain", "weighted")
+        for seed in (0, 1)
+        for benchmark in ("a", weightings.TEXT)
+        for item in range(12)
+    ]
+    table = pd.DataFrame(rows)
+    found, same, labels = weightings.compare(table, 0.5)
+    assert labels == ("plain", "weighted") and same.equivalent
+    asked = table[table["benchmark"] == "a"]
+    least = asked[asked["item"].astype(int) < 4].groupby("compression")["js_distance"].mean()
+    assert found.loc[0, "mean_first"] == pytest.approx(least["plain"])
+    assert found.loc[0, "mean_second"] == pytest.approx(least["weighted"])

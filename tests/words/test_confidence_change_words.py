@@ -109,3 +109,45 @@ def test_a_change_of_perplexity_is_claimed_at_5_percent():
     found = table("open").assign(mean_first=0.1, mean_second=0.1, seeds_low=math.nan)
     text = cw.weighting(found, same, ("GPTQ 3-bit", "weighted"), "PIQA")
     assert "not shown to be equal" in text and "(95% interval −0.003 to +0.043)" in text
+
+
+def some_slopes():
+    """Three slopes of a quantized model, and one of the control, of every kind."""
+    kinds = ("lower", "open", "equivalent", "higher")
+    same = {kind: [SLOPES[one] for one in kinds] for kind in ("naive", "second", "directed")}
+    told = {"from": ["full"] * 3 + ["seed 0"], "to": ["GPTQ 3-bit"] * 3 + ["seed 1"]}
+    return pd.DataFrame(told | {"benchmark": ["a", "b", "c", "a"], "n": 250} | same)
+
+
+def test_the_control_is_a_family_of_its_own():
+    slopes = some_slopes()
+    found = cw.slope_rows(slopes, 0.1)
+    assert found["from_to"].tolist()[-1] == "seed 0 → seed 1"
+    assert found["naive"][0] == cw.slope_cell(SLOPES["lower"]) == "−0.30 (−0.34 to −0.26)"
+    real, control = (
+        cw.slope_table(slopes.loc[where, "directed"], 0.1) for where in ([0, 1, 2], [3])
+    )
+    expected = [*real["p_holm"], *control["p_holm"]]
+    assert found["directed_p_holm"].tolist() == pytest.approx(expected)
+    said = cw.all_slopes(slopes, 0.1)
+    assert said["control-naive"] == cw.slopes_said([SLOPES["higher"]], 0.1)
+    assert said["agreement"] == "0.90 to 0.90"
+    assert said["verdict"] == cw.direction(slopes["directed"][:3], 0.1)
+
+
+def test_an_unbounded_slope_is_said_to_be_so():
+    endless = statistics.Slope(9, 0.1, -math.inf, math.inf, 0.5, 0.1, NAN)
+    assert cw.slope_cell(endless) == "+0.10 (unbounded)"
+
+
+def test_one_model_says_nothing_of_size():
+    one = {"name": "m", "parameters": 135e6}
+    assert cw.models_run([one])["models"] == "The full model is m (135 million):"
+    assert "one model only" in cw.models_run([one])["size-note"]
+    assert cw.models_run([one, one])["models"].startswith("The full models are m (135")
+
+
+def test_distances_are_told_in_both_senses():
+    rows = [("options", 0.1), ("options", 0.3), ("vocabulary", 0.5)]
+    found = pd.DataFrame(rows, columns=["over", "mean"]).assign(compression="GPTQ 3-bit")
+    assert cw.distances(found) == "GPTQ 3-bit: 0.200 over the options, 0.500 over the vocabulary"

@@ -8,6 +8,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from ethical_compression import kept_tables
+from ethical_compression.datasets import judged_answers
 from ethical_compression.errors import InputError
 from ethical_compression.statistics import mcnemar, paired_test
 
@@ -37,3 +39,19 @@ def by_wording(table: pd.DataFrame) -> pd.DataFrame:
             | {f"score_{field}": value for field, value in asdict(score).items()}
         )
     return pd.DataFrame(rows)
+
+
+def read_again(where: str) -> tuple[pd.DataFrame | None, str]:
+    """`by_wording` of the authors' answers, or the kept table of it, or None; and which it is.
+
+    where: as `judged_answers.load` takes it.
+    """
+    try:
+        made = by_wording(judged_answers.load(where))
+        return made, "made from the authors' files for this page"
+    except InputError:
+        try:
+            kept = kept_tables.larger("truthfulqa_judged")[0]
+        except InputError:
+            return None, "not here, and neither is their summary"
+        return kept, "that of the summary which the repository keeps, as the files are not here"

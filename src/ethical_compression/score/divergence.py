@@ -17,6 +17,7 @@ from ethical_compression.score.layouts import plan, run_rows
 from ethical_compression.score.networks import model_length, output_head, unwrapped
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots
+from ethical_compression.statistics import change_slope
 
 KEYS = ["benchmark", "item", "option"]
 
@@ -67,6 +68,31 @@ def directed_change(
         "directionless": (after + mirrored) / 2 - before,
     }
     return pd.DataFrame(table).reset_index()
+
+
+def slopes(
+    first: pd.DataFrame, second: pd.DataFrame, again: pd.Series, benchmarks: Sequence[str]
+) -> pd.DataFrame:
+    """Slopes of the change of confidence on confidence, each a `statistics.Slope`; by benchmark.
+
+    first, second: scores tables of the two models; again: the confidence of the first under another
+    wording, indexed by (benchmark, item). Columns: `benchmark`; `n`; `naive`, on the confidence
+    that the change is measured from; `second`, on what that shares with `again`; `directed`, the
+    same of the directed part alone (`directed_change`).
+    """
+    rows = []
+    for benchmark in benchmarks:
+        sides = (one[one["benchmark"] == benchmark] for one in (first, second))
+        change = directed_change(*sides)
+        before, directed = change["before"], change["before"] + change["directed"]
+        look = again.loc[benchmark].loc[change["item"]]
+        naive = change_slope(before, change["after"])
+        rows.append(
+            {"benchmark": benchmark, "n": naive.n, "naive": naive}
+            | {"second": change_slope(before, change["after"], look)}
+            | {"directed": change_slope(before, directed, look)}
+        )
+    return pd.DataFrame(rows)
 
 
 def paired_options(

@@ -14,6 +14,7 @@ from ethical_compression.metrics.confidence import equal_count_bins, per_item
 from ethical_compression.score import loglikelihood, runs
 from ethical_compression.score.divergence import option_distances
 from ethical_compression.score.subjects import Compressed
+from ethical_compression.statistics import Equivalence, paired_by_group, tost
 
 TEXT = "held-out text"
 THIRDS = ("least sure third", "middle third", "surest third")
@@ -99,3 +100,17 @@ def text_nll(table: pd.DataFrame) -> pd.DataFrame:
     """NLL (nats a token) of windows of text, rows, by compression, columns; mean over seeds."""
     read = table[table["benchmark"] == TEXT]
     return read.pivot_table(index="item", columns="compression", values="nll", sort=False)
+
+
+def compare(
+    table: pd.DataFrame, margin: float
+) -> tuple[pd.DataFrame, Equivalence, tuple[str, str]]:
+    """The two compressions of `distances_from_full`: distances by third, text, and their labels.
+
+    The first is `statistics.paired_by_group`, the first compression first; the second `tost` of
+    nats a token within ±margin: is the text read alike?
+    """
+    first, second = table["compression"].unique()
+    found = paired_by_group(by_third(table), first=first, second=second, value="js_distance")
+    nll = text_nll(table)
+    return found, tost(nll[first], nll[second], margin), (first, second)

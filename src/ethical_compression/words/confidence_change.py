@@ -4,7 +4,7 @@ Slopes of the change of confidence on confidence, the weighted quantization, and
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -54,6 +54,78 @@ def slope_table(slopes: Sequence, margin: float) -> pd.DataFrame:
         table[f"{name}_holm"] = math.nan
         table.loc[known, f"{name}_holm"] = statistics.holm(table.loc[known, name])
     return table
+
+
+def slope_cell(slope: statistics.Slope) -> str:
+    """A slope with its interval; unbounded where the two looks share too little."""
+    said = [signed(number, 2) for number in (slope.slope, slope.ci_low, slope.ci_high)]
+    if math.inf in (-slope.ci_low, slope.ci_high):
+        return f"{said[0]} (unbounded)"
+    return f"{said[0]} ({said[1]} to {said[2]})"
+
+
+def slope_rows(slopes: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Slopes as the page shows them, and the tests of those without the noise of the first look.
+
+    slopes: `score.divergence.slopes` with `from` and `to`. Holm's families are the slopes of one
+    kind, of the quantized models; those of the control (where `from` is no "full") are others.
+    Columns: `from_to`, `benchmark`, `n`; `naive`, `second` and `directed` as text; `agreement` of
+    the looks; and of `slope_table` `second_p_holm` and `directed_…`.
+    """
+    real = slopes["from"] == "full"
+    kinds = ("naive", "second", "directed")
+    shown = slopes.assign(
+        from_to=slopes["from"] + " → " + slopes["to"],
+        agreement=[one.agreement for one in slopes["second"]],
+        **{kind: slopes[kind].map(slope_cell) for kind in kinds},
+    )
+    for kind in kinds[1:]:
+        for part in (slopes[real], slopes[~real]):
+            tests = slope_table(part[kind], margin).set_index(part.index)
+            for name in ("p_holm", "p_tost_holm", "detectable"):
+                shown.loc[part.index, f"{kind}_{name}"] = tests[name]
+    return shown
+
+
+def all_slopes(slopes: pd.DataFrame, margin: float) -> dict[str, str]:
+    """What the slopes of each kind came to, quantized and control, a text for each place.
+
+    slopes: as `slope_rows` takes them.
+    """
+    real = slopes["from"] == "full"
+    agreement = [one.agreement for one in slopes.loc[real, "second"]]
+    said = {
+        f"{part}-{kind}": slopes_said(chosen[kind], margin)
+        for part, chosen in (("real", slopes[real]), ("control", slopes[~real]))
+        for kind in ("naive", "second", "directed")
+    }
+    return said | {
+        "verdict": direction(slopes.loc[real, "directed"], margin),
+        "agreement": f"{min(agreement):.2f} to {max(agreement):.2f}",
+    }
+
+
+def models_run(sources: Sequence[Mapping]) -> dict[str, str]:
+    """Which full models a run holds, and what it says of size; sources: of `models.describe`."""
+    several = len(sources) > 1
+    named = ", ".join(f"{one['name']} ({one['parameters'] / 1e6:,.0f} million)" for one in sources)
+    return {
+        "models": f"The full model{'s are' if several else ' is'} {named}:",
+        "size-note": "This run holds several sizes; the figure by size follows."
+        if several
+        else "This run holds one model only, so it says nothing about size: "
+        "the profiles gpu and paper run several, and then a figure by size follows here.",
+    }
+
+
+def distances(table: pd.DataFrame) -> str:
+    """Mean distances over benchmarks, in both senses; table: `metrics.distances.summary`."""
+    mean = table.groupby(["over", "compression"], sort=False)["mean"].mean()
+    return "; ".join(
+        f"{label}: {value:.3f} over the options, {mean['vocabulary', label]:.3f} over the "
+        "vocabulary"
+        for label, value in mean["options"].items()
+    )
 
 
 def slopes_said(slopes: Sequence, margin: float) -> str:
@@ -172,6 +244,12 @@ def weighting(found: pd.DataFrame, same, labels: Sequence[str], among: str) -> s
     )
 
 
+def change_cell(row: Mapping, what: str) -> str:
+    """A change of judged answers (`accepted` or `score`) with its interval and p-value."""
+    numbers = (row[f"{what}_{key}"] for key in ("difference", "ci_low", "ci_high"))
+    return f"{interval(*numbers)}, {p_text(row[f'{what}_p'])}"
+
+
 def judged(kinds: pd.DataFrame | None) -> str:
     """What the judged answers show, and what of it is the judge's: `score.judged.by_wording`."""
     if kinds is None:
@@ -179,8 +257,7 @@ def judged(kinds: pd.DataFrame | None) -> str:
     rows = kinds.set_index("answers")
 
     def change(row, what: str = "accepted") -> str:
-        numbers = (row[f"{what}_{key}"] for key in ("difference", "ci_low", "ci_high"))
-        return f"{interval(*numbers)}, {p_text(row[f'{what}_p'])}"
+        return change_cell(row, what)
 
     text = f"Over all questions the share of accepted answers changes by {change(rows.loc['all'])}."
     if "same words" not in rows.index:
