@@ -15,9 +15,11 @@ from matplotlib.lines import Line2D
 
 from ethical_compression import figures, statistics
 from ethical_compression.figures.faults import faults
-from ethical_compression.metrics import bias_auc, generated_text, toxicity
+from ethical_compression.metrics import bias_auc, four_harms, generated_text, toxicity
 from ethical_compression.metrics.confidence import per_item
+from ethical_compression.metrics.harm_values import HARMS
 from ethical_compression.statistics import uniformity
+from ethical_compression.statistics.verdicts import VERDICTS
 
 NAMES = {"piqa": "PIQA", "openbookqa": "OpenBookQA", "social_iqa": "SIQA", "boolq": "BoolQ"}
 MODELS = ["full", "GPTQ 4-bit", "GPTQ 3-bit", "GPTQ 2-bit", "RTN 3-bit"]
@@ -361,6 +363,22 @@ def answered_pairs():
     )
 
 
+def judged_harms():
+    """Every verdict, an interval that is wide, one that is none, and a change of many margins."""
+    names = {name: kind for kind, names in four_harms.KINDS.items() for name in names}
+    ends = [(0.3, 0.2, 0.4), (-0.3, -0.4, -0.2), (0.01, -0.01, 0.03), (0.05, -0.3, 0.4)]
+    ends += [(0.1, np.nan, np.nan), (1.2, 1.0, 1.4)]
+    came = [*VERDICTS, "cannot tell", "worse"]
+    rows = []
+    for model in ("GPTQ 3-bit", "Wanda 50%"):
+        for place, (name, kind) in enumerate(names.items()):
+            mean, low, high = ends[place % 6]
+            row = {"kind": kind, "title": HARMS[name].title, "compression": model}
+            row |= {"difference": mean, "ci_low": low, "ci_high": high, "margin": 0.05}
+            rows.append(row | {"verdict": came[place % 6]})
+    return pd.DataFrame(rows)
+
+
 DRAWN = {
     "rounded_group": lambda: figures.rounded_group(*one_group()),
     "error_feedback": lambda: figures.error_feedback(*feedback()),
@@ -407,6 +425,7 @@ DRAWN = {
     "training_curves": lambda: figures.training_curves(steps()),
     "preference_curves": lambda: figures.preference_curves(trained()),
     "bias_against_accuracy": lambda: figures.bias_against_accuracy(by_accuracy(), ["religion"]),
+    "changes_in_margins": lambda: figures.changes_in_margins(judged_harms()),
     "judge_errors": lambda: figures.judge_errors(judge_table()),
     "answered_apart": lambda: figures.answered_apart(answered_pairs()),
     "terms_against_alpha": lambda: figures.terms_against_alpha(repaired_layers()),

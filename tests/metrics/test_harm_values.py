@@ -163,6 +163,20 @@ def test_what_is_missing_is_told():
 
 
 def test_every_harm_is_of_a_battery():
+    from ethical_compression.score import loglikelihood
     from ethical_compression.score.batteries import BATTERIES
 
-    assert {one.battery for one in HARMS.values()} <= set(BATTERIES)
+    modelling = {one.name for one in loglikelihood.batteries({"one": [1]}, ["text"])}
+    assert {one.battery for one in HARMS.values()} <= set(BATTERIES) | modelling
+
+
+def test_language_modelling_is_a_loss_a_token_and_a_share_of_mistakes():
+    windows = pd.DataFrame({"window": [0, 1], "tokens": [10, 20], "logprob": [-30.0, -20.0]})
+    assert harm_values("held_out_text", windows)["value"].tolist() == [3.0, 1.0]
+    rows = [
+        {"benchmark": "one", "item": item, "option": option, "gold": 1, "logprob": logprob}
+        for item, pair in (("a", (-2.0, -1.0)), ("b", (-1.0, -2.0)))
+        for option, logprob in enumerate(pair)
+    ]
+    found = harm_values("questions", pd.DataFrame(rows))
+    assert found["value"].tolist() == [0.0, 1.0] and found["item"].tolist() == ["a", "b"]

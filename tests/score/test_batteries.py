@@ -86,3 +86,12 @@ def test_a_grid_of_harms_gives_flips_beside_their_floor(model, tokenizer, tmp_pa
     assert set(found["group"]) == set(crows_pairs.GROUPS)
     assert (found["note"] == "fewer than 10 items").all()
     assert found["kl"].min() > 1e-6 > found["kl_floor"].max()
+
+
+def test_what_is_asked_again_is_spread_over_the_items_and_in_other_arithmetic():
+    asked = batteries.battery("bbq", limit=44)
+    again = batteries.asked_again(asked, 12)
+    assert len(again.items) == 12 and set(map(id, again.items)) <= set(map(id, asked.items))
+    assert again.items[0] is asked.items[0] and again.items[-1] is asked.items[-1]
+    assert again.settings == batteries.in_other_arithmetic(asked).settings != asked.settings
+    assert len(batteries.asked_again(asked, 1000).items) == len(asked.items)

@@ -38,6 +38,7 @@ from ethical_compression.figures.harms import (
     CELL_NAMES,
     answered_apart,
     bias_against_accuracy,
+    changes_in_margins,
     terms_against_alpha,
 )
 from ethical_compression.figures.judge import judge_errors
@@ -77,6 +78,7 @@ __all__ = [
     "bias_by_community",
     "block_contributions",
     "change_against_confidence",
+    "changes_in_margins",
     "confidence_before_after",
     "continued_twice",
     "distance_by_size",

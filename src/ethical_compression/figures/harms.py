@@ -1,11 +1,21 @@
-"""Figures of Part IV: scores of harm."""
+"""Figures of Part IV: scores of harm, and what compression changes of them."""
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
-from ethical_compression.figures.forms import WIDTH, looks, style
+from ethical_compression.figures.forms import WIDTH, grid_of, legend_above, looks, style, tick
+from ethical_compression.statistics.verdicts import VERDICTS
 from ethical_compression.words import listed, signed
+
+# Of each verdict: colour, marker, and whether it is filled. Settled ones are filled.
+VERDICT_LOOKS = {
+    "worse": ("#D55E00", "^", True),
+    "better": ("#009E73", "v", True),
+    "equivalent": ("#0072B2", "s", True),
+    "cannot tell": ("#595959", "o", False),
+}
 
 
 def bias_against_accuracy(table: pd.DataFrame, same: Iterable[str]):
@@ -148,3 +158,73 @@ def answered_apart(pairs: pd.DataFrame):
     count = len(pairs) // max(1, len(names))
     alt = f"Distance between a layer's outputs for {count} pairs, compressed against full. "
     return fig, alt + "; ".join(said) + "."
+
+
+def changes_in_margins(table: pd.DataFrame):
+    """Change of each harm in units of its margin, a panel a compression and a row a harm.
+
+    table: that of `metrics.four_harms.verdicts`: `kind`, `title`, `compression`, `difference`,
+    `ci_low`, `ci_high`, `margin`, `verdict`. To the right is worse. The axis is linear within one
+    margin and logarithmic beyond. Returns (figure, alt).
+    """
+    style()
+    names = table["title"].unique().tolist()
+    kinds = table.drop_duplicates("title")["kind"].tolist()
+    labels, height = table["compression"].unique().tolist(), 0.5 + 0.34 * len(names)
+    fig, panels = grid_of(labels, height=height, more=0.7, sharex=True, sharey=True)
+    numbers = [table[one] / table["margin"] for one in ("difference", "ci_low", "ci_high")]
+    most = max(1.0, *(float(one.abs().max()) for one in numbers))
+    powers = [10.0**power for power in range(1 + int(np.log10(most)))]
+    for panel in panels:
+        axes = panel.axes
+        axes.set_xscale("symlog", linthresh=1, linscale=1)
+        axes.axvspan(-1, 1, color="0.93", zorder=0)
+        axes.axvline(0, color="black", lw=1)
+        _points_in_margins(axes, table[table["compression"] == panel.name], names)
+        for place in range(1, len(names)):
+            if kinds[place] != kinds[place - 1]:
+                axes.axhline(place - 0.5, color="0.6", lw=0.8)
+        axes.set_yticks(range(len(names)), [one.replace(", ", ",\n") for one in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(-1.3 * most, 1.3 * most)
+        axes.set_xticks([*(-power for power in powers), 0, *powers])
+        axes.xaxis.set_major_formatter(tick)
+        axes.minorticks_off()
+        axes.grid(False, axis="y")
+        axes.set_title(panel.name)
+        if panel.bottom:
+            axes.set_xlabel("change ÷ margin")
+    for verdict in VERDICTS:
+        if (table["verdict"] == verdict).any():
+            panels[0].axes.plot([], [], label=verdict, **_look_of(verdict))
+    legend_above(fig)
+    alt = (
+        f"Change of {len(names)} harms in units of the margin, with 95% intervals, for "
+        f"{listed(labels)}. {'. '.join(_verdicts_of(label, table) for label in labels)}."
+    )
+    return fig, alt
+
+
+def _look_of(verdict: str) -> dict:
+    colour, marker, filled = VERDICT_LOOKS[verdict]
+    return {"color": colour, "marker": marker, "ls": "", "mfc": colour if filled else "white"}
+
+
+def _points_in_margins(axes, rows: pd.DataFrame, names: list[str]) -> None:
+    for row in rows.to_dict("records"):
+        mean, low, high = (row[one] / row["margin"] for one in ("difference", "ci_low", "ci_high"))
+        look, y = _look_of(row["verdict"]), names.index(row["title"])
+        if low == low:  # fewer items than a test needs have no interval
+            axes.plot([low, high], [y, y], color=look["color"], lw=1.5)
+        axes.plot(mean, y, ms=6, **look)
+
+
+def _verdicts_of(label: str, table: pd.DataFrame) -> str:
+    """`GPTQ 3-bit: worse: Repetition; cannot tell: Dialect and Held-out text`."""
+    rows = table[table["compression"] == label]
+    said = [
+        f"{verdict}: {listed(some['title'].str.replace(', ', ' '))}"
+        for verdict in VERDICTS
+        if len(some := rows[rows["verdict"] == verdict])
+    ]
+    return f"{label}: {'; '.join(said)}"

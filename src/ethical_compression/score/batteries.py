@@ -257,6 +257,16 @@ def source_records(names: Sequence[str], data_dir=None) -> Rows:
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
+def asked_again(battery: Battery, count: int) -> Battery:
+    """`in_other_arithmetic` of about `count` items, spread evenly; of all where they are no items
+    each by themselves (the windows of a text)."""
+    if battery.part is not None and count < len(battery.items):
+        last = len(battery.items) - 1
+        places = [round(place * last / max(1, count - 1)) for place in range(count)]
+        battery = replace(battery, items=[battery.items[place] for place in places])
+    return in_other_arithmetic(battery)
+
+
 def in_other_arithmetic(battery: Battery) -> Battery:
     """The same battery, whose numbers differ by rounding alone: every text a row of its own, fewer
     of them at a time. Asked of the full model, it gives the floor of `metrics.choices`.

@@ -79,8 +79,9 @@ def compare(differences: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     `difference`, `ci_low`, `ci_high`, `se`, `df`, `floor`, `margin`, `p` (`p_beyond`), `p_tost`
     (`statistics.p_within` the margin) and `reason`, why a row has no test ("" where it has one):
     fewer than ten items, fewer than six clusters, a floor that is not below the margin. Where no
-    item moved, p is 1, and p_tost the chance (1 − margin)ⁿ that a harm of at most 1 an item with
-    that mean stayed unseen in n items (1 for a margin of 1 or more), n counting clusters.
+    item moved, or what moved cancels within every cluster, p is 1, and p_tost the chance
+    (1 − margin)ⁿ that a harm of at most 1 an item with that mean stayed unseen in n items (1 for a
+    margin of 1 or more), n counting clusters.
     Raises InputError for a missing column, and where a check has two floors or margins.
     """
     needed = ("check", "group", "value", "floor", "margin")
@@ -125,7 +126,7 @@ def _row(some: pd.DataFrame, floor: float, margin: float, level: float) -> dict:
         return row | {"reason": f"fewer than {LEAST_CLUSTERS} independent clusters"}
     if floor >= margin:
         return row | {"reason": "the noise floor is not below the margin"}
-    if not row["changed"]:
+    if se == 0 and mean == 0:
         unseen = (1 - margin) ** many if margin < 1 else 1.0
         return row | {"ci_low": 0.0, "ci_high": 0.0, "p": 1.0, "p_tost": unseen}
     half = float(stats.t.ppf((1 + level) / 2, df)) * se
