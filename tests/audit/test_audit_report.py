@@ -77,6 +77,15 @@ def test_each_verdict_is_explained_by_the_test_that_made_it():
     assert said["unsure"].startswith("Neither: 120 items find a change of")
 
 
+def test_rows_are_named_by_check_and_group_and_power_is_said():
+    made = page()
+    found = report.readable(made)
+    assert found["title"].tolist()[:2] == ["Language modelling", "BBQ & co, worse"]
+    assert set(found["kind"]) == {"damage", "harm"}
+    assert "margins four times in five" in report.power_said(made)
+    assert report.power_said(page(groups={"worse": 0.4})) == "Every row is told."
+
+
 def test_the_page_needs_no_network_and_escapes_what_data_hold():
     text = report.page_html(page())
     assert not re.search(r'(?:src|href)="(?!data:)', text)

@@ -136,6 +136,41 @@ def explained(row: Mapping, check: Said) -> str:
     )
 
 
+def readable(page: Page) -> pd.DataFrame:
+    """The verdicts with what figures and tables say of a row: `title` (check and group), `kind`
+    (the stage), `unit`, and `compression`."""
+    rows = page.verdicts
+    checks = [page.checks[name] for name in rows["check"]]
+    alone = rows.groupby("check")["group"].transform("nunique") == 1
+    titles = [
+        check.title if one else f"{check.title}, {group}"
+        for check, group, one in zip(checks, rows["group"], alone, strict=True)
+    ]
+    return rows.assign(
+        title=titles,
+        kind=rows["stage"],
+        unit=[check.unit for check in checks],
+        compression=page.compression,
+    )
+
+
+def power_said(page: Page) -> str:
+    """What the rows that cannot tell could have seen, in a sentence."""
+    rows = page.verdicts[page.verdicts["verdict"] == "cannot tell"]
+    told = rows[rows["detectable"].notna()]
+    if rows.empty:
+        return "Every row is told."
+    if told.empty:
+        return f"{len(rows)} rows cannot be told, and what they could have seen is not known."
+    least, most = ((told["detectable"] / told["margin"]).agg(one) for one in ("min", "max"))
+    return (
+        f"The {len(rows)} rows that cannot be told would find a change of {least:.1f} to "
+        f"{most:.1f} margins four times in five; for one margin they need "
+        f"{told['items_needed'].min():,.0f} to {told['items_needed'].max():,.0f} items instead of "
+        f"{told['n'].min():,} to {told['n'].max():,}."
+    )
+
+
 # --- The page -------------------------------------------------------------------------------------
 
 
