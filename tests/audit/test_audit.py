@@ -57,7 +57,7 @@ def test_the_same_weights_loaded_anew_are_never_worse_or_better():
 
 
 def test_a_broken_layer_is_found_as_damage():
-    found = run.audit(Compressed(TINY), Broken(), names=["text", "flips"], each=40, progress=False)
+    found = run.audit(Compressed(TINY), Broken(), names=["text", "flips"], each=20, progress=False)
     by = found.verdicts.set_index("check")
     assert by.loc["text", "verdict"] == "worse"
     assert by.loc["text", "difference"] > by.loc["text", "floor"]
@@ -66,7 +66,7 @@ def test_a_broken_layer_is_found_as_damage():
 
 def test_every_check_has_one_value_an_item_and_a_group(mirror):
     full, other = Compressed(TINY), Compressed(TINY, Recipe("rtn", bits=2, group_size=32))
-    found = run.audit(full, other, each=10, progress=False)
+    found = run.audit(full, other, each=3, progress=False)
     assert set(found.verdicts["check"]) == set(CHECKS)
     assert found.left_out == ()
     assert not found.items.duplicated(["check", "item"]).any()
