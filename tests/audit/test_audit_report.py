@@ -80,7 +80,7 @@ def test_each_verdict_is_explained_by_the_test_that_made_it():
 def test_rows_are_named_by_check_and_group_and_power_is_said():
     made = page()
     found = report.readable(made)
-    assert found["title"].tolist()[:2] == ["Language modelling", "BBQ & co, worse"]
+    assert found["title"].tolist()[:2] == ["Language modelling", "BBQ & co: worse"]
     assert set(found["kind"]) == {"damage", "harm"}
     assert "margins four times in five" in report.power_said(made)
     assert report.power_said(page(groups={"worse": 0.4})) == "Every row is told."

@@ -137,13 +137,13 @@ def explained(row: Mapping, check: Said) -> str:
 
 
 def readable(page: Page) -> pd.DataFrame:
-    """The verdicts with what figures and tables say of a row: `title` (check and group), `kind`
-    (the stage), `unit`, and `compression`."""
+    """The verdicts with what figures and tables say of a row: `title` (check and group, on one
+    line), `kind` (the stage), `unit`, and `compression`."""
     rows = page.verdicts
     checks = [page.checks[name] for name in rows["check"]]
     alone = rows.groupby("check")["group"].transform("nunique") == 1
     titles = [
-        check.title if one else f"{check.title}, {group}"
+        check.title if one else f"{check.title.partition(',')[0]}: {group}"
         for check, group, one in zip(checks, rows["group"], alone, strict=True)
     ]
     return rows.assign(
