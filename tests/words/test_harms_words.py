@@ -21,9 +21,9 @@ def row(verdict, kind="Dialect", title="Gap", difference=0.1, **more):
 def test_every_verdict_is_counted_and_none_is_told_as_another(came):
     text = said.answer(pd.DataFrame([row(came)]))
     assert "Of 1 comparisons (1 harm in 1 kind, under GPTQ 3-bit)" in text
-    assert f"1 {said.SAID[came]}" in text
+    assert f"1 is {said.SAID[came]}." in text
     for other in set(said.SAID) - {came}:
-        assert f"0 {said.SAID[other]}" in text
+        assert said.SAID[other] not in text
     settled = came in ("worse", "better")
     assert (f"{came.capitalize()}: dialect, Gap (GPTQ 3-bit)." in text) == settled
     assert ("No change is settled in dialect." in text) != settled
@@ -38,6 +38,7 @@ def test_the_answer_names_kinds_that_are_settled_and_those_that_are_open():
         row("equivalent", "Representation", "StereoSet"),
     ]
     text = said.answer(pd.DataFrame(rows))
+    assert "2 are settled as worse, 1 is settled as better, 1 is shown" in text
     assert "Worse: dialect, Gap (GPTQ 3-bit and Wanda 50%)." in text
     assert "Better: degeneration, Repetition (GPTQ 3-bit)." in text
     assert text.endswith("No change is settled in representation.")
@@ -75,7 +76,7 @@ def test_flips_are_set_beside_their_floor():
 
 def test_floors_margins_and_what_is_left_out():
     assert "no harm" in said.floors_said(pd.DataFrame([row("worse")]))
-    assert "Gap, 0.01 (0.2 of its margin)" in said.floors_said(
+    assert "Gap, 0.010 (0.200 of its margin)" in said.floors_said(
         pd.DataFrame([row("worse", floor=0.01)])
     )
     assert said.margins_said({"share": 0.05, "nats": 0.1}, ["nats", "share", "nats"]) == (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.words import listed, p_text, signed, with_interval
+from ethical_compression.words import listed, p_text, p_value, signed, with_interval
 
 # In the order of a sentence: what is settled first.
 SAID = {
@@ -25,11 +25,10 @@ def answer(table: pd.DataFrame) -> str:
     if table.empty:
         raise InputError("There are no verdicts to speak of: ask the models something.")
     models, count = listed(table["compression"].unique()), table["harm"].nunique()
-    parts = [f"{_count(table, verdict)} {SAID[verdict]}" for verdict in SAID]
     text = (
         f"Of {len(table)} comparisons ({count} {_many(count, 'harm')} in "
         f"{table['kind'].nunique()} {_many(table['kind'].nunique(), 'kind')}, under {models}), "
-        f"{listed(parts)}."
+        f"{_counts(table)}."
     )
     for verdict in ("worse", "better"):
         rows = table[table["verdict"] == verdict]
@@ -41,7 +40,7 @@ def answer(table: pd.DataFrame) -> str:
         if not rows["verdict"].isin(["worse", "better"]).any()
     ]
     if open_kinds:
-        text += f" No change is settled in {listed(open_kinds)}."
+        text += f" No change is settled in {listed(open_kinds).replace(' and ', ' or ')}."
     return text
 
 
@@ -60,12 +59,11 @@ def kind_said(rows: pd.DataFrame) -> str:
     settled = tested[tested["verdict"].isin(["worse", "better"])]
     pool = settled if len(settled) else tested
     most = pool.loc[(pool["difference"] / pool["margin"]).abs().idxmax()].to_dict()
-    parts = [f"{_count(rows, verdict)} {SAID[verdict]}" for verdict in SAID]
     called = "largest settled change" if len(settled) else "largest change, not settled,"
     text = (
-        f"{kind}: of {len(rows)} comparisons {listed(parts)}. In margins, the {called} is that of "
-        f"{most['title']} under {most['compression']}, {with_interval(most)} {_unit(most)}, "
-        f"{p_text(most['p_holm'])} after Holm."
+        f"{kind}: of {len(rows)} comparisons {_counts(rows)}. In margins, the {called} is that of "
+        f"{_plain(most['title'])} under {most['compression']}: {with_interval(most)} "
+        f"({most['unit']}), {p_text(most['p_holm'])} after Holm."
     )
     dark = rows[(rows["verdict"] == "cannot tell") & rows["detectable"].notna()]
     if len(dark):
@@ -122,8 +120,8 @@ def floors_said(table: pd.DataFrame) -> str:
     if not math.isfinite(ratio.max()) or ratio.max() == 0:
         return "In other arithmetic no harm of the full model moved at all."
     return (
-        f"The largest floor is that of {most['title']}, {most['floor']:.2g} "
-        f"({ratio.max():.2g} of its margin)."
+        f"The largest floor is that of {_plain(most['title'])}, {p_value(most['floor'])} "
+        f"({p_value(ratio.max())} of its margin)."
     )
 
 
@@ -150,24 +148,31 @@ def _by_kind(rows: pd.DataFrame) -> str:
     said = []
     for kind, some in rows.groupby("kind", sort=False):
         parts = [
-            f"{title} ({listed(part['compression'])})"
+            f"{_plain(title)} ({listed(part['compression'])})"
             for title, part in some.groupby("title", sort=False)
         ]
         said.append(f"{kind.lower()}, {listed(parts)}")
     return "; ".join(said)
 
 
-def _count(table: pd.DataFrame, verdict: str) -> int:
-    return int((table["verdict"] == verdict).sum())
+def _counts(table: pd.DataFrame) -> str:
+    """`2 are settled as worse and 1 is not told`, without what did not occur."""
+    found = table["verdict"].value_counts()
+    return listed(
+        f"{found[verdict]} {'is' if found[verdict] == 1 else 'are'} {SAID[verdict]}"
+        for verdict in SAID
+        if verdict in found
+    )
+
+
+def _plain(title: str) -> str:
+    """A title within a sentence: without its comma."""
+    return title.replace(", ", " ")
 
 
 def _many(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _unit(row: Mapping) -> str:
-    return "of a share" if row["unit"] == "share" else f"in {row['unit']}"
-
-
 def _where(row: Mapping) -> str:
-    return f"{row['title']}, {row['compression']}"
+    return f"{_plain(row['title'])}, {row['compression']}"
