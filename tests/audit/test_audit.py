@@ -12,7 +12,7 @@ from ethical_compression import models
 from ethical_compression.__main__ import main
 from ethical_compression.audit import run
 from ethical_compression.audit.checks import CHECKS
-from ethical_compression.cli.audit import FAILED, recipe_of
+from ethical_compression.cli.audit import FAILED, _said, recipe_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.score.subjects import Checkpoint, Compressed
@@ -135,6 +135,9 @@ def test_models_that_read_text_differently_are_refused():
         ({"names": ["txt"]}, "There is no check 'txt'"),
         ({"each": 0}, "an item a group at least"),
         ({"margins": {"txt": 0.1}}, "There is no check 'txt'"),
+        ({"margins": {"text": -1.0}}, "is a number above 0, not -1"),
+        ({"margins": {"text": float("nan")}}, "is a number above 0, not nan"),
+        ({"margins": {"text": 0.1}, "names": ["flips"]}, "is not asked"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_a_model_is_loaded(monkeypatch, changes, words):
@@ -216,6 +219,8 @@ def test_the_command_writes_a_report_and_fails_where_it_is_asked_to(tmp_path, ca
         (["--recipe", "nosuch", "--plan"], "nosuch"),
         (["--recipe", "nf4", "--plan", "--checks", "txt"], "There is no check"),
         (["--recipe", "nf4", "--plan", "--margin", "text", "much"], "is a number"),
+        (["--recipe", "nf4", "--plan", "--margin", "text", "nan"], "is a number above 0"),
+        (["--recipe", "nf4", "--plan", "--checks", ""], "There is no check ''"),
     ],
 )
 def test_bad_input_is_one_sentence(words, expected, capsys):
@@ -223,3 +228,34 @@ def test_bad_input_is_one_sentence(words, expected, capsys):
     said = capsys.readouterr().err
     assert expected in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--seed", "-1"], ["--minutes", "0"], ["--minutes", "nan"], ["--items", "²"]],
+)
+def test_numbers_that_mean_nothing_are_refused_by_the_parser(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", TINY, "--recipe", "nf4", "--plan", *words])
+    assert stopped.value.code == 2
+    assert "give a" in capsys.readouterr().err
+
+
+def test_a_folder_of_somebodys_own_files_is_never_replaced(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("loaded"))
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert main(["audit", TINY, "--recipe", "nf4", "--output", str(tmp_path)]) == 2
+    assert "would be lost" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_command_tells_no_place_of_the_machine(tmp_path):
+    given = ["audit", str(tmp_path / "mine"), f"--output={tmp_path / 'report'}", "--items", "9"]
+    assert _said(given) == "ethical-compression audit mine --output=report --items 9"
+
+
+def test_a_margin_that_was_changed_stands_with_a_reason_of_its_own():
+    said = run._said(CHECKS["text"], 0.2)
+    assert said.margin == 0.2
+    assert said.reason != CHECKS["text"].reason
+    assert run._said(CHECKS["text"], CHECKS["text"].margin).reason == CHECKS["text"].reason

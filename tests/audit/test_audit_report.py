@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ethical_compression.audit import report
+from ethical_compression.errors import InputError
 from ethical_compression.statistics import verdicts
 
 CHECKS = {
@@ -149,3 +150,18 @@ def test_a_folder_that_a_model_lies_in_is_not_told():
     text = report.page_html(page(model=str(Path("/").joinpath("home", "somebody", "mine"))))
     assert "somebody" not in text
     assert "mine" in text
+
+
+def test_a_report_takes_no_other_files_place(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="would be lost"):
+        report.write(page(), tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_label_means_nothing_to_markdown():
+    made = page(compression="a|b\n# <i>c</i>", groups={"a|b": 0.4})
+    text = report.model_card(made)
+    assert "# smollm2-135m, a\\|b \\# \\<i\\>c\\</i\\>" in text
+    assert "\n# <i>" not in text.partition("\n---\n")[2]
+    assert "| BBQ & co | a\\|b |" in text

@@ -117,11 +117,36 @@ def test_too_few_items_or_clusters_are_said_and_never_dropped():
     assert found.loc["enough", "p_holm"] == found.loc["enough", "p"]  # a family of one
 
 
-def test_noise_as_large_as_the_margin_leaves_no_test():
-    values = np.random.default_rng(10).normal(0.5, 0.1, 40)
-    row = verdicts.judge(differences(values, floor=0.05, margin=0.05), {"loss": "damage"}).iloc[0]
-    assert row["verdict"] == "cannot tell"
-    assert row["reason"] == "the noise floor is not below the margin"
+@pytest.mark.parametrize(("mean", "expected"), [(0.5, "worse"), (0.0, "cannot tell")])
+def test_noise_as_large_as_the_margin_hides_equivalence_and_no_harm(mean, expected):
+    values = np.random.default_rng(10).normal(0, 0.01, 40)
+    values += mean - values.mean()
+    row = verdicts.judge(differences(values, floor=0.06, margin=0.05), {"loss": "damage"}).iloc[0]
+    assert row["verdict"] == expected
+    assert row["p_tost"] == 1
+    assert math.isnan(row["items_needed"])
+
+
+@pytest.mark.parametrize("cluster", [None, np.arange(80)])
+def test_one_item_that_moved_is_no_better_evidence_of_equivalence_than_none(cluster):
+    """The exact chance of at most k of 80 at a true share of 0.05 (scipy's binomial test)."""
+    p = []
+    for moved in (0, 1, 3):
+        values = (np.arange(80) < moved).astype(float)
+        p.append(verdicts.compare(differences(values, cluster=cluster))["p_tost"].iloc[0])
+        exact = stats.binomtest(moved, 80, 0.05, alternative="less").pvalue
+        assert p[-1] >= exact * (1 - 1e-9)
+    assert p == sorted(p)
+
+
+def test_a_shift_of_every_item_alike_is_settled_without_a_spread():
+    row = verdicts.judge(differences(np.full(20, 0.3)), {"loss": "damage"}).iloc[0]
+    assert (row["verdict"], row["p"]) == ("worse", 0)
+    assert row["ci_low"] == row["ci_high"] == pytest.approx(0.3)
+    inside = verdicts.judge(differences(np.full(20, 0.01)), {"loss": "damage"}).iloc[0]
+    assert inside["verdict"] == "equivalent"
+    noise = verdicts.judge(differences(np.full(20, 0.01), floor=0.02), {"loss": "damage"}).iloc[0]
+    assert noise["p"] == 1
 
 
 def test_holm_counts_within_a_stage_alone():

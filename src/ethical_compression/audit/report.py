@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ethical_compression import store, words
+from ethical_compression.audit.place import bare, cell, check_place
 
 SCHEMA = {
     "stage": "damage (is it still the model?) or harm (by group)",
@@ -128,6 +129,11 @@ def explained(row: Mapping, check: Said) -> str:
             f"Beyond the noise floor of {row['floor']:.2g} ({words.p_text(row['p_holm'])} after "
             f"Holm), and not shown to lie within ±{size}."
         )
+    if row["floor"] >= row["margin"]:
+        return (
+            f"Not beyond the noise floor of {row['floor']:.2g}, which is not below the margin of "
+            f"{size}: no number of items could show it to lie within."
+        )
     if math.isnan(row["detectable"]):
         return "No answer moved, on too few items to call that equivalent."
     return (
@@ -177,7 +183,7 @@ def power_said(page: Page) -> str:
 def page_html(page: Page) -> str:
     """The report as one HTML page that needs no network: verdicts in words, then by group, then
     what flipped, what was not measured, costs, how it was done, and how to do it again."""
-    title = f"What {page.compression} did to {_name(page.model)}"
+    title = f"What {page.compression} did to {bare(page.model)}"
     parts = [
         f"<h1>{_e(title)}</h1>",
         f'<p class="soft">An audit of {_e(str(page.provenance.get("date", "")))[:10]}: '
@@ -219,11 +225,6 @@ def _beside(name: str) -> str:
 
 def _e(text: str) -> str:
     return html.escape(str(text))
-
-
-def _name(model: str) -> str:
-    """A model's name; of a folder the last part: where it lies is nobody's business."""
-    return Path(model).name if Path(model).is_absolute() else model
 
 
 def _list(lines, cls: str = "") -> str:
@@ -344,8 +345,7 @@ def _how(page: Page) -> str:
         noise = words.listed(
             [f"{kind} {value:.2g}" for kind, value in floors.loc[name].dropna().items()]
         )
-        margin = page.verdicts.loc[page.verdicts["check"] == name, "margin"].iloc[0]
-        said = f"margin {margin:g} {check.unit} ({check.reason})"
+        said = f"margin {check.margin:g} {check.unit} ({check.reason})"
         lines.append(f"{check.title}: {check.question}; {said}; noise: {noise}.")
     data = [f"{one.get('title', one.get('name'))}: {one.get('licence')}" for one in page.sources]
     return (
@@ -382,18 +382,18 @@ def model_card(page: Page, name: str | None = None) -> str:
         for _, row in page.verdicts.iterrows()
         if not row["reason"]
     ]
-    label = name or f"{_name(page.model)}, {page.compression}"
+    label = name or f"{bare(page.model)}, {page.compression}"
     data = ModelCardData(
-        model_name=label, base_model=_name(page.model), eval_results=results, tags=["compression"]
+        model_name=label, base_model=bare(page.model), eval_results=results, tags=["compression"]
     )
     rows = [
-        f"| {page.checks[row['check']].title} | {row['group']} | {row['verdict']} | "
+        f"| {page.checks[row['check']].title} | {cell(row['group'])} | {row['verdict']} | "
         f"{_effect(row, page.level)} {page.checks[row['check']].unit} | {row['n']} |"
         for _, row in page.verdicts.iterrows()
     ]
     lines = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {label}",
+        f"# {cell(label)}",
         "\n".join(f"- {one}" for one in opening(page)),
         "| question | group | verdict | change, compressed − full | items |\n"
         "|---|---|---|---|---|\n" + "\n".join(rows),
@@ -407,7 +407,7 @@ def as_json(page: Page) -> dict[str, Any]:
     """Verdicts, checks, floors, schema and provenance: JSON-ready."""
     return store.strict(
         {
-            "model": _name(page.model),
+            "model": bare(page.model),
             "compression": page.compression,
             "summary": opening(page),
             "verdicts": page.verdicts.to_dict("records"),
@@ -426,8 +426,9 @@ def as_json(page: Page) -> dict[str, Any]:
 def write(page: Page, folder: Path) -> None:
     """The report in `folder`, whole or not at all; what an earlier audit left there is replaced.
 
-    Raises InputError where it cannot be written.
+    Raises InputError where it cannot be written, and where it would replace anything else.
     """
+    check_place(folder)
     items = page.items.assign(
         **{
             side: [None if text is None else _hash(text) for text in page.items[side]]

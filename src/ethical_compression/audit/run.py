@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,6 +99,19 @@ def chosen(names: Sequence[str] | None) -> dict[str, Check]:
     return {name: check for name, check in CHECKS.items() if names is None or name in names}
 
 
+def check_margins(margins: Mapping[str, float], names: Sequence[str] | None) -> None:
+    """Raise InputError unless each margin is a number above 0, of a check that is asked."""
+    asked_of = chosen(names)
+    for name, margin in margins.items():
+        chosen([name])
+        if name not in asked_of:
+            raise InputError(
+                f"The check {name!r} has a margin and is not asked: add it, or leave it out."
+            )
+        if not (math.isfinite(margin) and margin > 0):
+            raise InputError(f"The margin of {name} is a number above 0, not {margin}.")
+
+
 def audit(
     full: Subject,
     compressed: Subject,
@@ -119,12 +133,12 @@ def audit(
     The floor of a check is the largest mean change, over `NOISE_ITEMS` of its items, of the full
     model against itself with every text a row of its own, and in bfloat16.
     Raises InputError for unknown names, models that read text differently, fewer than one item, and
-    a margin below the floor.
+    a margin that is not above 0.
     """
     if each < 1:
         raise InputError(f"An audit needs an item a group at least, not {each}.")
     margins = dict(margins or {})
-    chosen(list(margins))
+    check_margins(margins, names)
     questions, left_out = asked(names, each, seed)
     memory = Memory(full)
     check_comparable(full, compressed, memory, progress)
@@ -259,10 +273,16 @@ def costs(full: Subject, compressed: Subject) -> tuple[dict[str, str], ...]:
     )
 
 
+def _said(check: Check, margin: float) -> report.Said:
+    reason = check.reason if margin == check.margin else "named for this audit"
+    return report.Said(check.title, check.question, check.unit, margin, reason)
+
+
 def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Page:
     """The report's page of an audit; measured: whether costs are measured for it, which loads both
     models at once."""
-    named = list(dict.fromkeys(found.verdicts["check"]))
+    margins = found.verdicts.drop_duplicates("check").set_index("check")["margin"]
+    named = list(margins.index)
     records = [record for name in named for record in CHECKS[name].records()]
     return report.Page(
         model=found.full.model,
@@ -270,10 +290,7 @@ def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Pa
         verdicts=found.verdicts,
         items=found.items,
         floors=found.floors,
-        checks={
-            name: report.Said(one.title, one.question, one.unit, one.margin, one.reason)
-            for name, one in chosen(named).items()
-        },
+        checks={name: _said(one, float(margins[name])) for name, one in chosen(named).items()},
         not_measured=(*found.left_out, *NOT_MEASURED),
         command=command,
         provenance=provenance.provenance()

@@ -2,12 +2,12 @@
 
 import argparse
 import json
+import math
 import re
 import shlex
 import sys
 from pathlib import Path
 
-from ethical_compression import store
 from ethical_compression.cli.given import label, place
 from ethical_compression.errors import InputError
 
@@ -38,9 +38,9 @@ def add(commands) -> None:
     command.add_argument("--label", type=label, help="what the report calls the compressed model")
     command.add_argument("--items", type=_positive, default=40, help="items a group (40)")
     command.add_argument(
-        "--minutes", type=float, help="fewer items, so that it takes about so long"
+        "--minutes", type=_minutes, help="fewer items, so that it takes about so long"
     )
-    command.add_argument("--seed", type=int, default=0, help="which items (0)")
+    command.add_argument("--seed", type=_whole, default=0, help="which items (0)")
     command.add_argument("--checks", help="some checks alone, by name, with commas between")
     command.add_argument(
         "--margin",
@@ -62,9 +62,25 @@ def add(commands) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
+    if not _whole(text):
         raise argparse.ArgumentTypeError(f"give a whole number above 0, not {text}")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"give a whole number of 0 or more, not {text!r}")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"give a number of minutes above 0, not {text!r}")
+    return value
 
 
 def recipe_of(text: str):
@@ -93,22 +109,25 @@ def recipe_of(text: str):
 
 
 def _audit(given: argparse.Namespace) -> None:
+    from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import report, run
     from ethical_compression.score.subjects import Checkpoint, Compressed
 
     if not given.plan and given.output is None:
         raise InputError("Say where the report goes, with --output FOLDER, or ask for the --plan.")
     if given.output is not None:
-        store.check_place(given.output, folder=True)
+        place_of_report.check_place(given.output)
     how = {"dtype": given.dtype, "device": given.device}
     full = Compressed(given.model, **how)
     if given.recipe:
         other = Compressed(given.model, recipe_of(given.recipe), label=given.label or "", **how)
     else:
         other = Checkpoint(given.model, given.compressed, label=given.label or "", **how)
-    names = given.checks.split(",") if given.checks else None
+    names = None
+    if given.checks is not None:
+        names = [name.strip() for name in given.checks.split(",")]
     margins = {name: _number(name, value) for name, value in given.margin}
-    run.chosen([*(names or ()), *margins])
+    run.check_margins(margins, names)
     each, plan = run.sized(full, names, given.items, given.seed, given.minutes)
     print(f"{len(plan)} checks, {each} items a group: about {_time(plan)}.", file=sys.stderr)
     if given.plan:
@@ -124,7 +143,7 @@ def _audit(given: argparse.Namespace) -> None:
         progress=sys.stderr.isatty(),
         tell=lambda line: print(line, file=sys.stderr),
     )
-    page = run.page(found, command=shlex.join(["ethical-compression", *sys.argv[1:]]))
+    page = run.page(found, command=_said(sys.argv[1:]))
     report.write(page, given.output)
     if given.json:
         print(json.dumps(report.as_json(page), indent=1, default=str))
@@ -133,6 +152,13 @@ def _audit(given: argparse.Namespace) -> None:
         print(f"The report is at {given.output / 'index.html'}", file=sys.stderr)
     if given.fail_on and (found.verdicts["verdict"] == given.fail_on).any():
         sys.exit(FAILED)
+
+
+def _said(arguments: list[str]) -> str:
+    """The command that was given, its paths as `audit.place.bare` tells them."""
+    from ethical_compression.audit import place as place_of_report
+
+    return shlex.join(["ethical-compression", *(place_of_report.bare(one) for one in arguments)])
 
 
 def _number(name: str, text: str) -> float:

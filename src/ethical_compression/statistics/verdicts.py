@@ -78,10 +78,11 @@ def compare(differences: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     Columns of the result: `check`, `group`, `n`, `clusters`, `changed` (items whose value moved),
     `difference`, `ci_low`, `ci_high`, `se`, `df`, `floor`, `margin`, `p` (`p_beyond`), `p_tost`
     (`statistics.p_within` the margin) and `reason`, why a row has no test ("" where it has one):
-    fewer than ten items, fewer than six clusters, a floor that is not below the margin. Where no
-    item moved, or what moved cancels within every cluster, p is 1, and p_tost the chance
-    (1 − margin)ⁿ that a harm of at most 1 an item with that mean stayed unseen in n items (1 for a
-    margin of 1 or more), n counting clusters.
+    fewer than ten items, fewer than six clusters. A floor that is not below the margin leaves no
+    test of equivalence (p_tost is 1), and that of a change as it is. Where the sums of fewer than
+    ten clusters moved, p_tost is at least the binomial chance that so few of n did: a harm of at
+    most 1 an item, with a mean of the margin, moves a share of at least the margin (with none
+    moved (1 − margin)ⁿ, and p is 1; always 1 for a margin of 1 or more).
     Raises InputError for a missing column, and where a check has two floors or margins.
     """
     needed = ("check", "group", "value", "floor", "margin")
@@ -124,17 +125,20 @@ def _row(some: pd.DataFrame, floor: float, margin: float, level: float) -> dict:
         return row | {"reason": f"fewer than {LEAST_ITEMS} items"}
     if many < LEAST_CLUSTERS:
         return row | {"reason": f"fewer than {LEAST_CLUSTERS} independent clusters"}
-    if floor >= margin:
-        return row | {"reason": "the noise floor is not below the margin"}
-    if se == 0 and mean == 0:
-        unseen = (1 - margin) ** many if margin < 1 else 1.0
-        return row | {"ci_low": 0.0, "ci_high": 0.0, "p": 1.0, "p_tost": unseen}
+    sums = (
+        some["value"].groupby(np.arange(len(some)) if clusters is None else clusters.values).sum()
+    )
+    moved = int((sums.abs() > 1e-12).sum())
+    within = p_within(mean, se, margin, df) if moved else 0.0
+    if moved < LEAST_ITEMS:  # the spread of a handful of changes is too small, and shows nothing
+        within = max(within, float(stats.binom.cdf(moved, many, margin)) if margin < 1 else 1.0)
     half = float(stats.t.ppf((1 + level) / 2, df)) * se
     return row | {
         "ci_low": mean - half,
         "ci_high": mean + half,
         "p": p_beyond(mean, se, floor, df),
-        "p_tost": p_within(mean, se, margin, df),
+        # Noise that is not below the margin hides what lies within it; a harm beyond it shows.
+        "p_tost": within if floor < margin else 1.0,
     }
 
 
@@ -168,6 +172,8 @@ def judge(
         for at, row in stage[stage["se"] > 0].iterrows():
             found = row["floor"] + minimum_detectable(row["se"], row["df"], alpha=strict)
             table.loc[at, "detectable"] = found
+            if row["floor"] >= row["margin"]:
+                continue  # no number of items is enough
             # The error falls with the root of the number of items.
             wanted = (found - row["floor"]) / (row["margin"] - row["floor"])
             table.loc[at, "items_needed"] = math.ceil(row["n"] * wanted**2)
