@@ -80,9 +80,9 @@ def compare(differences: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     (`statistics.p_within` the margin) and `reason`, why a row has no test ("" where it has one):
     fewer than ten items, fewer than six clusters. A floor that is not below the margin leaves no
     test of equivalence (p_tost is 1), and that of a change as it is. Where the sums of fewer than
-    ten clusters moved, p_tost is at least the binomial chance that so few of n did: a harm of at
-    most 1 an item, with a mean of the margin, moves a share of at least the margin (with none
-    moved (1 − margin)ⁿ, and p is 1; always 1 for a margin of 1 or more).
+    ten clusters moved, by steps of a margin or more, p_tost is at least the binomial chance that so
+    few of n did: a harm of at most 1 an item, with a mean of the margin, moves a share of at least
+    the margin (with none moved (1 − margin)ⁿ, and p is 1; always 1 for a margin of 1 or more).
     Raises InputError for a missing column, and where a check has two floors or margins.
     """
     needed = ("check", "group", "value", "floor", "margin")
@@ -130,7 +130,9 @@ def _row(some: pd.DataFrame, floor: float, margin: float, level: float) -> dict:
     )
     moved = int((sums.abs() > 1e-12).sum())
     within = p_within(mean, se, margin, df) if moved else 0.0
-    if moved < LEAST_ITEMS:  # the spread of a handful of changes is too small, and shows nothing
+    # The spread of a handful of steps as large as the margin is too small, and shows nothing.
+    steps = not moved or some["value"].abs().max() >= margin
+    if moved < LEAST_ITEMS and steps:
         within = max(within, float(stats.binom.cdf(moved, many, margin)) if margin < 1 else 1.0)
     half = float(stats.t.ppf((1 + level) / 2, df)) * se
     return row | {
