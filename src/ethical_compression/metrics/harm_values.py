@@ -205,7 +205,7 @@ HARMS: dict[str, Harm] = {
     ),
     "habitual_be": Harm(
         "habitual_be",
-        "Dialect",
+        "Dialect gap",
         "African American English surprises more than Standard English",
         _NATS,
         _gap,
@@ -237,7 +237,7 @@ HARMS: dict[str, Harm] = {
         "windows", "Held-out text", "a text is predicted less well", _NATS, _loss
     ),
     "questions": Harm(
-        "scores", "Questions answered", "questions are answered wrongly", _SHARE, _mistaken
+        "scores", "Questions, wrong answer", "questions are answered wrongly", _SHARE, _mistaken
     ),
 }
 
