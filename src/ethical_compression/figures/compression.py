@@ -117,7 +117,7 @@ def error_by_sparsity(pruning: pd.DataFrame):
 
     style()
     rules = pruning["rule"].unique()
-    look = dict(zip(rules, looks(f"{rule} 50%" for rule in rules).values(), strict=True))
+    look = looks(rules)
     ratios = [one for one in pruning["amount"].unique() if one not in PATTERNS]
     fig, (axes, beside) = pyplot.subplots(
         1, 2, figsize=(WIDTH, 3.5), sharey=True, width_ratios=[5, 2]

@@ -48,7 +48,7 @@ LOOKS = {
     "middle layers removed": ("#CC79A7", "^"),
     "upper layers removed": ("#D55E00", ">"),
     "Magnitude": ("#E69F00", "H"),
-    "Wanda": ("#009E73", "H"),
+    "Wanda": ("#009E73", "8"),
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # For labels that nobody thought of.
