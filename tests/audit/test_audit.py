@@ -150,7 +150,7 @@ def test_a_check_without_its_data_is_left_out_with_the_reason(monkeypatch, tmp_p
     monkeypatch.setenv("ETHICAL_COMPRESSION_DATA", str(tmp_path / "nowhere"))
     found, left = run.asked(None, 4, 0)
     assert "dialect" not in found
-    assert any(line.startswith("Dialect: ") for line in left)
+    assert any(line.startswith(f"{CHECKS['dialect'].title}: ") for line in left)
     with pytest.raises(InputError):
         run.asked(["dialect"], 4, 0)
 
@@ -259,3 +259,19 @@ def test_a_margin_that_was_changed_stands_with_a_reason_of_its_own():
     assert said.margin == 0.2
     assert said.reason != CHECKS["text"].reason
     assert run._said(CHECKS["text"], CHECKS["text"].margin).reason == CHECKS["text"].reason
+
+
+def test_a_classifier_is_refused():
+    @dataclass(frozen=True)
+    class Classifier(Broken):
+        compression: str = "a classifier"
+
+        def inputs(self):
+            return {"classifier": 1}
+
+        def load(self, *, progress=False):
+            config = SimpleNamespace(architectures=["LlamaForSequenceClassification"])
+            return SimpleNamespace(model=SimpleNamespace(config=config), tokenizer=None)
+
+    with pytest.raises(InputError, match="is a classifier"):
+        run.audit(Compressed(TINY), Classifier(), names=FEW, each=10, progress=False)

@@ -110,13 +110,15 @@ def check_text(name):
     prompts = [(str(n), draw(n)) for n in (3, 20, 9)]
     if name in REFUSED:
         with pytest.raises(InputError, match=REFUSED[name]):
-            list(generation._continue(model, prompts, 4, 0, 0))
+            list(generation._continue(model, prompts, 4, 0, 0, 1))
         return
     ways = [generation.remembers(model)]
     for remembered in {*ways, False}:
         model._ethical_compression_remembers = remembered
-        said = list(generation._continue(model, prompts, 4, 0, 0))
-        for (_, ids), (tokens, logprob, _) in zip(prompts, said, strict=True):
+        # Two samples of a prompt share what is remembered of it.
+        said = list(generation._continue(model, prompts, 4, 0, 0, 2))
+        twice = [ids for _, ids in prompts for _ in range(2)]
+        for ids, (tokens, logprob, _) in zip(twice, said, strict=True):
             seen = list(ids)
             for token, value in zip(tokens, logprob, strict=True):
                 log_p = logits(model, seen)[-1]

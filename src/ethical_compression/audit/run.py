@@ -53,7 +53,14 @@ def check_comparable(full: Subject, compressed: Subject, memory: Memory, progres
     for one in (full, compressed):
 
         def mark(one=one):
-            tokenizer = memory(one, progress=progress).tokenizer
+            loaded = memory(one, progress=progress)
+            kinds = getattr(getattr(loaded.model, "config", None), "architectures", None) or []
+            if kinds and all("Classification" in kind for kind in kinds):
+                raise InputError(
+                    f"{one.compression} is a classifier ({kinds[0]}): an audit asks causal "
+                    "language models; Part I of the book has the tests of classifiers."
+                )
+            tokenizer = loaded.tokenizer
             if tokenizer is None:
                 raise InputError(f"{one.compression} has no tokenizer: put it into its folder.")
             said = [sorted(tokenizer.get_vocab().items()), getattr(tokenizer, "chat_template", "")]

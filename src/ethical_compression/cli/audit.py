@@ -129,7 +129,8 @@ def _audit(given: argparse.Namespace) -> None:
     margins = {name: _number(name, value) for name, value in given.margin}
     run.check_margins(margins, names)
     each, plan = run.sized(full, names, given.items, given.seed, given.minutes)
-    print(f"{len(plan)} checks, {each} items a group: about {_time(plan)}.", file=sys.stderr)
+    many = f"{len(plan)} check{'s' * (len(plan) > 1)}"
+    print(f"{many}, {each} items a group: about {_time(plan)}.", file=sys.stderr)
     if given.plan:
         print(plan.round(0).to_string(index=False))
         return

@@ -224,11 +224,24 @@ def _from_memory(model, texts: Sequence[Sequence[int]], samples: int = 1) -> Ste
             raise NotImplementedError("no cache of what was read")
         logits = out.logits[:, -1].float()
         if samples > 1 and len(logits) == len(texts):  # the texts were read, and part ways here
+            if not _copies(memory):  # then each sample reads its text for itself
+                yield from _from_memory(model, [ids for ids in texts for _ in range(samples)])
+                return
             memory.batch_repeat_interleave(samples)
             logits, seen = (one.repeat_interleave(samples, dim=0) for one in (logits, seen))
         token = yield logits
         step = token[:, None]
         seen = torch.cat([seen, torch.ones_like(step)], dim=1)
+
+
+def _copies(memory) -> bool:
+    """Whether a model's cache can be repeated for several samples: all of it, since recurrent
+    states are left out, or refuse."""
+    layers = getattr(memory, "layers", [memory])
+    return all(
+        hasattr(layer, "batch_repeat_interleave") and not hasattr(layer, "recurrent_states")
+        for layer in layers
+    )
 
 
 def _from_the_start(model, texts: Sequence[Sequence[int]], samples: int = 1) -> Steps:
