@@ -27,7 +27,7 @@ REQUIREMENTS := pyproject.toml constraints.txt embedded.txt
 .DELETE_ON_ERROR:
 PEERS := gptqmodel auto-gptq
 
-.PHONY: help env peers book test check-site serve lint format fork clean
+.PHONY: help env peers book test test-package test-pages check-site serve lint format fork clean
 
 help:
 	@echo 'make book [PROFILE=laptop|smoke|gpu|paper] [CORES=2]   run the chapters, build the pages'
@@ -82,8 +82,17 @@ book: .venv/.book
 		--rerun-triggers mtime input --rerun-incomplete --nolock
 	@echo "The book is at $$PWD/_build/html/index.html"
 
+# Two programs side by side, each on one core: the book's pages take as long as half of the rest.
+PAGES := tests/test_site.py tests/test_workflow.py
 test: .venv/.test
-	$(PY) -m pytest
+	@$(MAKE) --no-print-directory -j2 test-package test-pages
+
+test-package test-pages: export OMP_NUM_THREADS ?= 1
+test-package:
+	$(PY) -m pytest $(PAGES:%=--ignore %)
+
+test-pages:
+	$(PY) -m pytest $(PAGES)
 
 check-site: .venv/.test book
 	SITE="$$PWD/_build/html" $(PY) -m pytest tests/test_site.py
