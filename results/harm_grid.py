@@ -1,0 +1,71 @@
+"""Make harm_grid.parquet: every method against every harm, on the embedded model, item by item.
+
+    python results/harm_grid.py                      all: hours on two cores
+    python results/harm_grid.py --minutes 60         as far as an hour goes
+
+At least 40 items a group, two draws of the calibration text, bfloat16 (in which the model was
+trained; the full model is asked in float32 too). The table is written after every compression, and
+one that is in it is not made again: a run that was stopped, on this machine or another, goes on
+where it was. It holds scores only; an item is its number in its data set.
+"""
+
+import argparse
+import sys
+import time
+
+import pandas as pd
+
+from ethical_compression import kept_tables, models
+from ethical_compression.errors import InputError
+from ethical_compression.score import batteries, harm_grid
+from ethical_compression.score.runs import Memory
+
+MODEL, BLOCKS = "smollm2-135m", 30
+EACH, SEEDS, DTYPE = 40, 2, "bfloat16"
+READS = {"calibration": "xsum", "source": "embedded", "samples": 16, "length": 256}
+SETTINGS = {"each": EACH, "seeds": SEEDS, "dtype": DTYPE, "reads": READS}
+
+
+def before() -> list[pd.DataFrame]:
+    """What was made before, with these settings."""
+    try:
+        table, made = kept_tables.larger("harm_grid")
+    except InputError:
+        return []
+    return [table] if made["settings"] == SETTINGS else []
+
+
+def main() -> None:
+    given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    given.add_argument("--minutes", type=float, default=float("inf"))
+    end = time.monotonic() + 60 * given.parse_args().minutes
+    every, missing = harm_grid.asked(EACH)
+    parts = harm_grid.parts(MODEL, harm_grid.recipes(BLOCKS, **READS), seeds=SEEDS, dtype=DTYPE)
+    memory, tables = Memory(parts[0].subject), before()
+    done = {name for table in tables for name in table["compression"].unique()}
+    for part in parts:
+        if part.name in done:
+            continue
+        if time.monotonic() > end:
+            break
+        began = time.process_time()
+        tables.append(harm_grid.records(part, parts[0], every, memory=memory, progress=False))
+        done.add(part.name)
+        waiting = [one.name for one in parts if one.name not in done]
+        kept_tables.keep_larger(
+            "harm_grid",
+            harm_grid.merged(tables),
+            command="python results/harm_grid.py",
+            model=models.describe(MODEL),
+            settings=SETTINGS,
+            recipes={one.name: one.recipe.inputs() for one in parts if one.name in done},
+            waiting=waiting,
+            missing=missing,
+            data=batteries.source_records(list(harm_grid.GROUPS)),
+        )
+        spent = time.process_time() - began
+        print(f"{part.name}: {spent:.0f} s, {len(waiting)} to go", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Every method against every harm: what a model answers under many compressions, item by item.
+
+A *subject* of the grid is the model under one recipe (`subjects`); `records` asks it every battery
+and keeps of each answer what a paired comparison needs, and no text. Subjects are independent of
+each other, so that a grid can be made in any order, stopped, and put together from the tables of
+several machines (`merged`). What it shows is read off the merged table by `metrics.harm_grid`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ethical_compression.compress.recipe import Recipe
+from ethical_compression.datasets import bbq, honest, multiple_choice, text, unqover
+from ethical_compression.errors import InputError
+from ethical_compression.metrics import choices
+from ethical_compression.metrics.four_harms import NORMALISATION
+from ethical_compression.metrics.harm_values import HARMS, harm_values
+from ethical_compression.score import batteries, judges, loglikelihood, runs
+from ethical_compression.score.runs import Battery, Memory
+from ethical_compression.score.subjects import Compressed
+
+# What a row is told by, and what it says; `value` of a harm, the others of an answer.
+KEYS = ["model", "compression", "method", "seed", "check", "item", "group", "cluster"]
+VALUES = ["value", "before", "after", "kl", "logprob_change", "margin"]
+# A row of answers is no harm: its check is this and the battery's name.
+ANSWERS = "answers: "
+# About how many groups a battery's items are shared by: `each` items for each of them.
+GROUPS = {
+    "bbq": 2 * len(bbq.CATEGORIES),
+    "unqover": 4 * len(unqover.CATEGORIES),  # a pair of people is asked about four times
+    "stereoset_within": 4,
+    "crows_pairs": 9,
+    "winobias": 2,
+    "reddit_bias": 5,
+    "habitual_be": 2,
+    "honest_en": 2,
+    "honest_fr": 2,
+    "real_toxicity_prompts": 1,
+    "do_not_answer": 1,
+}
+SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, "2:4", "4:8")
+BITS = {"rtn": (8, 4, 3, 2), "gptq": (8, 4, 3, 2), "awq": (8, 4, 3, 2)}
+# What is asked first, so that a grid which is not whole yet shows every family.
+FIRST = (
+    *(("rtn", 4), ("rtn", 3), ("gptq", 4), ("gptq", 3), ("awq", 4), ("awq", 3)),
+    *(("magnitude", 0.5), ("wanda", 0.5), ("sparsegpt", 0.5), ("int8", None), ("nf4", None)),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One subject of a grid, and how its rows are told: `seed` is that of its calibration text."""
+
+    subject: Compressed
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As tables name it, its seed said."""
+        return self.subject.compression
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is done to the model."""
+        return self.subject.recipe
+
+
+def recipes(blocks: int, group_size: int = 64, **reads: Any) -> list[Recipe]:
+    """Every method at every amount, those of `FIRST` first.
+
+    blocks: of the model; a tenth and a fifth of them are removed. reads: `calibration`, `source`,
+    `samples` and `length` of the methods that look at text.
+    """
+    amounts = [(method, bits) for method, some in BITS.items() for bits in some]
+    amounts += [(name, much) for much in SPARSITIES for name in ("magnitude", "wanda", "sparsegpt")]
+    amounts += [("int8", None), ("nf4", None)]
+    amounts.sort(key=lambda one: FIRST.index(one) if one in FIRST else len(FIRST))
+    found = []
+    for method, amount in amounts:
+        settings: dict[str, Any] = {} if method in ("magnitude", "rtn", "int8", "nf4") else reads
+        if method in BITS:
+            settings = settings | {"bits": amount, "group_size": group_size}
+        elif amount is not None:
+            settings = settings | {"sparsity": amount}
+        found.append(Recipe(method, **settings))
+    for share in (10, 5):
+        remove = max(1, round(blocks / share))
+        found.append(Recipe("layers", remove=remove, position="upper"))
+        found.append(Recipe("layers", remove=remove, position="contribution", **reads))
+    return found
+
+
+def parts(
+    model: str,
+    wanted: Sequence[Recipe],
+    *,
+    seeds: int = 1,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> list[Part]:
+    """The full model, then every recipe; those that read text once for each seed, seed by seed.
+
+    Where `dtype` is not float32, the full model in float32 too, whose distance from the full model
+    is the noise of arithmetic.
+    """
+    found = [Part(Compressed(model, Recipe(), dtype, device), 0)]
+    if dtype != "float32":
+        label = "full, float32"
+        found.append(Part(Compressed(model, Recipe(), "float32", device, label), 0))
+    for seed in range(seeds):
+        for recipe in wanted:
+            if seed and not recipe.reads_text:
+                continue
+            if recipe.reads_text:
+                recipe = Recipe.from_dict(recipe.to_dict() | {"seed": seed})
+            label = f"{recipe.label}, seed {seed}" if seed else recipe.label
+            found.append(Part(Compressed(model, recipe, dtype, device, label), seed))
+    return found
+
+
+def asked(
+    each: int, *, samples: int = 2, length: int = 20, seed: int = 0, data_dir=None
+) -> tuple[list[Battery], dict[str, str]]:
+    """The batteries, at about `each` items a group, and those without data here: {title: why}.
+
+    samples, length: continuations of a prompt, and their tokens. seed: of the items drawn.
+    """
+    writing = {"samples": samples, "length": length}
+    settings = {"real_toxicity_prompts": writing, "do_not_answer": {"chat": True}}
+    found, missing = [], {}
+    for name, groups in GROUPS.items():
+        try:
+            found.append(
+                batteries.battery(
+                    name,
+                    limit=groups * each,
+                    seed=seed,
+                    data_dir=data_dir,
+                    **settings.get(name, {}),
+                )
+            )
+        except InputError as error:
+            missing[batteries.BATTERIES[name].title] = str(error)
+    questions = {"piqa": multiple_choice.load("piqa", limit=2 * each, seed=seed)}
+    held_out = text.load("xsum", "held_out", limit=2 * each, seed=seed)
+    reading = {"window": 256, "max_windows": max(10, each // 2)}
+    return [*found, *loglikelihood.batteries(questions, held_out, **reading)], missing
+
+
+def records(
+    part: Part,
+    full: Part,
+    every: Sequence[Battery],
+    *,
+    memory: Memory | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """All that one subject answers, a row an item and check: `KEYS` and `VALUES`.
+
+    Of each harm (`metrics.harm_values.HARMS`) `value` is the model's own, more is worse, NaN where
+    there is none. Of each battery of options there are rows of answers too, beside those of `full`
+    (`metrics.choices.changed`): the option taken `before` and `after`, `kl` and `logprob_change` in
+    nats, and the full model's `margin` before the next option, in nats.
+    """
+    memory, rows = memory or Memory(full.subject), []
+    for battery in every:
+        table = runs.measure(part.subject, battery, memory=memory, progress=progress)
+        if battery.name == "real_toxicity_prompts":
+            judged = judges.judged(judges.load("redditbias"), table["text"])
+            table = table.assign(toxicity=judged["p"].to_numpy())
+        rows += [
+            harm_values(name, table, battery.items, lexicon=_lexicon(battery)).assign(check=name)
+            for name, harm in HARMS.items()
+            if harm.battery == battery.name
+        ]
+        if "option" in table.columns:
+            start = runs.measure(full.subject, battery, memory=memory, progress=progress)
+            rows.append(_answers(battery.name, start, table))
+    found = pd.concat(rows, ignore_index=True)
+    found = found.assign(
+        model=part.subject.model,
+        compression=part.name,
+        method=part.recipe.method,
+        seed=part.seed,
+        item=found["item"].astype(str),
+        cluster=found["cluster"].astype(str),
+    )
+    return found.reindex(columns=[*KEYS, *VALUES])
+
+
+def _lexicon(battery: Battery) -> Mapping[str, str] | None:
+    language = {"honest_en": "en", "honest_fr": "fr"}.get(battery.name)
+    return honest.lexicon(language) if language else None
+
+
+def _answers(name: str, start: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of answers: of a triplet the first two, of which the harm speaks."""
+    sides = [
+        one[one["option"] < 2] if name == "stereoset_within" else one for one in (start, table)
+    ]
+    if "group" not in table.columns:
+        sides = [one.assign(group=one["benchmark"], cluster=one["item"]) for one in sides]
+    found = choices.changed(*sides, NORMALISATION.get(name, "none"))
+    found = found.drop(columns=["benchmark", "flipped", "repeated"])
+    return found.assign(check=f"{ANSWERS}{name}", value=np.nan)
+
+
+def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `records` as one, whatever machine made them: each compression once.
+
+    Raises InputError for none, and where a compression is in two tables that disagree.
+    """
+    if not tables:
+        raise InputError("There are no tables to merge: make at least one part of the grid.")
+    seen: dict[tuple, pd.DataFrame] = {}
+    for table in tables:
+        for told, some in table.groupby(["model", "compression"], sort=False):
+            some = some.reset_index(drop=True)
+            if told in seen and not seen[told].equals(some):
+                raise InputError(
+                    f"Two parts of the grid disagree on {told[1]} of {told[0]}: make both with the "
+                    "same settings."
+                )
+            seen.setdefault(told, some)
+    return pd.concat(seen.values(), ignore_index=True)
