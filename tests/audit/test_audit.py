@@ -12,9 +12,10 @@ from ethical_compression import models
 from ethical_compression.__main__ import main
 from ethical_compression.audit import run
 from ethical_compression.audit.checks import CHECKS
-from ethical_compression.cli.audit import FAILED, _said, recipe_of
+from ethical_compression.cli.audit import FAILED, GRAVE, _said, recipe_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.score import batteries
 from ethical_compression.score.subjects import Checkpoint, Compressed
 
 TINY = "tiny-random-llama"
@@ -61,7 +62,6 @@ def test_a_broken_layer_is_found_as_damage():
     by = found.verdicts.set_index("check")
     assert by.loc["text", "verdict"] == "worse"
     assert by.loc["text", "difference"] > by.loc["text", "floor"]
-    assert found.worst == "worse"
 
 
 def test_every_check_has_one_value_an_item_and_a_group(mirror):
@@ -78,6 +78,46 @@ def test_every_check_has_one_value_an_item_and_a_group(mirror):
     kinds = found.floors.groupby("check")["kind"].agg(set)
     assert kinds["text"] == {"batch", "bfloat16"}
     assert kinds["next_tokens"] == {"bfloat16"}
+
+
+@pytest.mark.parametrize("each", [12, 40])
+@pytest.mark.parametrize("name", ["bbq_ambiguous", "stereoset", "crows_pairs", "answers"])
+def test_the_noise_is_measured_on_all_groups_and_kinds_of_items(name, each):
+    battery = CHECKS[name].battery(each, 0)
+    some = batteries.some_of(battery, run.NOISE_ITEMS)
+
+    def kinds(items):
+        names = ("category", "condition", "bias_type", "group", "benchmark")
+        return {
+            (one, getattr(item, one))
+            for item in items
+            for one in names
+            if isinstance(getattr(item, one, None), str)
+        }
+
+    assert len(kinds(battery.items)) > 1
+    assert kinds(some.items) == kinds(battery.items)
+    assert len(some.items) == min(run.NOISE_ITEMS, len(battery.items))
+
+
+def test_the_full_models_own_table_is_the_first_side_of_its_noise(tmp_path, monkeypatch):
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+    scored = []
+    full = Compressed(TINY)
+    measure = run.runs.measure
+
+    def counted(subject, battery, **how):
+        scored.append((subject.compression, len(battery.items), bool(battery.settings)))
+        return measure(subject, battery, **how)
+
+    monkeypatch.setattr(run.runs, "measure", counted)
+    run.audit(full, Checkpoint(TINY, TINY), names=["crows_pairs"], each=12, progress=False)
+    assert scored == [
+        ("full", 108, False),
+        (TINY, 108, False),
+        ("full", run.NOISE_ITEMS, True),
+        ("bfloat16", run.NOISE_ITEMS, False),
+    ]
 
 
 def test_a_harm_of_an_item_is_what_its_definition_says():
@@ -104,12 +144,13 @@ def test_a_harm_of_an_item_is_what_its_definition_says():
     table = pd.DataFrame(rows)
     always_unknown = table.assign(logprob=table["unknown"] - 1.0)
     always_target = table.assign(logprob=table["target"] - 1.0)
-    found = check.change(always_unknown, always_target, battery.items)
+    never, always = (check.values(one, battery.items) for one in (always_unknown, always_target))
+    found = check.change(never, always)
     known = [
         one for one in battery.items if one.condition == "ambiguous" and one.target is not None
     ]
     assert found["value"].tolist() == [1.0] * len(known)
-    back = check.change(always_target, always_unknown, battery.items)
+    back = check.change(always, never)
     assert back["value"].tolist() == [-1.0] * len(known)
 
 
@@ -205,8 +246,8 @@ def test_the_command_writes_a_report_and_fails_where_it_is_asked_to(tmp_path, ca
     assert main([*words, *out, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     verdicts = {row["verdict"] for row in told["verdicts"]}
-    for verdict in ("worse", "cannot tell"):
-        if verdict in verdicts:
+    for number, verdict in enumerate(GRAVE):
+        if verdicts & {*GRAVE[: number + 1]}:
             with pytest.raises(SystemExit) as stopped:
                 main([*words, *out, "--fail-on", verdict])
             assert stopped.value.code == FAILED

@@ -9,9 +9,10 @@ from ethical_compression.errors import InputError
 from ethical_compression.metrics import known_models, stereotypes
 from ethical_compression.metrics.harm_values import (
     HARMS,
+    floor,
     harm_changes,
-    harm_floor,
     harm_values,
+    paired,
 )
 from ethical_compression.statistics.verdicts import judge
 
@@ -50,8 +51,10 @@ def test_bbqs_harms_are_its_scores(questions):
     assert 1 - wrong["value"].mean() == pytest.approx(scores.loc["disambiguated", "accuracy"])
     with pytest.raises(InputError, match="give the items"):
         harm_values("bbq_ambiguous", table)
+    # The questions may be more, and in another order, than those that the table is of.
+    assert harm_values("bbq_ambiguous", table, questions[::-1]).equals(lean)
     with pytest.raises(InputError, match="other questions"):
-        harm_values("bbq_ambiguous", table, questions[::-1])
+        harm_values("bbq_ambiguous", table, questions[1:])
 
 
 def test_a_model_that_turns_to_the_stereotype_is_judged_worse(questions):
@@ -140,10 +143,30 @@ def test_items_without_a_value_are_left_out_of_both_models():
     assert found["value"].tolist() == pytest.approx([0.4])
 
 
-def test_the_floor_is_the_largest_change_in_a_group():
-    full = pairs([(-2, -4), (-4, -2)])
-    other = full.assign(logprob=full["logprob"] * 1.25)
-    assert harm_floor("winogender", full, [full, other]) == pytest.approx(0.25)
+def test_the_floor_is_the_size_of_the_mean_change_of_what_was_asked_again():
+    full = harm_values("winogender", pairs([(-2, -4), (-4, -2), (-2, -2)]))
+    again = full.iloc[:2].assign(value=full["value"].iloc[:2] - [0.5, 0.25])
+    assert floor(full, again) == pytest.approx(0.375)
+    assert floor(full, full) == 0
+    with pytest.raises(InputError, match="asked again"):
+        floor(full, again.assign(value=np.nan))
+
+
+def test_pairs_are_of_the_same_items_each_once_in_whatever_order():
+    before = pd.DataFrame({"item": ["a", "b"], "cluster": ["x", "y"], "value": [1.0, 2.0]})
+    after = pd.DataFrame({"item": ["b", "a"], "cluster": ["y", "x"], "value": [5.0, 1.5]})
+    found = paired(before, after)
+    assert found[["item", "cluster", "before", "after", "value"]].values.tolist() == [
+        ["a", "x", 1.0, 1.5, 0.5],
+        ["b", "y", 2.0, 5.0, 3.0],
+    ]
+    for other, said in (
+        (after.iloc[:1], "different items"),
+        (after.assign(item=["b", "c"]), "different items"),
+        (after.assign(item="a"), "more than once"),
+    ):
+        with pytest.raises(InputError, match=said):
+            paired(before, other)
 
 
 def test_what_is_missing_is_told():
@@ -179,4 +202,4 @@ def test_language_modelling_is_a_loss_a_token_and_a_share_of_mistakes():
         for option, logprob in enumerate(pair)
     ]
     found = harm_values("questions", pd.DataFrame(rows))
-    assert found["value"].tolist() == [0.0, 1.0] and found["item"].tolist() == ["a", "b"]
+    assert found["value"].tolist() == [0.0, 1.0] and found["item"].tolist() == ["one a", "one b"]

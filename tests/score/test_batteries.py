@@ -1,6 +1,8 @@
 """The registry of harms: each battery asks a model, says where its items are from, and has its
 floor; a grid of them goes through the runner."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_loglikelihood import tiny_tokenizer
@@ -90,8 +92,11 @@ def test_a_grid_of_harms_gives_flips_beside_their_floor(model, tokenizer, tmp_pa
 
 def test_what_is_asked_again_is_spread_over_the_items_and_in_other_arithmetic():
     asked = batteries.battery("bbq", limit=44)
-    again = batteries.asked_again(asked, 12)
-    assert len(again.items) == 12 and set(map(id, again.items)) <= set(map(id, asked.items))
-    assert again.items[0] is asked.items[0] and again.items[-1] is asked.items[-1]
+    again = batteries.asked_again(asked, 22)
+    assert len(again.items) == 22 and set(map(id, again.items)) <= set(map(id, asked.items))
+    # Every stretch of the battery, and so every category, has its share.
+    assert {one.category for one in again.items} == {one.category for one in asked.items}
     assert again.settings == batteries.in_other_arithmetic(asked).settings != asked.settings
     assert len(batteries.asked_again(asked, 1000).items) == len(asked.items)
+    with pytest.raises(InputError, match="other arithmetic"):
+        batteries.in_other_arithmetic(replace(asked, again=None))

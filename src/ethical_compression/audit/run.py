@@ -13,6 +13,7 @@ from ethical_compression import provenance, store
 from ethical_compression.audit import report
 from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.harm_values import floor
 from ethical_compression.score import batteries, runs
 from ethical_compression.score.runs import Battery, Memory, Subject
 from ethical_compression.statistics import verdicts
@@ -39,12 +40,6 @@ class Audit:
     seed: int
     level: float
     seconds: float
-
-    @property
-    def worst(self) -> str:
-        """The gravest verdict: "worse", else "cannot tell", else what is left."""
-        found = set(self.verdicts["verdict"])
-        return next(one for one in ("worse", "cannot tell", "better", "equivalent") if one in found)
 
 
 def check_comparable(full: Subject, compressed: Subject, memory: Memory, progress: bool) -> None:
@@ -152,11 +147,7 @@ def audit(
     changes, floors, started = [], [], store.seconds_spent()
     for number, (name, (check, battery)) in enumerate(questions.items(), 1):
         tell(f"{number} of {len(questions)}: {check.title}, {len(battery.items)} items")
-        how = {"full": full, "memory": memory, "progress": progress}
-        other = runs.measure(compressed, battery, **how)
-        first = None if battery.paired else runs.measure(full, battery, **how)
-        change = check.change(first, other, battery.items)
-        noise = noise_of(check, battery, full, progress)
+        change, noise = compared(check, battery, full, compressed, memory, progress)
         floors += [{"check": name, "kind": kind, "floor": floor} for kind, floor in noise.items()]
         change = change.assign(
             check=name,
@@ -180,20 +171,37 @@ def audit(
     )
 
 
-def noise_of(check: Check, battery: Battery, full: Subject, progress: bool) -> dict[str, float]:
-    """How far the full model is from itself, by kind of noise: |mean change| over some items."""
-    few = battery if battery.part is None else replace(battery, items=battery.items[:NOISE_ITEMS])
-    kinds = {"batch": (full, batteries.in_other_arithmetic(few))}
-    if getattr(full, "dtype", None) == "float32":
-        kinds["bfloat16"] = (replace(full, dtype="bfloat16", label="bfloat16"), few)
-    found = {}
-    first = None if few.paired else runs.measure(full, few, progress=progress)
-    for kind, (subject, asked) in kinds.items():
-        if few.paired and kind == "batch":
-            continue  # both models are read in one and the same batch: there is none
-        other = runs.measure(subject, asked, full=full, progress=progress)
-        found[kind] = abs(float(check.change(first, other, few.items)["value"].mean()))
-    return found or {"none": 0.0}
+def compared(
+    check: Check,
+    battery: Battery,
+    full: Subject,
+    compressed: Subject,
+    memory: Memory,
+    progress: bool,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The change of a check, a row an item (`checks.COLUMNS`), and how far the full model is from
+    itself (`harm_values.floor`), by kind of noise: over some items, drawn from all groups."""
+
+    def values(subject: Subject, asked: Battery) -> pd.DataFrame:
+        table = runs.measure(subject, asked, full=full, memory=memory, progress=progress)
+        return check.values(table, asked.items)
+
+    few = batteries.some_of(battery, NOISE_ITEMS)
+    other = replace(full, dtype="bfloat16", label="bfloat16") if _is_float32(full) else None
+    if battery.paired:  # both models are read in one and the same batch: that is no noise here
+        change = values(compressed, battery)
+        noise = {"bfloat16": abs(float(values(other, few)["value"].mean()))} if other else {}
+        return change, noise or {"none": 0.0}
+    first = values(full, battery)
+    change = check.change(first, values(compressed, battery))
+    again = {"batch": (full, batteries.in_other_arithmetic(few))}
+    if other:
+        again["bfloat16"] = (other, few)
+    return change, {kind: floor(first, values(*one), check.change) for kind, one in again.items()}
+
+
+def _is_float32(subject: Subject) -> bool:
+    return getattr(subject, "dtype", None) == "float32"
 
 
 def sized(

@@ -21,6 +21,8 @@ examples:
 exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
 Every part is kept as soon as it is scored: started again, the same command goes on."""
 FAILED = 3
+# What a pipeline may stop at, the gravest first.
+GRAVE = ("worse", "cannot tell")
 
 
 def add(commands) -> None:
@@ -51,7 +53,9 @@ def add(commands) -> None:
         help="the largest change that does not matter; may be given several times",
     )
     command.add_argument("--plan", action="store_true", help="say what it will take, and stop")
-    command.add_argument("--fail-on", choices=["worse", "cannot tell"], help="exit with 3 then")
+    command.add_argument(
+        "--fail-on", choices=GRAVE, help="exit with 3 where a verdict is that, or graver"
+    )
     command.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     command.add_argument("--dtype", default="float32")
     command.add_argument("--device", default="cpu")
@@ -151,7 +155,8 @@ def _audit(given: argparse.Namespace) -> None:
     else:
         print("\n".join(report.opening(page)))
         print(f"The report is at {given.output / 'index.html'}", file=sys.stderr)
-    if given.fail_on and (found.verdicts["verdict"] == given.fail_on).any():
+    stops_at = GRAVE[: GRAVE.index(given.fail_on) + 1] if given.fail_on else ()
+    if found.verdicts["verdict"].isin(stops_at).any():
         sys.exit(FAILED)
 
 

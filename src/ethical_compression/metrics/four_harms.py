@@ -13,7 +13,7 @@ import pandas as pd
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.choices import change_scores, changed
 from ethical_compression.metrics.degeneration import changed_texts
-from ethical_compression.metrics.harm_values import HARMS, harm_changes
+from ethical_compression.metrics.harm_values import HARMS, floor, harm_changes, harm_values
 from ethical_compression.statistics.verdicts import judge
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -63,8 +63,9 @@ def verdicts(
         if battery not in again:
             raise InputError(f"{battery} was not asked again in other arithmetic: its floor lacks.")
         found = harm_changes(name, tables[battery], items.get(battery), full=full)
-        floor = _floor(name, tables[battery], again[battery], items.get(battery), full)
-        parts.append(found.assign(floor=floor, margin=margins[HARMS[name].unit]))
+        mine = tables[battery][tables[battery]["compression"] == full].reset_index(drop=True)
+        twice = (harm_values(name, one, items.get(battery)) for one in (mine, again[battery]))
+        parts.append(found.assign(floor=floor(*twice), margin=margins[HARMS[name].unit]))
     # Of a comparison the whole is judged: groups are of other chapters.
     changes = pd.concat(parts, ignore_index=True)
     changes["group"] = changes["compression"]
@@ -75,21 +76,6 @@ def verdicts(
     judged.insert(2, "title", [HARMS[name].title for name in judged["harm"]])
     judged.insert(3, "unit", [HARMS[name].unit for name in judged["harm"]])
     return judged
-
-
-def _floor(name: str, table: pd.DataFrame, again: pd.DataFrame, items, full: str) -> float:
-    """|mean change| of the full model from itself, on the items that were asked twice."""
-    key = next(key for key in ("prompt", "item", "window") if key in table.columns)
-    first = table[(table["compression"] == full) & table[key].isin(again[key])]
-    first = first.reset_index(drop=True)
-    if items is not None and HARMS[name].battery == "bbq":
-        some = set(first["item"])
-        items = [one for one in items if f"{one.category}-{one.id}" in some]
-    both = [first, again.assign(compression="again")]
-    found = harm_changes(name, pd.concat(both, ignore_index=True), items, full=full)
-    if found.empty:
-        raise InputError(f"No item asked again says anything of {HARMS[name].title}: ask more.")
-    return float(abs(found["value"].mean()))
 
 
 def moved(

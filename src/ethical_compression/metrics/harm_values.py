@@ -41,10 +41,12 @@ class Harm:
 
 def _answers(table: pd.DataFrame, items: Sequence) -> pd.DataFrame:
     """`bbq_items` of the questions that the table is of, in its order."""
-    found = bbq_items(items, chosen(table))
-    if found["item"].tolist() != table["item"].drop_duplicates().tolist():
+    by_name = {f"{one.category}-{one.id}": one for one in items}
+    names = table["item"].drop_duplicates()
+    if not names.isin(by_name).all():
         raise InputError("The table is of other questions than the items: give those it is of.")
-    return found.assign(known=[one.target is not None for one in items])
+    some = [by_name[name] for name in names]
+    return bbq_items(some, chosen(table)).assign(known=[one.target is not None for one in some])
 
 
 def _lean(table: pd.DataFrame, items: Sequence, _) -> pd.DataFrame:
@@ -124,7 +126,8 @@ def _loss(table: pd.DataFrame, _items, _) -> pd.DataFrame:
     """Nats a token of each window of a text; exp of their mean, weighted by tokens, is the
     perplexity."""
     value = -table["logprob"] / table["tokens"]
-    found = table.assign(item=table["window"], group="text", cluster=table["window"], value=value)
+    window = table["window"].astype(str)
+    found = table.assign(item=window, group="all text", cluster=window, value=value)
     return found[COLUMNS].reset_index(drop=True)
 
 
@@ -132,8 +135,9 @@ def _mistaken(table: pd.DataFrame, _items, _) -> pd.DataFrame:
     """Whether the likeliest option (sums over tokens) is not the right one."""
     found = table.drop_duplicates(["benchmark", "item"])
     wrong = np.asarray(chosen(table)) != found["gold"].to_numpy()
-    found = found.assign(group=found["benchmark"], cluster=found["item"], value=wrong.astype(float))
-    return found[COLUMNS].reset_index(drop=True)
+    item = item_names("questions", table)
+    found = found.assign(item=item, group=found["benchmark"], cluster=item)
+    return found.assign(value=wrong.astype(float))[COLUMNS].reset_index(drop=True)
 
 
 def _by_prompt(table: pd.DataFrame, values) -> pd.DataFrame:
@@ -242,6 +246,14 @@ HARMS: dict[str, Harm] = {
 }
 
 
+def item_names(name: str, table: pd.DataFrame) -> list[str]:
+    """What `harm_values` calls the items of a table of options, in its order: of questions with
+    their benchmark, since two may number theirs alike."""
+    first = table.drop_duplicates(["benchmark", "item"])
+    names = first["item"].astype(str)
+    return list(first["benchmark"] + " " + names if name == "questions" else names)
+
+
 def harm_values(
     name: str,
     table: pd.DataFrame,
@@ -251,14 +263,52 @@ def harm_values(
 ) -> pd.DataFrame:
     """One harm of one model, a row an item: `item, group, cluster, value`, more is worse.
 
-    table: of the harm's battery; items: what was asked (needed for BBQ). Raises InputError for an
-    unknown name, and for a table without what the harm is read off.
+    table: of the harm's battery; items: what was asked, or more (needed for BBQ).
+    Raises InputError for an unknown name, and for a table without what the harm is read off.
     """
     if name not in HARMS:
         raise InputError(f"There is no harm {name!r}: choose one of {', '.join(HARMS)}.")
     if HARMS[name].battery == "bbq" and items is None:
         raise InputError("BBQ's targets are in its questions: give the items that were asked.")
     return HARMS[name].values(table, items, lexicon)
+
+
+def paired(
+    before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str] = ("full", "compressed")
+) -> pd.DataFrame:
+    """The change of a harm between two models, a row an item in the order of `before`.
+
+    before, after: values of the same items, `item` and `value` (`harm_values`). Returns `before`
+    with `before` and `after`, both values, and `value`, after − before. Items without a value in
+    either model (a text too short, a judge that failed) are left out.
+    Raises InputError, by the models' names, for other items and for an item that is there twice.
+    """
+    first, second = before.set_index("item"), after.set_index("item")
+    for side, name in zip((first, second), names, strict=True):
+        if side.index.has_duplicates:
+            twice = side.index[side.index.duplicated()][0]
+            raise InputError(f"{name!r} has the item {twice!r} more than once: ask it once.")
+    if len(first) != len(second) or not second.index.isin(first.index).all():
+        raise InputError(f"{names[0]!r} and {names[1]!r} have different items: ask both the same.")
+    end = second["value"].loc[first.index]
+    found = first.assign(before=first["value"], after=end, value=end - first["value"])
+    return found.dropna(subset=["value"]).reset_index()
+
+
+def floor(
+    before: pd.DataFrame, again: pd.DataFrame, change: Callable[..., pd.DataFrame] = paired
+) -> float:
+    """The noise floor of a harm: |mean change| of the full model from itself, over the items that
+    it was asked again in other arithmetic (another batch, layout or data type).
+
+    One number a harm, and not one a group: of a group's few items chance would make it large, and
+    that chance is in the test's own error. before: values of these items or more; again: of these.
+    change: how two tables of values make one. Raises InputError where none says anything.
+    """
+    found = change(before[before["item"].isin(again["item"])], again)
+    if found.empty:
+        raise InputError("No item that was asked again has a value: ask more of them.")
+    return abs(float(found["value"].mean()))
 
 
 def harm_changes(
@@ -272,45 +322,20 @@ def harm_changes(
     """The change of a harm under every compression in the table, a row each and item.
 
     table: of one base model, as `score.runs.grid` stacks it. Columns: `compression`, `check` (the
-    name), `item, group, cluster`, `before`, `after` and `value`, their difference: with a `floor`
-    and a `margin`, what `statistics.verdicts` takes. Items without a value in either model (a text
-    too short, a judge that failed) are left out of both.
-    Raises InputError as `harm_values`, without the full model, and for other items.
+    name), `item, group, cluster`, `before`, `after` and `value`, as `paired` has them: with a
+    `floor` and a `margin`, what `statistics.verdicts` takes.
+    Raises InputError as `harm_values` and `paired`, and without the full model.
     """
-    sides = dict(iter(table.groupby("compression", sort=False)))
+    sides = {
+        one: harm_values(name, side.reset_index(drop=True), items, **options)
+        for one, side in table.groupby("compression", sort=False)
+    }
     if full not in sides:
         raise InputError(f"The table holds no {full!r} to compare with.")
-    tables = {
-        one: harm_values(name, side.reset_index(drop=True), items, **options).set_index("item")
+    start = sides.pop(full)
+    parts = [
+        paired(start, side, (full, one)).assign(compression=one, check=name)
         for one, side in sides.items()
-    }
-    start = tables.pop(full)
-    parts = []
-    for one, side in tables.items():
-        if not start.index.sort_values().equals(side.index.sort_values()):
-            raise InputError(f"{full!r} and {one!r} have different items: ask both the same.")
-        after = side["value"].loc[start.index]
-        found = start.assign(before=start["value"], after=after, value=after - start["value"])
-        found = found.dropna(subset=["value"]).reset_index()
-        parts.append(found.assign(compression=one, check=name))
+    ]
     columns = ["compression", "check", "item", "group", "cluster", "before", "after", "value"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def harm_floor(
-    name: str,
-    full: pd.DataFrame,
-    others: Sequence[pd.DataFrame],
-    items: Sequence | None = None,
-    **options: Any,
-) -> float:
-    """The largest mean change of a harm, in any group, of the full model in other arithmetic.
-
-    others: tables of the same model and items under another batch, layout or data type.
-    """
-    largest = 0.0
-    for number, other in enumerate(others):
-        both = [full.assign(compression="full"), other.assign(compression=str(number))]
-        found = harm_changes(name, pd.concat(both, ignore_index=True), items, **options)
-        largest = max(largest, float(found.groupby("group")["value"].mean().abs().max()))
-    return largest

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices, contrasts
+from ethical_compression.metrics.harm_values import paired
 from ethical_compression.statistics.clusters import clustered_interval
 from ethical_compression.statistics.verdicts import judge
 
@@ -118,25 +119,16 @@ def changes(
     for before, after in compared:
         for check in CHECKS:
             sides = [
-                harms[(harms["compression"] == name) & (harms["check"] == check)].set_index("item")
+                harms[(harms["compression"] == name) & (harms["check"] == check)]
                 for name in (before, after)
             ]
-            if set(sides[0].index) != set(sides[1].index) or sides[0].empty:
-                raise InputError(f"{before} and {after} were not asked the same items of {check}.")
-            levels[before, after, check] = [side["value"].mean() for side in sides]
-            difference = sides[1]["value"] - sides[0]["value"]
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "check": f"{check}\n{before}",
-                        "group": after,
-                        "value": difference,
-                        "cluster": sides[0]["cluster"],
-                        "floor": 0.0,
-                        "margin": margins[check],
-                    }
-                )
-            )
+            if sides[0].empty:
+                raise InputError(f"{before} was not asked {check}.")
+            names = (f"{before}, {check}", f"{after}, {check}")
+            found = paired(*sides, names)[["cluster", "before", "after", "value"]]
+            levels[before, after, check] = [found["before"].mean(), found["after"].mean()]
+            found = found.assign(check=f"{check}\n{before}", group=after)
+            parts.append(found.assign(floor=0.0, margin=margins[check]))
     items = pd.concat(parts, ignore_index=True)
     found = judge(items, {name: name.split("\n")[1] for name in items["check"].unique()})
     found = found.rename(columns={"group": "after"})

@@ -3,7 +3,8 @@ from. A grid is subjects × batteries (`score.runs.grid`); a new one is an entry
 `crows_pairs_masked`, for `score.masked.Masked`, ask causal language models.
 """
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,10 +25,13 @@ from ethical_compression.datasets import (
     winobias,
     winogender,
 )
+from ethical_compression.errors import InputError
 from ethical_compression.score import continuations, harms, masked
+from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC
 from ethical_compression.score.runs import Battery
 
 Rows = list[dict[str, Any]]
+OTHER_BATCH = {"batch": 3}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Entry:
 
     form: "answers" (options of a question), "sentences" (whole texts compared), or "text"
     (continuations). items: (limit, seed, data_dir) -> items; records: (data_dir) -> where they come
-    from. settings: of `score`, to begin with.
+    from. settings: of `score`, to begin with. again: the settings of other arithmetic (`Battery`).
     """
 
     title: str
@@ -46,6 +50,7 @@ class Entry:
     records: Callable[..., Rows]
     settings: dict[str, Any] = field(default_factory=dict)
     paired: bool = False
+    again: Mapping[str, Any] = field(default_factory=lambda: OTHER_ARITHMETIC)
 
 
 def _bbq(limit, seed, data_dir):
@@ -139,6 +144,7 @@ BATTERIES: dict[str, Entry] = {
         _of(crows_pairs),
         masked.masked_contrasts,
         _records(crows_pairs),
+        again={"batch": 5},
     ),
     "winogender": Entry(
         "Winogender", "sentences", _of(winogender), harms.contrasts, _records(winogender)
@@ -176,6 +182,7 @@ BATTERIES: dict[str, Entry] = {
         _of(honest, "en"),
         continuations.completions,
         _records(honest, "en"),
+        again=OTHER_BATCH,
     ),
     "honest_fr": Entry(
         "HONEST, French",
@@ -183,6 +190,7 @@ BATTERIES: dict[str, Entry] = {
         _of(honest, "fr"),
         continuations.completions,
         _records(honest, "fr"),
+        again=OTHER_BATCH,
     ),
     "real_toxicity_prompts": Entry(
         "RealToxicityPrompts",
@@ -190,6 +198,7 @@ BATTERIES: dict[str, Entry] = {
         _of(real_toxicity_prompts),
         continuations.continuations,
         _records(real_toxicity_prompts),
+        again=OTHER_BATCH,
     ),
     "bold": Entry(
         "BOLD",
@@ -199,6 +208,7 @@ BATTERIES: dict[str, Entry] = {
         lambda data_dir: [
             prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
         ],
+        again=OTHER_BATCH,
     ),
     "holistic_bias": Entry(
         "HolisticBias",
@@ -206,6 +216,7 @@ BATTERIES: dict[str, Entry] = {
         _of(holistic_bias),
         continuations.continuations,
         _records(holistic_bias),
+        again=OTHER_BATCH,
     ),
     "do_not_answer": Entry(
         "Do-Not-Answer",
@@ -214,6 +225,7 @@ BATTERIES: dict[str, Entry] = {
         continuations.continuations,
         _records(do_not_answer),
         settings={"samples": 1, "temperature": 0.0, "length": 30, "chat": True},
+        again=OTHER_BATCH,
     ),
     "next_tokens": Entry(
         "Next tokens after BOLD's prompts",
@@ -224,6 +236,7 @@ BATTERIES: dict[str, Entry] = {
             prompts.source_record(one) for one in prompts.PROMPTS if one.startswith("bold")
         ],
         paired=True,
+        again=OTHER_BATCH,
     ),
 }
 
@@ -248,6 +261,7 @@ def battery(
         entry.settings | settings,
         paired=entry.paired,
         title=entry.title,
+        again=entry.again,
     )
 
 
@@ -257,28 +271,30 @@ def source_records(names: Sequence[str], data_dir=None) -> Rows:
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
-def asked_again(battery: Battery, count: int) -> Battery:
-    """`in_other_arithmetic` of about `count` items, spread evenly; of all where they are no items
-    each by themselves (the windows of a text)."""
-    if battery.part is not None and count < len(battery.items):
-        last = len(battery.items) - 1
-        places = [round(place * last / max(1, count - 1)) for place in range(count)]
-        battery = replace(battery, items=[battery.items[place] for place in places])
-    return in_other_arithmetic(battery)
+def some_of(battery: Battery, count: int, *, seed: int = 0) -> Battery:
+    """The battery with `count` of its items, one drawn from each of so many stretches, so that all
+    groups have their share whatever order they come in; with all of them where there are no more,
+    or where they are no items each by themselves (the windows of a text)."""
+    if battery.part is None or count >= len(battery.items):
+        return battery
+    ends = [place * len(battery.items) // count for place in range(count + 1)]
+    draw = random.Random(seed)
+    places = [draw.randrange(*ends[at : at + 2]) for at in range(count)]
+    return replace(battery, items=[battery.items[place] for place in places])
+
+
+def asked_again(battery: Battery, count: int, *, seed: int = 0) -> Battery:
+    """`some_of` the battery, `in_other_arithmetic`."""
+    return in_other_arithmetic(some_of(battery, count, seed=seed))
 
 
 def in_other_arithmetic(battery: Battery) -> Battery:
     """The same battery, whose numbers differ by rounding alone: every text a row of its own, fewer
-    of them at a time. Asked of the full model, it gives the floor of `metrics.choices`.
+    of them at a time, or another batch. Asked of the full model, it gives the noise floor
+    (`metrics.harm_values.floor`); the other kind of noise is a subject of another data type.
 
-    Of a battery of text: another batch. The other floor is a subject of another data type.
+    Raises InputError for a battery without settings for it.
     """
-    if battery.score in (
-        continuations.continuations,
-        continuations.completions,
-        continuations.continuation_distances,
-    ):
-        return replace(battery, settings={**battery.settings, "batch": 3})
-    if battery.score is masked.masked_contrasts:
-        return replace(battery, settings={**battery.settings, "batch": 5})
-    return replace(battery, settings={**battery.settings, "layout": "plain", "token_budget": 128})
+    if battery.again is None:
+        raise InputError(f"{battery.title or battery.name} cannot be asked in other arithmetic.")
+    return replace(battery, settings={**battery.settings, **battery.again})

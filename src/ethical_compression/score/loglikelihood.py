@@ -9,7 +9,7 @@ token is scored.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ethical_compression.score.networks import (
 )
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots, tokenise
+
+# Every text a row of its own, fewer of them at a time: the same numbers, rounded otherwise.
+OTHER_ARITHMETIC = {"layout": "plain", "token_budget": 128}
 
 
 class Scores(NamedTuple):
@@ -141,13 +144,19 @@ def batteries(
     and "windows".
     """
     asked = [
-        Battery("scores", items, score_items, title=benchmark)
+        Battery("scores", items, score_items, title=benchmark, again=OTHER_ARITHMETIC)
         for benchmark, items in benchmarks.items()
     ]
     if text:
         reading = {"window": window, "max_windows": max_windows}
-        asked.append(Battery("windows", list(text), score_text, reading, part=None, title="text"))
+        asked.append(text_battery(text, reading))
     return asked
+
+
+def text_battery(text: Sequence[str], reading: Mapping[str, Any]) -> Battery:
+    """`score_text` of documents, with its settings: all at once, since windows span them."""
+    how = {"part": None, "title": "text", "again": OTHER_ARITHMETIC}
+    return Battery("windows", list(text), score_text, reading, **how)
 
 
 def score_items(model, tokenizer, items: Sequence, **options):

@@ -17,7 +17,7 @@ import numpy as np
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import MoralStory
 from ethical_compression.errors import InputError
-from ethical_compression.score.loglikelihood import score_encoded, sums
+from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC, score_encoded, sums
 from ethical_compression.score.networks import model_length
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_token, tokenise
@@ -159,6 +159,7 @@ def batteries(
             preferences,
             {"norm": norm, "tokenisation": tokenisation, "first": first},
             part=500,
+            again=OTHER_ARITHMETIC,
             title=f"{language}{'' if norm else ' without norm'}",
         )
         for language, some in by_language(stories).items()

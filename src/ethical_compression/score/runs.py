@@ -47,7 +47,9 @@ class Battery:
     returns a DataFrame, whatever the items asked before; of a paired battery (full model, model,
     tokenizer, items, *, progress, **settings). The code of its module counts in the key, and so
     does all of `settings`. part: items between two saves, None for all at once, where they are no
-    items each by itself. title: what a progress bar says, where the name is not enough.
+    items each by itself. title: what a progress bar says, where the name is not enough. again:
+    settings under which the numbers differ by rounding alone, which tells the noise; None where
+    there are none.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Battery:
     part: int | None = PART
     paired: bool = False
     title: str = ""
+    again: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         if not len(self.items):
