@@ -42,13 +42,14 @@ GROUPS = {
     "real_toxicity_prompts": 1,
     "do_not_answer": 1,
 }
-SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, "2:4", "4:8")
-BITS = {"rtn": (8, 4, 3, 2), "gptq": (8, 4, 3, 2), "awq": (8, 4, 3, 2)}
-# What is asked first, so that a grid which is not whole yet shows every family.
-FIRST = (
-    *(("rtn", 4), ("rtn", 3), ("gptq", 4), ("gptq", 3), ("awq", 4), ("awq", 3)),
-    *(("magnitude", 0.5), ("wanda", 0.5), ("sparsegpt", 0.5), ("int8", None), ("nf4", None)),
-)
+# The largest first: where much is done, most is seen.
+SPARSITIES = ("2:4", "4:8", 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+BITS = dict.fromkeys(("rtn", "gptq", "awq"), (2, 3, 4, 8))
+# What is asked first, with every seed, so that a grid which is not whole yet shows every family.
+FIRST = {(method, bits) for method in BITS for bits in (4, 3)} | {
+    *(("magnitude", 0.5), ("wanda", 0.5), ("sparsegpt", 0.5)),
+    *(("int8", None), ("nf4", None), ("layers", "contribution")),
+}
 
 
 @dataclass(frozen=True)
@@ -70,28 +71,35 @@ class Part:
 
 
 def recipes(blocks: int, group_size: int = 64, **reads: Any) -> list[Recipe]:
-    """Every method at every amount, those of `FIRST` first.
+    """Every method at every amount.
 
-    blocks: of the model; a tenth and a fifth of them are removed. reads: `calibration`, `source`,
-    `samples` and `length` of the methods that look at text.
+    blocks: of the model, of which a tenth is removed: the upper ones, and those that contribute
+    least. reads: `calibration`, `source`, `samples` and `length` of the methods that look at text.
     """
-    amounts = [(method, bits) for method, some in BITS.items() for bits in some]
-    amounts += [(name, much) for much in SPARSITIES for name in ("magnitude", "wanda", "sparsegpt")]
-    amounts += [("int8", None), ("nf4", None)]
-    amounts.sort(key=lambda one: FIRST.index(one) if one in FIRST else len(FIRST))
-    found = []
-    for method, amount in amounts:
-        settings: dict[str, Any] = {} if method in ("magnitude", "rtn", "int8", "nf4") else reads
-        if method in BITS:
-            settings = settings | {"bits": amount, "group_size": group_size}
-        elif amount is not None:
-            settings = settings | {"sparsity": amount}
-        found.append(Recipe(method, **settings))
-    for share in (10, 5):
-        remove = max(1, round(blocks / share))
-        found.append(Recipe("layers", remove=remove, position="upper"))
-        found.append(Recipe("layers", remove=remove, position="contribution", **reads))
-    return found
+    remove = max(1, round(blocks / 10))
+    found = [
+        *(Recipe("rtn", bits=bits, group_size=group_size) for bits in BITS["rtn"]),
+        *(
+            Recipe(method, bits=bits, group_size=group_size, **reads)
+            for method in ("gptq", "awq")
+            for bits in BITS[method]
+        ),
+        *(
+            Recipe(method, sparsity=share, **(reads if method != "magnitude" else {}))
+            for share in SPARSITIES
+            for method in ("magnitude", "wanda", "sparsegpt")
+        ),
+        *(Recipe("int8"), Recipe("nf4")),
+        Recipe("layers", remove=remove, position="upper"),
+        Recipe("layers", remove=remove, position="contribution", **reads),
+    ]
+    return sorted(found, key=_waits)
+
+
+def _waits(recipe: Recipe) -> bool:
+    names = ("bits", "sparsity", "position")
+    amount = next((getattr(recipe, one) for one in names if one in recipe.settings()), None)
+    return (recipe.method, amount) not in FIRST
 
 
 def parts(
@@ -102,7 +110,8 @@ def parts(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> list[Part]:
-    """The full model, then every recipe; those that read text once for each seed, seed by seed.
+    """The full model, then every recipe; those that read text once for each seed. Those of `FIRST`
+    come first, with all their seeds.
 
     Where `dtype` is not float32, the full model in float32 too, whose distance from the full model
     is the noise of arithmetic.
@@ -111,6 +120,7 @@ def parts(
     if dtype != "float32":
         label = "full, float32"
         found.append(Part(Compressed(model, Recipe(), "float32", device, label), 0))
+    compressed = []
     for seed in range(seeds):
         for recipe in wanted:
             if seed and not recipe.reads_text:
@@ -118,8 +128,8 @@ def parts(
             if recipe.reads_text:
                 recipe = Recipe.from_dict(recipe.to_dict() | {"seed": seed})
             label = f"{recipe.label}, seed {seed}" if seed else recipe.label
-            found.append(Part(Compressed(model, recipe, dtype, device, label), seed))
-    return found
+            compressed.append(Part(Compressed(model, recipe, dtype, device, label), seed))
+    return found + sorted(compressed, key=lambda part: _waits(part.recipe))
 
 
 def asked(
