@@ -53,6 +53,7 @@ def test_flips_kl_and_change_by_hand():
     # Tokens are 1 and 2: the mean of ln(0.3/0.6) and ln(0.7/0.4) / 2.
     assert found["logprob_change"][0] == pytest.approx((np.log(0.5) + np.log(1.75) / 2) / 2)
     assert found["margin"].tolist() == pytest.approx([np.log(1.5), 0])
+    assert found["margin_after"].tolist() == pytest.approx([np.log(3 / 7), 0])
     table = choices.change_scores(pd.concat([full, other]))
     row = table.iloc[0]
     assert (row["compression"], row["n"], row["flipped"]) == ("4-bit", 2, 0.5)
@@ -78,6 +79,10 @@ def test_rows_may_come_in_any_order_and_kl_is_never_negative(seed):
     assert (found["kl"] >= 0).all()
     shuffled = other.sample(frac=1, random_state=seed % 1000)
     pd.testing.assert_frame_equal(found, choices.changed(full, shuffled))
+    assert ((found["margin_after"] < 0) == found["flipped"]).all()
+    lines = choices.wide(other).to_numpy()
+    leads = [line[k] - np.delete(line, k).max() for line, k in zip(lines, found["before"])]
+    assert found["margin_after"].to_numpy() == pytest.approx(leads)
 
 
 def test_groups_without_items_few_items_and_repeated_options_are_said():

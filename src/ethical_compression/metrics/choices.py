@@ -51,7 +51,9 @@ def changed(full: pd.DataFrame, other: pd.DataFrame, normalisation: str = "none"
     Columns: `benchmark, item, group, cluster`; `before`, `after` (the option taken), `flipped`;
     `kl`, of the options' probabilities, in nats; `logprob_change`, the mean over options of the
     change of log-probability a token, in nats; `margin`, by how much (nats) the full model's option
-    was ahead of the next; and `repeated`, whether an option repeats another.
+    was ahead of the next; `margin_after`, by how much that same option is ahead of the best other
+    one in the other model, below 0 where it is behind; and `repeated`, whether an option repeats
+    another.
     Raises InputError where the tables are not of the same items and options.
     """
     sides = [_probabilities(one, normalisation) for one in (full, other)]
@@ -81,11 +83,15 @@ def changed(full: pd.DataFrame, other: pd.DataFrame, normalisation: str = "none"
     odd = left["repeated"].groupby(place).any() if "repeated" in left else False
     before, after = chosen(full, normalisation), _chosen_in(right, place)
     found = labels[columns].join(items)
+    taken = left.index.get_level_values("option") == np.asarray(before)[place.to_numpy()]
+    log_p = right["log_p"].set_axis(place)
+    others = log_p[~taken].groupby(level=0).max()
     return found.assign(
         before=before,
         after=after,
         flipped=np.asarray(before) != np.asarray(after),
         margin=top.first() - top.last(),
+        margin_after=log_p[taken] - others,
         repeated=odd,
     ).reset_index(drop=True)
 

@@ -25,7 +25,7 @@ from ethical_compression.score.subjects import Compressed
 
 # What a row is told by, and what it says; `value` of a harm, the others of an answer.
 KEYS = ["model", "compression", "method", "seed", "check", "item", "group", "cluster"]
-VALUES = ["value", "before", "after", "kl", "logprob_change", "margin"]
+VALUES = ["value", "before", "after", "kl", "logprob_change", "margin", "margin_after"]
 # A row of answers is no harm: its check is this and the battery's name.
 ANSWERS = "answers: "
 # About how many groups a battery's items are shared by: `each` items for each of them.
@@ -174,7 +174,8 @@ def records(
     Of each harm (`metrics.harm_values.HARMS`) `value` is the model's own, more is worse, NaN where
     there is none. Of each battery of options there are rows of answers too, beside those of `full`
     (`metrics.choices.changed`): the option taken `before` and `after`, `kl` and `logprob_change` in
-    nats, and the full model's `margin` before the next option, in nats.
+    nats, the full model's `margin` before the next option, and the lead of that same option here,
+    `margin_after`, in nats.
     """
     memory, rows = memory or Memory(full.subject), []
     for battery in every:
