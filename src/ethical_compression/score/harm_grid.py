@@ -7,7 +7,7 @@ several machines (`merged`). What it shows is read off the merged table by `metr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,33 @@ def asked(
     return [*found, *loglikelihood.batteries(questions, held_out, **reading)], missing
 
 
+def fewer(every: Sequence[Battery], each: int) -> list[Battery]:
+    """The same batteries with about `each` items a group, of those that are there.
+
+    Four neighbours at a time, since UnQover asks four questions of a pair, evenly over the whole;
+    batteries whose items are none by themselves (the windows of a text) stay as they are.
+    """
+    found = []
+    for battery in every:
+        blocks = [battery.items[at : at + 4] for at in range(0, len(battery.items), 4)]
+        count = -(-each * GROUPS.get(battery.name, 2) // 4)
+        if battery.part is not None and count < len(blocks):
+            kept = [blocks[place * len(blocks) // count] for place in range(count)]
+            battery = replace(battery, items=[one for block in kept for one in block])
+        found.append(battery)
+    return found
+
+
+def shard(parts: Sequence[Part], number: int, count: int) -> list[Part]:
+    """The parts of shard `number` of `count`, from 1: every count-th, so that all take about as
+    long. Raises InputError for a number that is not one of 1 to count."""
+    if not 1 <= number <= count:
+        raise InputError(
+            f"There is no shard {number} of {count}: give 1/{count} to {count}/{count}."
+        )
+    return list(parts[number - 1 :: count])
+
+
 def records(
     part: Part,
     full: Part,
@@ -221,7 +248,8 @@ def _answers(name: str, start: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
 
 
 def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Tables of `records` as one, whatever machine made them: each compression once.
+    """Tables of `records` as one, whatever machine made them: each compression once, in the order
+    of the alphabet, so that the same parts give the same table however they were shared out.
 
     Raises InputError for none, and where a compression is in two tables that disagree.
     """
@@ -237,4 +265,4 @@ def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
                     "same settings."
                 )
             seen.setdefault(told, some)
-    return pd.concat(seen.values(), ignore_index=True)
+    return pd.concat([seen[told] for told in sorted(seen)], ignore_index=True)
