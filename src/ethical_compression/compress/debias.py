@@ -204,17 +204,34 @@ def objective(
 
 # --- As a recipe's methods ------------------------------------------------------------------------
 
-# What the released codes are, as settings; their pairs are StereoSet's, and so is their Hessian.
+# What the released codes are, as settings; their pairs are StereoSet's, and so is their Hessian:
+# beside that of other text a shift to first order destroys a model. α is that of Fair-GPTQ's text.
 RELEASED = {
     "fair-gptq": {
-        **{"cell": "shift", "first_order": True, "scaling": "fair-gptq"},
-        **{"positions": "start", "hessian_of": "pairs"},
+        **{"alpha": 0.1, "cell": "shift", "first_order": True, "scaling": "fair-gptq"},
+        **{"pairs": "stereoset", "positions": "start", "hessian_of": "pairs"},
     },
     "debias-sparsegpt": {
-        **{"cell": "hessian", "scaling": "debias-sparsegpt"},
-        **{"positions": "start", "hessian_of": "pairs"},
+        **{"alpha": 0.1, "cell": "hessian", "scaling": "debias-sparsegpt"},
+        **{"pairs": "stereoset", "positions": "start", "hessian_of": "pairs"},
     },
 }
+
+
+def as_released(method: str, **amount) -> dict[str, object]:
+    """The settings of a method as its authors' code has them (`RELEASED`), and how much it takes.
+
+    Raises InputError for a method that has no released code here, and where `amount` would change
+    what is the authors': another setting is another method, and is not told under their name.
+    """
+    known("method with a released code", method, RELEASED)
+    released = RELEASED[method]
+    if changed := [name for name in amount if name in released]:
+        raise InputError(
+            f"{method} as released has its own {changed[0]}, {released[changed[0]]!r}: leave it as "
+            "it is, or do not call the model released."
+        )
+    return released | amount
 
 
 class Repair(Text):
@@ -322,7 +339,8 @@ def _repaired(before: torch.Tensor, after: torch.Tensor, known_inputs: Contraste
     """How much of what a layer answered a pair differently is left, as a share: `contrast`."""
     if known_inputs.contrast is None:
         return {}
-    was, is_now = (objective(before, one, known_inputs)[1] for one in (before, after))
+    h01 = known_inputs.h01
+    was, is_now = (float(energy(one.float(), h01).sum()) for one in (before, after))
     return {"contrast": is_now / max(was, 1e-30)}
 
 

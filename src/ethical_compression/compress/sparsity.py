@@ -71,8 +71,14 @@ def smallest(score: torch.Tensor, sparsity: float | str, comparison: str = "row"
         groups = score if comparison == "row" else score.reshape(1, -1)
         # As a ratio written in decimals is meant: 0.7 of 10 are 7, though 0.7 · 10 may fall short.
         zeros = int(wanted * groups.shape[1] + 1e-9)
-    first = groups.sort(dim=1, stable=True).indices[:, :zeros]
-    return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, first, True).view(score.shape)
+    if not zeros:
+        return torch.zeros_like(score, dtype=torch.bool)
+    # A selection, not a sort: only where several are the border do columns decide among them.
+    border = groups.kthvalue(zeros, dim=1, keepdim=True).values
+    found = groups < border
+    equal = groups == border
+    left = zeros - found.sum(1, keepdim=True)
+    return (found | (equal & (equal.cumsum(1) <= left))).view(score.shape)
 
 
 def magnitude(
@@ -129,19 +135,21 @@ def sparsegpt(
     upper = inverse_factor(matrix, damping) if upper is None else upper
     for begin in range(0, columns, block):
         end = min(begin + block, columns)
-        part, u = w[:, begin:end], upper[begin:end, begin:end]
+        # Transposed, so that a column of the weight lies in one piece.
+        part, u = w[:, begin:end].T.contiguous(), upper[begin:end, begin:end]
         step = wanted[1] if isinstance(wanted, tuple) else end - begin
         errors = torch.zeros_like(part)
         for i in range(end - begin):
             if i % step == 0:
                 # U_jj² = [(H_{j:,j:})⁻¹]_jj: the inverse Hessian of the columns not yet settled.
-                score = (part[:, i : i + step] / u.diagonal()[i : i + step]).square()
-                pruned = smallest(score, sparsity, "layer")
-            error = part[:, i].where(pruned[:, i % step], 0.0) / u[i, i]
-            part[:, i].masked_fill_(pruned[:, i % step], 0.0)
-            part[:, i + 1 :].addr_(error, u[i, i + 1 :], alpha=-1)
-            errors[:, i] = error
-        w[:, end:].addmm_(errors, upper[begin:end, end:], alpha=-1)
+                score = (part[i : i + step].T / u.diagonal()[i : i + step]).square()
+                pruned = smallest(score, sparsity, "layer").T.contiguous()
+            error = part[i].where(pruned[i % step], 0.0) / u[i, i]
+            part[i].masked_fill_(pruned[i % step], 0.0)
+            part[i + 1 :].addr_(u[i, i + 1 :], error, alpha=-1)
+            errors[i] = error
+        w[:, begin:end] = part.T
+        w[:, end:].addmm_(errors.T, upper[begin:end, end:], alpha=-1)
     return w
 
 
