@@ -1,6 +1,6 @@
 """Shift × Hessian in whole models: every cell, over calibration seeds, for rounding and pruning.
 
-    python results/debias_models.py              all; what debias_models.parquet holds is not run again
+    python results/debias_models.py              all; rows of debias_models.parquet are kept
     python results/debias_models.py --hours 1    as much as begins within an hour, seed after seed
     python results/debias_models.py --model tiny-random-llama --items 12 --into FILE      a trial
 

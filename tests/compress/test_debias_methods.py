@@ -1,6 +1,9 @@
 """Fair-GPTQ and Debias-SparseGPT as methods of a recipe, on a whole model with random weights."""
 
+import ast
+import json
 from math import nan
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,7 +58,7 @@ def test_without_alpha_the_whole_model_is_the_plain_methods_bit_for_bit(method):
 
 @pytest.mark.parametrize("method", PLAIN)
 def test_the_released_settings_are_a_recipe_and_told_in_its_label(method):
-    released = recipe(method, alpha=0.1, **debias.RELEASED[method])
+    released = recipe(method, **debias.RELEASED[method])
     assert Recipe.from_dict(released.to_dict()) == released
     assert released.label.endswith(
         {
@@ -106,3 +109,30 @@ def test_a_model_without_its_tokenizer_is_refused():
     loaded = models.load(MODEL)
     with pytest.raises(InputError, match="tokenizer"):
         apply(recipe("fair-gptq", hessian_of="pairs"), loaded.model)
+
+
+def test_what_is_called_released_has_the_authors_settings():
+    """With H of other text a shift to first order destroys a model: not under the authors' name."""
+    given = debias.as_released("fair-gptq", bits=4, group_size=64, pair_count=8)
+    assert debias.RELEASED["fair-gptq"].items() <= Recipe("fair-gptq", **given).to_dict().items()
+    with pytest.raises(InputError, match="its own hessian_of, 'pairs'"):
+        debias.as_released("fair-gptq", hessian_of="text")
+    with pytest.raises(InputError, match="'fair-gtpq'"):
+        debias.as_released("fair-gtpq")
+
+
+def test_the_chapters_released_model_is_made_so():
+    page = Path(__file__).parents[2] / "notebooks" / "repair.ipynb"
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    made = next(
+        node.value
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "as_released"
+    )
+    # The recipe takes all that it is from `as_released`, and adds nothing.
+    recipe_of = made.args[0]
+    assert [ast.unparse(one) for one in recipe_of.args] == ["'fair-gptq'"]
+    assert [ast.unparse(one.value) for one in recipe_of.keywords] == [
+        "debias.as_released('fair-gptq', **amount)"
+    ]
