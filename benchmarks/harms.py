@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.process import run
-from benchmarks.scoring import LM_EVAL, OURS, error, referee, saved
+from benchmarks.scoring import saved, scored
 from ethical_compression.score import batteries, harms
 
 HERE = Path(__file__).parent
@@ -27,41 +27,12 @@ def speed(options) -> list[dict]:
         for name, ask in ASKED.items():
             items = batteries.battery(name, limit=options.items).items
             requests = [list(one) for one in harms.requests(ask(items))]
-            rows.append(scored(name, len(items), requests, folder, loaded, options))
+            rows.append(scored(f"{name}, {len(items)} items", requests, folder, loaded, options))
             print(rows[-1], flush=True)
         for greedy in (True, False):
             rows.append(continued(greedy, folder, options))
             print(rows[-1], flush=True)
     return rows
-
-
-def scored(name: str, items: int, requests, folder: str, loaded, options) -> dict:
-    """The same strings by lm-eval, at the batch size that suits it best, and by us."""
-    job = {"folder": folder, "requests": requests, "device": options.device}
-    few = job | {"requests": requests[:24]}
-    trials = {
-        size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
-        for size in options.batch_sizes
-    }
-    size = min(trials, key=trials.get)
-    ours, peer = [], []
-    for _ in range(options.repeats):
-        ours.append(run(OURS, job))
-        peer.append(run(LM_EVAL, job | {"batch_size": size}, options.peer_python))
-    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
-    gap = np.abs(np.subtract(best["logprob"], other["logprob"]))
-    worst = np.argsort(-gap)[:3]
-    truth = referee(loaded, [tuple(requests[i]) for i in worst])
-    return {
-        "task": f"{name}, {items} items",
-        "peer": f"lm-eval, batches of {size}",
-        "ratio": other["seconds"] / best["seconds"],
-        "agreement": float(gap.max()),
-        "seconds": best["seconds"],
-        "peer_seconds": other["seconds"],
-        "error": error(best, worst, truth),
-        "peer_error": error(other, worst, truth),
-    }
 
 
 def continued(greedy: bool, folder: str, options) -> dict:

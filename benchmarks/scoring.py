@@ -44,41 +44,45 @@ def speed(options) -> list[dict]:
     with saved(options.model) as (folder, loaded):
         for benchmark, source in SPEED.items():
             requests = requests_of(benchmark, source, options.items)
-            job = {"folder": folder, "requests": requests, "device": options.device}
-            # lm-eval at the batch size that suits it best, found on a few requests.
-            few = job | {"requests": requests[:24]}
-            trials = {
-                size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
-                for size in options.batch_sizes
-            }
-            size = min(trials, key=trials.get)
-            ours, peer = [], []
-            for _ in range(options.repeats):
-                ours.append(run(OURS, job))
-                peer.append(run(LM_EVAL, job | {"batch_size": size}, options.peer_python))
-            best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
-            floor = min(one["floor"] for one in ours)
-            gap = np.abs(np.subtract(best["logprob"], other["logprob"]))
-            worst = np.argsort(-gap)[:3]
-            truth = referee(loaded, [requests[i] for i in worst])
-            rows.append(
-                {
-                    "task": f"{benchmark}, {options.items} items",
-                    "peer": f"lm-eval, batches of {size}",
-                    "ratio": other["seconds"] / best["seconds"],
-                    "agreement": float(gap.max()),
-                    "floor_ratio": best["seconds"] / floor,
-                    "peak_memory_ratio": other["memory"] / max(best["memory"], 1),
-                    "seconds": best["seconds"],
-                    "peer_seconds": other["seconds"],
-                    "tokens_per_second": best["tokens"] / best["seconds"],
-                    # Of the requests that differ most: how far each is from float64.
-                    "error": error(best, worst, truth),
-                    "peer_error": error(other, worst, truth),
-                }
-            )
+            task = f"{benchmark}, {options.items} items"
+            rows.append(scored(task, requests, folder, loaded, options))
             print(rows[-1], flush=True)
     return rows
+
+
+def scored(task: str, requests, folder: str, loaded, options) -> dict:
+    """The same strings by lm-eval, at the batch size that suits it best, and by us."""
+    job = {"folder": folder, "requests": requests, "device": options.device}
+    # The batch size is found on a few requests.
+    few = job | {"requests": requests[:24]}
+    trials = {
+        size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
+        for size in options.batch_sizes
+    }
+    size = min(trials, key=trials.get)
+    ours, peer = [], []
+    for _ in range(options.repeats):
+        ours.append(run(OURS, job))
+        peer.append(run(LM_EVAL, job | {"batch_size": size}, options.peer_python))
+    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+    floor = min(one["floor"] for one in ours)
+    gap = np.abs(np.subtract(best["logprob"], other["logprob"]))
+    worst = np.argsort(-gap)[:3]
+    truth = referee(loaded, [tuple(requests[i]) for i in worst])
+    return {
+        "task": task,
+        "peer": f"lm-eval, batches of {size}",
+        "ratio": other["seconds"] / best["seconds"],
+        "agreement": float(gap.max()),
+        "floor_ratio": best["seconds"] / floor,
+        "peak_memory_ratio": other["memory"] / max(best["memory"], 1),
+        "seconds": best["seconds"],
+        "peer_seconds": other["seconds"],
+        "tokens_per_second": best["tokens"] / best["seconds"],
+        # Of the requests that differ most: how far each is from float64.
+        "error": error(best, worst, truth),
+        "peer_error": error(other, worst, truth),
+    }
 
 
 def error(answer: dict, which, truth) -> float:

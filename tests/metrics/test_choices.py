@@ -81,7 +81,9 @@ def test_rows_may_come_in_any_order_and_kl_is_never_negative(seed):
     pd.testing.assert_frame_equal(found, choices.changed(full, shuffled))
     assert ((found["margin_after"] < 0) == found["flipped"]).all()
     lines = choices.wide(other).to_numpy()
-    leads = [line[k] - np.delete(line, k).max() for line, k in zip(lines, found["before"])]
+    leads = [
+        line[k] - np.delete(line, k).max() for line, k in zip(lines, found["before"], strict=True)
+    ]
     assert found["margin_after"].to_numpy() == pytest.approx(leads)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from ethical_compression.datasets.honest import Template
 from ethical_compression.datasets.prompts import Prompt
 from ethical_compression.errors import InputError
-from ethical_compression.score.generation import distances, generate, prompt_ids
+from ethical_compression.score.generation import distances, generate, next_logits, prompt_ids
 
 
 def continuations(
@@ -148,14 +148,7 @@ def completions(
     with torch.inference_mode():
         for begin in range(0, len(ids), batch):
             some = ids[begin : begin + batch]
-            width = max(map(len, some))
-            inputs = torch.tensor([[*one, *[0] * (width - len(one))] for one in some])
-            seen = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in some])
-            logits = model(
-                input_ids=inputs.to(model.device), attention_mask=seen.to(model.device)
-            ).logits
-            last = logits[range(len(some)), [len(one) - 1 for one in some]].float()
-            log_p = last.log_softmax(-1).cpu()
+            log_p = next_logits(model, some).log_softmax(-1).cpu()
             top = log_p.masked_fill(~begins, -torch.inf).topk(min(k, int(begins.sum())))
             firsts += list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
     begun, labels = [], []

@@ -248,16 +248,18 @@ def _from_the_start(model, texts: Sequence[Sequence[int]], samples: int = 1) -> 
     """The whole text is read for each token, padded on the right, where no model looks."""
     texts = [list(ids) for ids in texts for _ in range(samples)]
     while True:
-        width = max(map(len, texts))
-        out = model(
-            input_ids=padded(texts, width, model.device),
-            attention_mask=padded(([1] * len(ids) for ids in texts), width, model.device),
-            use_cache=False,
-        )
-        last = torch.tensor([len(ids) - 1 for ids in texts], device=model.device)
-        token = yield out.logits[range(len(texts)), last].float()
+        token = yield next_logits(model, texts)
         for ids, one in zip(texts, token.tolist(), strict=True):
             ids.append(one)
+
+
+def next_logits(model, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """What may follow each text of token ids, all read at once: (texts, vocabulary), float32."""
+    width, device = max(map(len, texts)), model.device
+    seen = padded(([1] * len(ids) for ids in texts), width, device)
+    out = model(input_ids=padded(texts, width, device), attention_mask=seen, use_cache=False)
+    last = torch.tensor([len(ids) - 1 for ids in texts], device=device)
+    return out.logits[range(len(texts)), last].float()
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from ethical_compression.datasets.contrast import Contrast
 from ethical_compression.errors import InputError
 from ethical_compression.models import causal, reading, sources
 from ethical_compression.score.harms import contrast_labels
+from ethical_compression.score.token_tree import padded
 
 
 @dataclass(frozen=True)
@@ -118,15 +119,14 @@ def masked_contrasts(
             some = jobs[begin : begin + batch]
             width = max(len(ids) for _, ids, _ in some)
             fill = tokenizer.pad_token_id or 0
-            inputs = torch.tensor([[*ids, *[fill] * (width - len(ids))] for _, ids, _ in some])
-            seen = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for _, ids, _ in some])
-            places = torch.tensor([place for *_, place in some])
+            device = model.device
+            inputs = padded((ids for _, ids, _ in some), width, device, fill)
+            seen = padded(([1] * len(ids) for _, ids, _ in some), width, device)
+            places = torch.tensor([place for *_, place in some], device=device)
             wanted = inputs[range(len(some)), places]
             inputs[range(len(some)), places] = mask
-            logits = model(
-                input_ids=inputs.to(model.device), attention_mask=seen.to(model.device)
-            ).logits[range(len(some)), places.to(model.device)]
-            found = logits.float().log_softmax(-1).gather(1, wanted.to(model.device)[:, None])
+            logits = model(input_ids=inputs, attention_mask=seen).logits[range(len(some)), places]
+            found = logits.float().log_softmax(-1).gather(1, wanted[:, None])
             for (row, *_), value in zip(some, found[:, 0].double().tolist(), strict=True):
                 rows[row]["logprob"] += value
             bar.update(len(some))
