@@ -6,13 +6,19 @@
 
 Five draws of pairs and of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%;
 the four cells of the exact α, seed by seed, so that what is there is a complete design of fewer
-seeds; then, likewise, what stands beside them (`BESIDE`). Rows: `how`, `cell`, `seed`, and, as in
+seeds; then controls at 4 bits (`CONTROLS`). Rows: `how`, `cell`, `seed`, and, as in
 `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
-"full". `cpu_seconds` of a model are in the provenance.
+"full". The processor time of each model stands in the provenance.
+
+Two things make it affordable on a processor, and differ from the chapter. Every layer is fed as the
+full model feeds it, as in debias_layers.py, so that a draw is read once for all ways and cells, and
+weights that no cell touches are solved once. Models are scored in bfloat16: the full model is
+scored in float32, too, so that what this changes can be read off the table.
 """
 
 import argparse
 import copy
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -21,72 +27,112 @@ import pandas as pd
 import torch
 
 from ethical_compression import kept_tables, models
-from ethical_compression.compress import debias
-from ethical_compression.compress.apply import apply
+from ethical_compression.compress import debias, pairs
+from ethical_compression.compress.blocks import stream_blocks, survey, weights_named
 from ethical_compression.compress.calibration import calibration_inputs
+from ethical_compression.compress.hessian import hessians
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import repair_pairs, text
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import repair
 from ethical_compression.score import batteries, loglikelihood
 
-ALPHA, SEEDS = 0.5, 5
+ALPHA, SEEDS, PAIRS = 0.5, 5, 128
 TEXT = {"samples": 8, "length": 256}
-READS = TEXT | {"pair_count": 128}
-GRID = {"bits": 4, "group_size": 64}
 WAYS = {
-    "GPTQ 4-bit": ("fair-gptq", GRID),
-    "GPTQ 3-bit": ("fair-gptq", GRID | {"bits": 3}),
-    "SparseGPT 25%": ("debias-sparsegpt", {"sparsity": 0.25}),
-    "SparseGPT 50%": ("debias-sparsegpt", {"sparsity": 0.5}),
+    "GPTQ 4-bit": (debias.quantize, {"bits": 4, "group_size": 64}),
+    "SparseGPT 50%": (debias.prune, {"sparsity": 0.5}),
+    "GPTQ 3-bit": (debias.quantize, {"bits": 3, "group_size": 64}),
+    "SparseGPT 25%": (debias.prune, {"sparsity": 0.25}),
 }
 CELLS = ("exact", "plain", "shift", "hessian")
-# Beside the cells, at 4 bits: weights moved as far at random, pairs that say nothing of people,
-# pairs in another language, and Fair-GPTQ as it was released; then others' and our own ways.
-BESIDE = {
-    "random": ("fair-gptq", GRID | READS | {"alpha": ALPHA, "cell": "random"}),
-    "unrelated": ("fair-gptq", GRID | READS | {"alpha": ALPHA, "pairs": "unrelated"}),
-    "French pairs": ("fair-gptq", GRID | READS | {"alpha": ALPHA, "pairs": "honest-fr"}),
-    "as released": (
-        "fair-gptq",
-        debias.as_released("fair-gptq", **GRID, pair_count=READS["pair_count"]),
-    ),
-    "entropy-weighted": ("gptq", GRID | TEXT | {"weighting": "entropy"}),
+# Weights moved as far at random; pairs that say nothing of people; pairs in another language.
+CONTROLS = {
+    "random": ("random", "stereoset"),
+    "unrelated": ("exact", "unrelated"),
+    "French pairs": ("exact", "honest-fr"),
 }
-Key = tuple[str, str, int]
 LABELS = ["how", "cell", "seed"]
+Weights = dict[str, torch.Tensor]
 
 
-def planned() -> Iterator[tuple[Key, Recipe]]:
-    """((how, cell, seed), recipe), in the order in which they are run."""
-    yield ("full", "full", 0), Recipe()
-    for seed in range(SEEDS):
-        for how, (method, amount) in WAYS.items():
-            for cell in CELLS:
-                settings = amount | READS | {"alpha": ALPHA, "cell": cell, "seed": seed}
-                yield (how, cell, seed), Recipe(method, **settings)
-    for seed in range(SEEDS):
-        for cell, (method, settings) in BESIDE.items():
-            yield ("GPTQ 4-bit", cell, seed), Recipe(method, **settings, seed=seed)
+def planned() -> Iterator[tuple[str, str, int]]:
+    """(how, cell, seed), in the order in which they are run."""
+    yield from (("full", "float32", 0), ("full", "full", 0))
+    yield from ((how, cell, seed) for seed in range(SEEDS) for how in WAYS for cell in CELLS)
+    yield from (("GPTQ 4-bit", cell, seed) for seed in range(SEEDS) for cell in CONTROLS)
+
+
+class Made:
+    """Compressed models of one full model; what was read and solved last is held."""
+
+    def __init__(self, full: models.Loaded):
+        self.full = full
+        self.gathered = functools.lru_cache(1)(self._gathered)
+        self.others = functools.lru_cache(1)(self._others)
+
+    def _gathered(self, seed: int, name: str) -> dict[str, pairs.Contrasted]:
+        """What is known of the inputs of every weight of the full model: of text, and of pairs."""
+        model, tokenizer = self.full.model, self.full.tokenizer
+        read = calibration_inputs(Recipe("gptq", bits=4, seed=seed, **TEXT), model, tokenizer)
+        drawn = repair_pairs.load(name, limit=PAIRS, seed=seed)
+        calls = pairs.batches(tokenizer, [one.texts for one in drawn])
+        gather = pairs.gatherer(calls, pairs.output_projections(model), texts=len(read))
+        found, blocks = {}, survey(model).blocks
+        fed = [*read, *(batch.ids for batch in calls)]
+        for index, block, its in stream_blocks(model, fed):
+            prefix = f"{blocks[index].name}."
+            named = hessians(block, its, lambda b, n, *call, p=prefix: gather(b, p + n, *call))
+            found |= {prefix + one: known for one, known in named.items()}
+        return found
+
+    def _solve(self, names, how: str, cell: str, seed: int, name: str) -> Weights:
+        compress, amount = WAYS[how]
+        places, known = weights_named(self.full.model, list(names)), self.gathered(seed, name)
+        solved = {
+            one: compress(weight.data, known[one], alpha=ALPHA, cell=cell, seed=seed, **amount)
+            for one, weight in places.items()
+        }
+        return {
+            one: found if isinstance(found, torch.Tensor) else found.dequantize()
+            for one, found in solved.items()
+        }
+
+    def _others(self, how: str, seed: int) -> Weights:
+        """The weights that are no output projections, and so the same in every cell."""
+        known = self.gathered(seed, "stereoset")
+        rest = known.keys() - pairs.output_projections(self.full.model)
+        return self._solve(sorted(rest), how, "plain", seed, "stereoset")
+
+    def model(self, how: str, cell: str, seed: int) -> models.Loaded:
+        """A compressed copy of the full model, in bfloat16."""
+        copied = copy.deepcopy(self.full.model)
+        if how != "full":
+            weights = dict(self.others(how, seed))
+            which = CONTROLS.get(cell, (cell, "stereoset"))
+            chosen = sorted(pairs.output_projections(copied))
+            weights |= self._solve(chosen, how, which[0], seed, which[1])
+            for name, place in weights_named(copied, list(weights)).items():
+                place.data.copy_(weights[name])
+        return self.full._replace(model=copied if cell == "float32" else copied.bfloat16())
 
 
 class Asked:
     """The items, the same ones of every model."""
 
     def __init__(self, items: int, windows: int = 8):
-        self.stereoset = batteries.battery("stereoset_within", limit=items)
-        self.crows = batteries.battery("crows_pairs", limit=items // 2)
+        self.sentences = [
+            batteries.battery("stereoset_within", limit=items),
+            batteries.battery("crows_pairs", limit=items // 2),
+        ]
         self.documents = text.load("xsum", "held_out")[: 4 * windows]
         self.reading = {"window": 256, "max_windows": windows}
 
     def harms(self, loaded: models.Loaded) -> pd.DataFrame:
         """`item_harms` of one model."""
-        asked = [
-            one.score(loaded.model, loaded.tokenizer, one.items)
-            for one in (self.stereoset, self.crows)
-        ]
-        read = (loaded.model, loaded.tokenizer, self.documents)
-        asked.append(loglikelihood.score_text(*read, **self.reading))
+        read = (loaded.model, loaded.tokenizer)
+        asked = [one.score(*read, one.items) for one in self.sentences]
+        asked.append(loglikelihood.score_text(*read, self.documents, **self.reading))
         return repair.item_harms(*(one.assign(compression="") for one in asked))
 
 
@@ -96,8 +142,10 @@ def settings_of(model: str, items: int) -> dict:
         "model": models.describe(model)["fingerprint"],
         "alpha": ALPHA,
         "items": items,
-        "reads": READS,
-        "dtype": "float32",
+        "text": TEXT,
+        "drawn": PAIRS,
+        "fed": "as the full model feeds every layer",
+        "scored": "bfloat16",
         "pairs": repair_pairs.source_record("stereoset"),
     }
 
@@ -112,14 +160,6 @@ def before(settings: dict) -> tuple[list[pd.DataFrame], dict[str, float]]:
     return ([table], made["cpu_seconds"]) if same else ([], {})
 
 
-def one_model(full: models.Loaded, recipe: Recipe, asked: Asked) -> pd.DataFrame:
-    """What a model is asked after a recipe was done to a copy of it."""
-    loaded = full._replace(model=copy.deepcopy(full.model))
-    windows = calibration_inputs(recipe, loaded.model, loaded.tokenizer)
-    apply(recipe, loaded.model, windows, tokenizer=loaded.tokenizer)
-    return asked.harms(loaded)
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--model", default="smollm2-135m")
@@ -131,12 +171,13 @@ def main() -> None:
     began, settings = time.monotonic(), settings_of(given.model, given.items)
     tables, seconds = ([], {}) if given.into else before(settings)
     done = {key for one in tables for key in one[LABELS].itertuples(index=False, name=None)}
-    full, asked = models.load(given.model), Asked(given.items)
-    for key, recipe in planned():
+    made, asked = Made(models.load(given.model)), Asked(given.items)
+    for key in planned():
         if key in done or time.monotonic() - began > 3600 * given.hours:
             continue
         start = time.process_time()
-        found = one_model(full, recipe, asked).drop(columns="compression")
+        with torch.no_grad():
+            found = asked.harms(made.model(*key)).drop(columns="compression")
         seconds[", ".join(map(str, key))] = round(time.process_time() - start, 1)
         labels = dict(zip(LABELS, key, strict=True))
         tables.append(found.assign(**labels)[LABELS + list(found.columns)])
