@@ -83,7 +83,8 @@ book: .venv/.book
 	@echo "The book is at $$PWD/_build/html/index.html"
 
 # Two programs side by side, each on one core: the book's pages take as long as half of the rest.
-PAGES := tests/test_site.py tests/test_workflow.py
+SITE_TESTS := tests/test_site.py tests/test_reachable.py
+PAGES := $(SITE_TESTS) tests/test_workflow.py
 test: .venv/.test
 	@$(MAKE) --no-print-directory -j2 test-package test-pages
 
@@ -95,7 +96,7 @@ test-pages:
 	$(PY) -m pytest $(PAGES)
 
 check-site: .venv/.test book
-	SITE="$$PWD/_build/html" $(PY) -m pytest tests/test_site.py
+	SITE="$$PWD/_build/html" $(PY) -m pytest $(SITE_TESTS)
 
 serve:
 	"$(PYTHON)" -m http.server --directory _build/html --bind localhost 8000

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import pages
 import yaml
 
 from ethical_compression.chapters import refuse_stderr
@@ -162,7 +163,7 @@ def chapters(toc: dict) -> list[str]:
 def assemble(root: Path, executed: Path, source: Path) -> None:
     """Lay out what Jupyter Book reads: pages at the top, executed chapters in ``notebooks/``."""
     shutil.copytree(
-        root / "book", source, ignore=shutil.ignore_patterns("build.py", "__pycache__", "_toc.yml")
+        root / "book", source, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml")
     )
     shutil.copy(root / "book" / "_toc.yml", source)
     toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
@@ -208,11 +209,7 @@ def site(root: Path, executed: Path, html: Path) -> Path:
         if done.returncode != 0 or not (built / "index.html").is_file():
             sys.stderr.write(done.stdout + done.stderr)
             raise SystemExit("The pages could not be built: the lines above say why.")
-        for page in built.rglob("*.html"):
-            # A font asked for in advance is refused where the page is opened as a file, which is
-            # how `make book` leaves it; the style sheet asks for the same fonts, and gets them.
-            text = re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", page.read_text("utf-8"))
-            page.write_text(text, "utf-8")
+        pages.finish(built)
         # A folder cannot be replaced in one step: the old one steps aside, then goes.
         if html.exists():
             os.replace(html, work / "old")

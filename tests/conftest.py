@@ -1,6 +1,7 @@
 """What several test files share: one cache for slow conversions, and the embedded model."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,3 +38,41 @@ def mirror():
     if not named:
         pytest.skip("ETHICAL_COMPRESSION_DATA names no mirror folder")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The built book, of the `smoke` profile, or the one that the variable SITE names."""
+    if os.environ.get("SITE"):
+        return Path(os.environ["SITE"]).resolve()
+    root = Path(__file__).resolve().parent.parent
+    sys.path.insert(0, str(root / "book"))
+    import build
+
+    folder = tmp_path_factory.mktemp("site")
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        command = [sys.executable, "-m", "ethical_compression", "run", str(path)]
+        command += ["--profile", "smoke", "--output", str(folder / "executed" / path.name)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return build.site(root, folder / "executed", folder / "html").parent
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> list[Path]:
+    """Its pages, but for the two that only a program writes: an index of nothing, and search."""
+    left_out = {"genindex.html", "search.html"}
+    found = sorted(path for path in site.rglob("*.html") if path.name not in left_out)
+    return [path for path in found if "_static" not in path.relative_to(site).parts]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    # Not longer than a file of tests: while it is open, nothing else may run an event loop.
+    import browsing
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        running = browsing.launch(play)
+        yield running
+        running.close()

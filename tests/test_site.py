@@ -1,86 +1,17 @@
-"""The built book in a headless browser: offline, at two widths, and nothing broken on any page.
+"""The built book in a headless browser: offline, at two widths, and nothing broken on any page."""
 
-Builds the site from the `smoke` profile, or looks at the one that the variable SITE names.
-"""
-
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import browsing
 import pandas as pd
 import pytest
+from browsing import ROOT, visit
 
 from ethical_compression import chapters
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "book"))
-import build  # noqa: E402
-
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-# In CI a missing browser is a failure, not a reason to look away.
-pytestmark = pytest.mark.skipif(
-    BROWSER is None and not os.environ.get("CI"),
-    reason="no Chromium: install it from the system's packages (apt-get install chromium)",
-)
+pytestmark = browsing.NEEDED
 WIDTHS = (390, 1400)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    if os.environ.get("SITE"):
-        return Path(os.environ["SITE"]).resolve()
-    folder = tmp_path_factory.mktemp("site")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        command = [sys.executable, "-m", "ethical_compression", "run", str(path)]
-        command += ["--profile", "smoke", "--output", str(folder / "executed" / path.name)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return build.site(ROOT, folder / "executed", folder / "html").parent
-
-
-@pytest.fixture(scope="module")
-def pages(site) -> list[Path]:
-    left_out = {"genindex.html", "search.html"}
-    found = sorted(path for path in site.rglob("*.html") if path.name not in left_out)
-    return [path for path in found if "_static" not in path.relative_to(site).parts]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = play.chromium.launch(executable_path=BROWSER, args=arguments)
-        yield running
-        running.close()
-
-
-def visit(browser, path: Path, width: int, scheme: str = "light"):
-    """Open a page; returns it and everything that went wrong or went out while it loaded."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    wrong = []
-    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
-    page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-
-    def outgoing(request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            wrong.append(f"asked another machine: {request.url}")
-
-    page.on("request", outgoing)
-    page.goto(path.as_uri(), wait_until="load")
-    if page.locator(".math").count():
-        page.wait_for_selector("mjx-container", state="attached", timeout=20_000)
-        page.evaluate("MathJax.startup.promise")
-    page.wait_for_timeout(100)
-    return page, wrong
 
 
 @pytest.mark.parametrize("width", WIDTHS)

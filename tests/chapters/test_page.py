@@ -1,5 +1,6 @@
 """What a chapter shows: figures, tables, glued texts and where its numbers come from."""
 
+import base64
 import json
 import os
 import re
@@ -112,7 +113,9 @@ def test_figure_carries_its_words_and_is_closed(shown):
     chapters.figure(fig, 'It\n"rises"', caption="<b> & more", name="fig-a")
     markup = shown[0]["text/html"]
     assert 'alt="It &quot;rises&quot;"' in markup
-    assert "<figcaption>&lt;b&gt; &amp; more</figcaption>" in markup
+    assert "<figcaption>&lt;b&gt; &amp; more <a " in markup
+    data = re.search(r"base64,([\w+/=]+)\">Values drawn \(CSV, 2 rows\)", markup)[1]
+    assert base64.b64decode(data).decode().splitlines() == ["panel,x,y", "1,0,1", "1,1,2"]
     assert 'id="fig-a"' in markup
     assert shown[0]["image/png"] in markup
     assert shown[0]["text/plain"] == 'It "rises"'

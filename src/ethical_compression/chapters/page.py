@@ -84,7 +84,8 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     """Show a matplotlib figure with its alternative text, drawn at twice the screen's resolution.
 
     alt: what the picture shows, for who cannot see it (a title's line breaks are taken out of it);
-    caption: plain text under it; name: the anchor to link to. Warns of each of
+    caption: plain text under it; name: the anchor to link to. Under it stands a link to the values
+    that it shows, read off the picture. Warns of each of
     `figures.faults.faults`: a reader who changed a parameter sees the picture all the same, and a
     build stops at a warning. Raises InputError if `alt` is empty, the caption is Markdown, or it
     has no word for the intervals that are drawn.
@@ -97,24 +98,37 @@ def figure(fig: Any, alt: str, caption: str | None = None, name: str | None = No
     from matplotlib import pyplot
 
     from ethical_compression.figures.faults import faults, has_intervals
+    from ethical_compression.figures.values import values
 
     if has_intervals(fig) and "interval" not in (caption or ""):
         raise InputError("a figure's caption must name what its bars or bands are intervals of.")
     for fault in faults(fig):
         warnings.warn(f"the figure “{caption or alt}”: {fault}", stacklevel=2)
+    numbers = values(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=200, bbox_inches="tight", metadata={"Software": None})
     pyplot.close(fig)  # or the inline backend would show it a second time, without its words
     width = int.from_bytes(buffer.getvalue()[16:20], "big") // 2  # stands there in every PNG
     png = base64.b64encode(buffer.getvalue()).decode()
     anchor = f' id="{html.escape(name)}"' if name else ""
-    words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    words = f"<figcaption>{html.escape(caption or '')} {_download(numbers)}</figcaption>"
     markup = (
         f'<figure class="chapter-figure"{anchor}>'
         f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{png}">'
         f"{words}</figure>"
     )
     display({"text/html": markup, "image/png": png, "text/plain": alt}, raw=True)
+
+
+def _download(numbers: Any) -> str:
+    """A link that holds a table as a CSV file; nothing where the table is empty."""
+    if not len(numbers):
+        return ""
+    text = base64.b64encode(numbers.to_csv(index=False, float_format="%.6g").encode()).decode()
+    return (
+        f'<a class="values" download="values.csv" href="data:text/csv;base64,{text}">'
+        f"Values drawn (CSV, {len(numbers):,} rows)</a>"
+    )
 
 
 def table(

@@ -1,0 +1,154 @@
+"""Every page can be read by everybody: with a screen reader, by keyboard, on a phone, on paper."""
+
+import browsing
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import visit
+
+pytestmark = browsing.NEEDED
+# Rules on trial find faults, too: a button whose name is not what it shows, say.
+ON_TRIAL = ("label-content-name-mismatch", "focus-order-semantics", "p-as-heading")
+ON_TRIAL += ("table-fake-caption", "td-has-header", "hidden-content")
+OPTIONS = {"resultTypes": ["violations"], "rules": {one: {"enabled": True} for one in ON_TRIAL}}
+COLUMN = 680  # pixels: the width of the text on A4
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light")])
+def test_axe_finds_nothing_on_any_page(browser, site, pages, width, scheme):
+    for path in [*pages, site / "search.html"]:
+        page, _ = visit(browser, path, width, scheme)
+        page.wait_for_timeout(100)
+        found = Axe().run(page, options=OPTIONS).response["violations"]
+        said = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+        assert not said, f"{path.name}, {width} pixels, {scheme}"
+        page.close()
+
+
+# A stop of the Tab key: what it is, and whether a ring shows it.
+STOP = """() => {
+    const at = document.activeElement;
+    if (!at || at === document.body) return null;
+    const style = getComputedStyle(at);
+    return {
+        name: at.outerHTML.slice(0, 120),
+        ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+        head: at.closest("table.sortable thead") !== null,
+        box: at.getBoundingClientRect().width > 0,
+    };
+}"""
+
+
+def stops(page, most: int = 400) -> list[dict]:
+    found = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(STOP)
+        if stop is None or (found and stop["name"] == found[0]["name"]):
+            break
+        found.append(stop)
+    return found
+
+
+def test_each_stop_of_the_tab_key_is_seen_and_a_table_is_one(browser, site):
+    for name in ("index.html", "notebooks/confidence.html"):
+        page, _ = visit(browser, site / name, 1400)
+        reached = stops(page)
+        assert len(reached) > 20
+        unseen = [one["name"] for one in reached if one["box"] and not one["ring"]]
+        assert not unseen, f"{name}: no ring around {unseen[:3]}"
+        heads = sum(one["head"] for one in reached)
+        assert heads == page.locator("table.sortable").count(), "a table's heads are one stop"
+        page.close()
+
+
+def test_the_arrow_keys_go_from_head_to_head_of_a_table(browser, site):
+    page, _ = visit(browser, site / "notebooks" / "confidence.html", 1400)
+    buttons = page.locator("table.sortable").first.locator("thead button")
+    buttons.first.focus()
+    for key, at in (("ArrowRight", 1), ("End", -1), ("ArrowRight", -1), ("Home", 0)):
+        page.keyboard.press(key)
+        assert buttons.nth(at).evaluate("button => button === document.activeElement"), key
+    assert buttons.evaluate_all("all => all.filter(one => one.tabIndex === 0).length") == 1
+    page.close()
+
+
+# Paragraphs that are French by their small words, and do not say so.
+UNMARKED = """() => {
+    const small = /(?<!\\p{L})(les|des|est|une|que|dans|qui)(?!\\p{L})/giu;
+    return [...document.querySelectorAll("article p, article dd")]
+        .filter(part => !part.closest("[lang=fr]") && !part.querySelector("[lang=fr]"))
+        .filter(part => (part.textContent.match(small) ?? []).length > 5)
+        .map(part => part.textContent.slice(0, 80));
+}"""
+
+
+def test_french_is_marked_as_french(browser, site, pages):
+    """The résumé of each chapter, the part of the front page, the words of the glossary."""
+    for path in pages:
+        page, _ = visit(browser, path, 1400)
+        french = page.locator('[lang="fr"]')
+        if path.parent.name == "notebooks":
+            assert french.first.inner_text().startswith("En français."), path.name
+        assert page.evaluate(UNMARKED) == [], path.name
+        page.close()
+    page, _ = visit(browser, site / "index.html", 1400)
+    assert page.locator('section[lang="fr"] h2').inner_text().startswith("En français")
+    page.close()
+
+
+def test_every_page_has_one_title_a_description_and_an_icon(browser, site, pages):
+    told = {}
+    for path in pages:
+        page, _ = visit(browser, path, 1400)
+        parts = page.title().split(" — ")
+        assert len(parts) == len(set(parts)), page.title()
+        assert page.locator("h1").count() == 1, path.name
+        said = page.locator('meta[name="description"]').get_attribute("content")
+        assert 40 <= len(said) <= 300, f"{path.name}: {said}"
+        assert told.setdefault(said, path) == path, "two pages with one description"
+        icon = page.locator('link[rel="icon"]').evaluate("link => link.href")
+        assert icon.startswith("file:") and icon.endswith("favicon.svg")
+        page.close()
+
+
+TABLES = """() => [...document.querySelectorAll(".table-scroll")].map(box =>
+    [box.getAttribute("aria-label"), box.firstElementChild.scrollWidth - box.clientWidth])"""
+
+
+def test_tables_fit_the_column_on_a_screen_and_on_paper(browser, site):
+    """What is hidden to the right are the p-values."""
+    for path in sorted((site / "notebooks").glob("*.html")):
+        for width, media in ((1400, "screen"), (COLUMN, "print")):
+            page, _ = visit(browser, path, width)
+            page.emulate_media(media=media)
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            wide = [(name, more) for name, more in page.evaluate(TABLES) if more > 1]
+            assert not wide, f"{path.name}, {media}"
+            page.close()
+
+
+def test_on_paper_solutions_stand_open_and_the_page_has_its_name(browser, site):
+    for path in sorted((site / "notebooks").glob("*.html")):
+        page, _ = visit(browser, path, COLUMN)
+        folded = page.locator("details.folded")
+        assert folded.count() > 0, f"{path.name} has no solution"
+        assert not folded.first.evaluate("part => part.open")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        for part in folded.all():
+            assert part.locator(":scope > :not(summary)").first.is_visible(), path.name
+        assert page.locator("article h1").is_visible(), path.name
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert not folded.first.evaluate("part => part.open")
+        page.close()
+
+
+def test_letters_in_a_figure_can_be_read_on_a_phone(browser, site):
+    """The smallest are of 10 points: 13.9 pixels at full size."""
+    for path in sorted((site / "notebooks").glob("*.html")):
+        page, _ = visit(browser, path, 390)
+        for image in page.locator(".chapter-figure img").all():
+            drawn = int(image.get_attribute("width"))
+            shown = image.evaluate("image => image.getBoundingClientRect().width")
+            assert 13.9 * shown / drawn >= 9, f"{path.name}: {shown} of {drawn} pixels"
+        page.close()
