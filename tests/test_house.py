@@ -1,7 +1,9 @@
 """The files around the science agree with each other."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -212,7 +214,10 @@ def test_source_notebook_is_clean_and_can_run_anywhere(path):
     check = code[code.index(parameters) + 1].source
     assert "check_parameters()" in check
     for cell in code:
-        assert "print(" not in cell.source, "a page has tables, figures and glued sentences"
+        shown = "setup" not in cell.metadata.get("tags", [])
+        assert not shown or "print(" not in cell.source, (
+            "a page has tables, figures and glued sentences"
+        )
         if len(cell.source.splitlines()) > 20:
             folded = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
             assert folded & set(cell.metadata.get("tags", [])), "a long cell is not folded"
@@ -283,6 +288,26 @@ def test_a_fork_takes_its_address_over(clone):
     assert build.set_up(clone, check=True) == []
 
 
+def test_an_address_makes_no_chapter_due_again(clone):
+    remote = ["git", "-C", clone, "remote", "add", "origin", "git@github.com:some/fork.git"]
+    subprocess.run(remote, check=True)
+    path = clone / "notebooks" / "a.ipynb"
+    os.utime(path, (10**9, 10**9))
+    build.fork(clone)
+    assert set_up_of(clone) != "x" and path.stat().st_mtime == 10**9
+
+
+def test_a_commit_that_is_no_branch_has_the_branch_of_the_configuration(clone):
+    git = ["git", "-C", str(clone), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "checkout", "-q", "-b", "mine"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "a"], check=True)
+    assert build.branch_of(clone) == "mine"
+    subprocess.run([*git, "checkout", "-q", "--detach"], check=True)
+    config = clone / "_config.yml"
+    config.write_text(re.sub(r"(?m)^  branch: .*", "  branch: published", config.read_text()))
+    assert build.branch_of(clone) == "published"
+
+
 def test_a_copy_without_a_remote_says_what_to_do(clone):
     with pytest.raises(SystemExit, match="git remote add origin"):
         build.fork(clone)
@@ -305,18 +330,23 @@ def colab(clone, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", list(sys.path))
     found = SimpleNamespace(place=place, missing=True, fails=None, typed=None, commands=[])
+    found.asked, found.mends = "", False
     find_spec = importlib.util.find_spec
 
     def run(command, **_options):
         found.commands.append(command)
         if "clone" in command:  # a download that breaks leaves a part
             Path(command[-1]).mkdir()
-        return SimpleNamespace(returncode=int(found.fails in command))
+        failed = found.fails in command
+        if found.mends:
+            found.fails = None
+        return SimpleNamespace(returncode=int(failed))
 
-    def asked(_words):
+    def asked(words):
+        found.asked += words
         if found.typed is None:
             raise NotImplementedError
-        return found.typed
+        return found.typed.pop(0)
 
     def cell(address=""):
         found.commands.clear()
@@ -347,11 +377,23 @@ def test_set_up_cell_installs_a_whole_copy_and_the_package_last(colab):
     assert sys.path[0] == f"{copy}/src"
 
 
-def test_set_up_cell_asks_for_the_address_or_says_what_to_do(colab):
-    with pytest.raises(SystemExit, match=r"make env.*or write the address above"):
+def test_set_up_cell_asks_for_the_address_until_something_comes_of_it(colab, capsys):
+    with pytest.raises(SystemExit, match=r"address of the book's repository.*make env"):
         colab.cell()
-    colab.typed = " https://example.org/typed "
-    assert "https://example.org/typed" in colab.cell()[0]
+    colab.typed = ["", "https://example.org/wrong", " https://example.org/typed "]
+    colab.fails = "https://example.org/wrong"
+    first, again, *_ = colab.cell()
+    assert "https://example.org/wrong" in first and "https://example.org/typed" in again
+    assert colab.typed == [] and "Nothing came from https://example.org/wrong" in colab.asked
+    told = capsys.readouterr().out
+    for line in ("1 of 3", "2 of 3", "3 of 3", "Ready after"):
+        assert line in told
+
+
+def test_set_up_cell_tries_a_known_address_again_at_a_word(colab):
+    colab.typed, colab.fails, colab.mends = [""], "clone", True
+    addresses = [command[-2] for command in colab.cell("https://example.org/a/b")[:2]]
+    assert addresses == ["https://example.org/a/b"] * 2
 
 
 def test_set_up_cell_can_be_run_again_wherever_it_failed(colab):
@@ -365,6 +407,14 @@ def test_set_up_cell_can_be_run_again_wherever_it_failed(colab):
     colab.fails = None
     assert len(colab.cell()) == 2  # the copy is there, and nobody is asked where it is
     assert [path.name for path in colab.place.iterdir()] == ["compendium"]
+
+
+def test_set_up_cell_says_how_to_use_a_gpu(colab, capsys, monkeypatch):
+    for there in (None, "/usr/bin/nvidia-smi"):
+        monkeypatch.setattr(shutil, "which", lambda _name, there=there: there)
+        shutil.rmtree(colab.place / "compendium", ignore_errors=True)
+        colab.cell("https://example.org/a/b")
+        assert ('chapters.profile("gpu")' in capsys.readouterr().out) == bool(there)
 
 
 def test_pages_are_not_built_of_a_chapter_that_warns(tmp_path):

@@ -1,10 +1,15 @@
 """What a chapter's parameters cell declares, and whether a value fits."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ethical_compression import chapters
+from ethical_compression.chapters import by_hand, run
+from ethical_compression.chapters.by_hand import NOTEBOOKS
 from ethical_compression.errors import InputError
 
 PARAMETERS = """\
@@ -38,6 +43,53 @@ def test_check_parameters_refuses_a_wrong_type_typed_by_the_reader():
 def test_check_parameters_says_when_the_cell_was_not_run():
     with pytest.raises(InputError, match="run the notebook from its top"):
         chapters.check_parameters({}, ["import os", "x = 1"])
+
+
+CHAPTER = NOTEBOOKS / "confidence.ipynb"
+
+
+@pytest.fixture
+def session():
+    """What a session of one chapter holds once its parameters cell was run, edited."""
+    declared = run.chapter_parameters(CHAPTER)
+    cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
+    (cell,) = [one for one in cells if "parameters" in one["metadata"].get("tags", [])]
+    source = "".join(cell["source"])
+
+    def edited(name: str, new: str, **more):
+        (line,) = [one for one in source.splitlines() if one.startswith(f"{name}:")]
+        namespace = {name: one.default for name, one in declared.items()} | more
+        return namespace, ["", source.replace(line, new), "check_parameters()"]
+
+    return edited
+
+
+def test_a_line_typed_over_without_its_type_is_understood(session):
+    values = chapters.check_parameters(*session("widths", "widths = [8]", widths=[8]))
+    assert values["widths"] == [8] and len(values) == len(run.chapter_parameters(CHAPTER))
+    with pytest.raises(InputError, match=r"'widths'.*must be list\[int\]"):
+        chapters.check_parameters(*session("widths", "widths = 8", widths=8))
+    with pytest.raises(InputError, match="no parameter 'width': did you mean 'widths'"):
+        chapters.check_parameters(*session("widths", "width = [8]", width=[8]))
+    with pytest.raises(InputError, match=r"not 'widths \+= \[8\]'"):
+        chapters.check_parameters(*session("widths", "widths += [8]"))
+
+
+def test_without_the_repository_a_line_without_its_type_takes_any_value(monkeypatch, tmp_path):
+    monkeypatch.setattr(by_hand, "NOTEBOOKS", tmp_path)
+    source = PARAMETERS.replace("bits: list[int] = [4, 3]", "bits = [8]")
+    assert chapters.check_parameters(values() | {"bits": [8]}, [source])["bits"] == [8]
+
+
+def test_one_line_applies_a_profile(session, monkeypatch):
+    namespace, history = session("seed", "seed = 0", seed=0)
+    shell = SimpleNamespace(user_ns=namespace | {"In": history})
+    monkeypatch.setattr(by_hand, "_shell", lambda what: shell)
+    assert chapters.profile("smoke") == run.resolve(CHAPTER, "smoke", {})
+    checked = chapters.check_parameters()
+    assert checked | run.resolve(CHAPTER, "smoke", {}) == checked
+    with pytest.raises(InputError, match=r"no profile 'gpus'.*did you mean 'gpu'"):
+        chapters.profile("gpus")
 
 
 def test_help_is_the_comment_and_not_a_hash_in_a_string():

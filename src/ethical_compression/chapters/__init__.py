@@ -4,6 +4,7 @@ Only the standard library is needed to import this room, so that a wrong paramet
 before anything heavy is loaded. `run` executes a chapter from outside.
 """
 
+from ethical_compression.chapters.by_hand import check_parameters, profile
 from ethical_compression.chapters.page import (
     comparisons,
     figure,
@@ -17,7 +18,6 @@ from ethical_compression.chapters.page import (
 )
 from ethical_compression.chapters.parameters import (
     Parameter,
-    check_parameters,
     check_values,
     closest,
     declared_parameters,
@@ -35,6 +35,7 @@ __all__ = [
     "glue",
     "glue_all",
     "glue_time",
+    "profile",
     "refuse_stderr",
     "table",
     "table_html",

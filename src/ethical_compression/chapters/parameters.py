@@ -3,10 +3,9 @@
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ethical_compression.chapters.page import begin
 from ethical_compression.errors import InputError
 
 
@@ -29,8 +28,15 @@ class Parameter(NamedTuple):
         return float(found[1].replace("−", "-")) if found else None
 
 
-def declared_parameters(source: str, where: str = "the parameters cell") -> dict[str, Parameter]:
+def declared_parameters(
+    source: str,
+    where: str = "the parameters cell",
+    known: Mapping[str, Parameter] | None = None,
+) -> dict[str, Parameter]:
     """Read the parameters that a cell declares: name, type, default, and the comment as its help.
+
+    known: what the chapter declares by itself. With it a plain assignment to one of these names,
+    as a reader types it (``bits = [8]``), is understood, and has the type that they have there.
 
     The types understood are ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, their
     subscripted forms (``list[int]``, ``dict[str, float]``) and unions with ``None``.
@@ -38,7 +44,7 @@ def declared_parameters(source: str, where: str = "the parameters cell") -> dict
     Raises InputError where the cell is no Python, and where a line has no type, no literal default,
     or a default of another type.
     """
-    known = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+    types = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
     lines = source.splitlines()
     declared = {}
     try:
@@ -49,13 +55,19 @@ def declared_parameters(source: str, where: str = "the parameters cell") -> dict
         ) from None
     for node in body:
         line = lines[node.lineno - 1].strip()
+        if known is not None and (name := assigned(node)) and isinstance(node, ast.Assign):
+            if name not in known:
+                raise InputError(f"this chapter has no parameter '{name}'{closest(name, known)}")
+            # Whether the value fits is asked of the value itself, which the session has.
+            declared[name] = known[name]
+            continue
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             raise InputError(
                 f"{where} may only hold lines such as 'seed: int = 0  # meaning', not '{line}'."
             )
         name, annotation = node.target.id, ast.unparse(node.annotation)
         try:
-            kind = eval(annotation, {"__builtins__": {}}, known)  # names in `known` only
+            kind = eval(annotation, {"__builtins__": {}}, types)  # names in `types` only
             default = ast.literal_eval(node.value)
         except Exception:
             raise InputError(
@@ -69,6 +81,15 @@ def declared_parameters(source: str, where: str = "the parameters cell") -> dict
         if (low := _too_low(default, declared[name].least)) is not None:
             raise InputError(f"{where} declares '{line}': its default, {low!r}, is too low.")
     return declared
+
+
+def assigned(node: ast.stmt) -> str:
+    """The one name that a statement gives a value to; empty for any other statement."""
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        targets = [node.target]
+    else:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -121,46 +142,3 @@ def _too_low(value: Any, least: float | None) -> float | None:
         return None if value >= least else value
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return next((low for one in parts if (low := _too_low(one, least)) is not None), None)
-
-
-def check_parameters(
-    namespace: Mapping[str, Any] | None = None, history: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Check a running chapter's own parameters; call it in the cell after the parameters.
-
-    The runner has checked them already, but papermill used by itself only warns of an unknown one,
-    and on Colab the reader edits the cell. The parameters cell is found in the session's input
-    history: the last cell made of nothing but typed assignments.
-
-    Returns {name: value}, as they are now. Raises InputError as `check_values` does.
-    """
-    begin()
-    if namespace is None or history is None:
-        from IPython import get_ipython
-
-        shell = get_ipython()
-        if shell is None:
-            raise InputError("check_parameters() is for a notebook: no IPython session is running.")
-        namespace, history = shell.user_ns, shell.user_ns["In"]
-    declared = next((found for cell in reversed(history) if (found := _typed_cell(cell))), None)
-    if declared is None:
-        raise InputError("the parameters cell has not been run: run the notebook from its top.")
-    injected = next((cell for cell in reversed(history) if cell.startswith("# Parameters\n")), "")
-    names = [
-        target.id
-        for node in ast.parse(injected).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    ]
-    check_values({name: namespace[name] for name in names}, declared)
-    values = {name: namespace[name] for name in declared}
-    check_values(values, declared)
-    return values
-
-
-def _typed_cell(source: str) -> dict[str, Parameter]:
-    try:
-        return declared_parameters(source)
-    except InputError:
-        return {}
