@@ -310,21 +310,27 @@ def each_against_others(values, groups, *, level: float = 0.95) -> pd.DataFrame:
 
 def holm(pvalues) -> np.ndarray:
     """Holm-adjusted p-values (Holm 1979), for claims: bounds the chance of any false one."""
-    return _adjust(pvalues, "holm")
+    p, order = _checked(pvalues)
+    found = np.empty_like(p)
+    found[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(found, 1.0)
 
 
 def benjamini_hochberg(pvalues) -> np.ndarray:
     """Adjusted p-values (Benjamini & Hochberg 1995), for screens: bounds the false share."""
-    return _adjust(pvalues, "fdr_bh")
+    p, order = _checked(pvalues)
+    found = np.empty_like(p)
+    ratios = p[order] * len(p) / np.arange(1, len(p) + 1)
+    found[order] = np.minimum.accumulate(ratios[::-1])[::-1]
+    return np.minimum(found, 1.0)
 
 
-def _adjust(pvalues, method: str) -> np.ndarray:
-    from statsmodels.stats.multitest import multipletests
-
-    pvalues = np.asarray(pvalues, dtype=float)
-    if not ((pvalues >= 0) & (pvalues <= 1)).all():
+def _checked(pvalues) -> tuple[np.ndarray, np.ndarray]:
+    """p-values, and their order from the smallest."""
+    p = np.asarray(pvalues, dtype=float)
+    if not ((p >= 0) & (p <= 1)).all():
         raise InputError("Every p-value must lie between 0 and 1 and none may be missing.")
-    return multipletests(pvalues, method=method)[1] if pvalues.size else pvalues
+    return p, np.argsort(p, kind="stable")
 
 
 def _pairs(before, after) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
