@@ -1,54 +1,13 @@
-"""Whose answers flip: blind shifts by hand and by brute force, size and power by simulation,
-groups, directions, and what is said where nothing can be tested."""
+"""Whose answers flip: blind shifts by hand and by brute force, size and power by simulation, and
+what is said where nothing can be read."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from flip_rows import blind, drawn, grid
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import flips
-
-
-def grid(leads, compression="4-bit", *, battery="toy", groups=None, clusters=None, seed=0, **more):
-    """Rows of answers of two options: `leads` (n, 3) of the first option in the full model, in
-    float32, and under the compression."""
-    leads = np.asarray(leads, dtype=float)
-    before = (leads[:, 0] < 0).astype(int)
-    sign = np.where(before, -1, 1)
-    parts = []
-    for place, name in enumerate(("full", "full, float32", compression)):
-        parts.append(
-            pd.DataFrame(
-                {
-                    "model": "m",
-                    "compression": name,
-                    "method": "rtn",
-                    "seed": seed if place == 2 else 0,
-                    "check": f"answers: {battery}",
-                    "item": [f"i{k}" for k in range(len(leads))],
-                    "group": groups if groups is not None else "all",
-                    "cluster": clusters if clusters is not None else np.arange(len(leads)),
-                    "before": before,
-                    "after": (leads[:, place] < 0).astype(int),
-                    "margin": np.abs(leads[:, 0]),
-                    "margin_after": sign * leads[:, place],
-                }
-                | more
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def drawn(n, seed, push, noise=0.02, look=0.02):
-    rng = np.random.default_rng(seed)
-    true = rng.normal(size=n)
-    return np.column_stack(
-        [
-            true + noise * rng.normal(size=n),
-            true + look * rng.normal(size=n),
-            true + noise * rng.normal(size=n) + push(true, rng),
-        ]
-    )
 
 
 def test_a_blind_shift_by_hand():
@@ -88,10 +47,6 @@ def rejected(push, studies=100, n=240, **how):
         parts.append(rows[rows["compression"] == "4-bit"].assign(compression=f"study {seed}"))
     found = flips.concentration(pd.concat(parts, ignore_index=True))
     return (found["p"] < 0.05).mean(), found
-
-
-def blind(true, rng):
-    return 0.5 * rng.normal(size=len(true))
 
 
 def test_a_blind_disturbance_flips_the_unsure_and_is_not_taken_for_more():
@@ -157,93 +112,6 @@ def test_bins_hold_as_many_answers_and_rise_where_the_model_was_unsure():
     assert (bins["flipped_low"] <= bins["flipped"]).all()
 
 
-def test_groups_have_tests_or_a_reason():
-    groups = ["a"] * 60 + ["b"] * 60 + ["few"] * 9 + ["one"] * 12
-    clusters = [*range(129), *["w"] * 12]
-    rng = np.random.default_rng(5)
-    true = rng.normal(size=141)
-    size = np.where(np.array(groups) == "a", 1.5, 0.2)
-    leads = np.column_stack([true, true, true + size * rng.normal(size=141)])
-    table = flips.by_group(
-        flips.answers(grid(leads, groups=groups, clusters=clusters)), groups={"toy": ["a", "none"]}
-    ).set_index("group")
-    assert table["reason"].to_dict() == {
-        "a": "",
-        "b": "",
-        "few": "fewer than 10 items",
-        "one": "fewer than 6 independent clusters",
-        "none": "no items",
-    }
-    assert table["n"].to_dict() == {"a": 60, "b": 60, "few": 9, "one": 12, "none": 0}
-    assert table["p_holm"].notna().tolist() == [True, True, False, False, False]
-    assert table.loc["a", "p_holm"] < 0.01 and table.loc["a", "difference"] > 0
-    assert (table.loc[["a", "b"], "detectable"] > 0).all() and (table["floor"].iloc[:4] == 0).all()
-
-
-def test_groups_that_are_pushed_alike_are_not_told_apart():
-    hits = []
-    for seed in range(60):
-        leads = drawn(160, seed, blind)
-        groups = ["a"] * 40 + ["b"] * 120
-        rows = flips.answers(grid(leads, groups=groups))
-        hits.append(flips.by_group(rows)["p"].iloc[0] < 0.05)
-    assert np.mean(hits) <= 0.11
-
-
-def preferences(start, end, groups, check="crows_pairs", compression="4-bit"):
-    parts = [
-        pd.DataFrame(
-            {
-                "model": "m",
-                "compression": name,
-                "check": check,
-                "item": [f"i{k}" for k in range(len(values))],
-                "group": groups,
-                "cluster": np.arange(len(values)),
-                "value": np.asarray(values, dtype=float),
-            }
-        )
-        for name, values in (("full", start), ("full, float32", start), (compression, end))
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def test_who_gains_counts_both_ways():
-    start = [0] * 20 + [1] * 20
-    end = [1] * 15 + [0] * 5 + [0] * 2 + [1] * 18
-    changes = flips.directed(preferences(start, end, ["a"] * 20 + ["b"] * 20))
-    assert set(changes["floor"]) == {0.0} and set(changes["margin"]) == {0.05}
-    table = flips.who_gains(changes).set_index("group")
-    assert table["with_it"].to_dict() == {"a": 15, "b": 0}
-    assert table["against_it"].to_dict() == {"a": 0, "b": 2}
-    assert table["difference"].to_dict() == pytest.approx({"a": 0.75, "b": -0.1})
-    assert table["verdict"].to_dict() == {"a": "worse", "b": "cannot tell"}
-    row = flips.asymmetry(changes).iloc[0]
-    assert row["worst"] == pytest.approx(0.75) and row["best"] == pytest.approx(-0.1)
-    assert row["p"] < 0.05 and row["spread"] > row["spread_chance"]
-
-
-def test_flips_without_a_direction_make_groups_drift_apart_no_more_than_chance():
-    found = []
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        start = rng.integers(0, 2, 200)
-        end = np.where(rng.random(200) < 0.2, 1 - start, start)
-        changes = flips.directed(preferences(start, end, np.repeat(list("abcde"), 40)))
-        found.append(flips.asymmetry(changes, draws=200).iloc[0])
-    found = pd.DataFrame(found)
-    # Ten points of a hundred between the best and the worst group, and nothing behind it.
-    assert found["spread"].mean() > 0.1
-    assert (found["p"] < 0.05).mean() <= 0.12
-
-
-def test_bbq_counts_in_answers():
-    start, end = [0] * 12, [2] * 6 + [0] * 6  # from against the stereotype to with it: −1 to 1
-    table = preferences(np.array(start) - 1, np.array(end) - 1, "SES", "bbq_ambiguous")
-    row = flips.asymmetry(flips.directed(table)).iloc[0]
-    assert row["worst"] == pytest.approx(0.5)
-
-
 def test_four_bits_beside_eight():
     leads = np.column_stack([np.ones(10), np.ones(10), [-1] * 4 + [1] * 6])
     few = np.column_stack([np.ones(10), np.ones(10), [-1] * 2 + [1] * 8])
@@ -263,5 +131,3 @@ def test_what_cannot_be_read_is_said():
     ):
         with pytest.raises(InputError, match=said):
             flips.answers(wrong)
-    with pytest.raises(InputError, match="no harm that is a preference"):
-        flips.directed(table)

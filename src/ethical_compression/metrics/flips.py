@@ -22,28 +22,19 @@ is in the shift too, so their sizes are compared by a second look at the full mo
 arithmetic, whose noise is not (`statistics.change_slope` does the same for a slope).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics.four_harms import MARGINS
-from ethical_compression.metrics.harm_values import HARMS, floor, paired
-from ethical_compression.statistics import holm, minimum_detectable
+from ethical_compression.statistics import holm
 from ethical_compression.statistics.clusters import clustered_interval
-from ethical_compression.statistics.verdicts import (
-    LEAST_CLUSTERS,
-    LEAST_ITEMS,
-    clustered_mean,
-    judge,
-)
+from ethical_compression.statistics.verdicts import clustered_mean, judge
 
 ANSWERS = "answers: "
 FULL, LOOK = "full", "full, float32"
 THIRDS = ("unsure", "middle", "sure")
-# Harms that are preferences, so that a flip goes with the stereotype or against it.
-DIRECTED = ("bbq_ambiguous", "stereoset_within", "crows_pairs", "winobias", "reddit_bias")
 
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +85,7 @@ def dealt(rows: pd.DataFrame) -> pd.DataFrame:
             for rank in [some[by].rank(method="first").to_numpy()]
         }
         own = some["shift"] < -some["margin"]
-        chance = (_turned(some, some) - own) / max(1, len(some) - 1)
+        chance = (turned(some, some) - own) / max(1, len(some) - 1)
         parts.append(some.assign(**thirds, expected=chance))
     return pd.concat(parts, ignore_index=True)
 
@@ -134,7 +125,7 @@ def by_margin(rows: pd.DataFrame, bins: int = 6, *, level: float = 0.95) -> pd.D
     rows = rows.assign(bin=np.ceil(rank * bins).astype(int).clip(1, bins))
     found = []
     for (name, place), some in rows.groupby(["compression", "bin"], sort=False):
-        told = clustered_interval(some["flipped"], _clusters(some), level=level)
+        told = clustered_interval(some["flipped"], clusters_of(some), level=level)
         found.append(
             {"compression": name, "bin": place, "n": len(some), "margin": some["margin"].median()}
             | {"flipped": told.mean, "flipped_low": told.ci_low, "flipped_high": told.ci_high}
@@ -161,7 +152,7 @@ def concentration(rows: pd.DataFrame, *, margin: float = 0.05) -> pd.DataFrame:
     for name, some in rows.groupby("compression", sort=False):
         some = some.reset_index(drop=True)
         unsure, sure = ((some["third"] == one).to_numpy() for one in (THIRDS[0], THIRDS[2]))
-        clusters = _clusters(some)
+        clusters = clusters_of(some)
         size = some["shift"].abs() / some.groupby("battery")["shift"].transform(
             lambda one: one.abs().mean() or 1.0
         )
@@ -176,85 +167,14 @@ def concentration(rows: pd.DataFrame, *, margin: float = 0.05) -> pd.DataFrame:
         values.append(_valued(some, unsure, "unsure", name, margin))
     judged = judge(pd.concat(values, ignore_index=True), {"unsure": "unsure"})
     found = pd.DataFrame(told).drop(columns="ratio_p")
-    found["size_ratio_p_holm"] = _holm(found["size_ratio_p"])
+    found["size_ratio_p_holm"] = holm_of(found["size_ratio_p"])
     judged = judged.drop(columns=["stage", "check", "changed"]).rename(
         columns={"group": "compression"}
     )
     return found.merge(judged, on="compression")
 
 
-def by_group(
-    rows: pd.DataFrame, *, groups: Mapping[str, Sequence] | None = None, level: float = 0.95
-) -> pd.DataFrame:
-    """Who pays: flips of every group, beside what other groups' shifts would make of its margins.
-
-    rows: of `answers`. groups: {battery: groups that there should be}. Columns: `compression`,
-    `battery`, `group`, `n`, `clusters`, `flipped` with `_low`, `_high`; `floor`, the share that
-    flips in other arithmetic; `expected`, with the shifts of the battery's other groups;
-    `difference` (flipped − expected) with `ci_low`, `ci_high`, `p`, `p_holm` (over the groups of a
-    compression) and `detectable`; `reason`, why a group has no test: no items, fewer than ten,
-    fewer than six clusters, no other group, or nothing moved. The two samples, the group's answers
-    and the others' shifts, are independent: Welch's degrees of freedom, of clusters.
-    """
-    noise = rows[rows["compression"] == LOOK].groupby(["battery", "group"])["flipped"].mean()
-    told = []
-    for (name, battery), part in rows[rows["compression"] != LOOK].groupby(
-        ["compression", "battery"], sort=False
-    ):
-        for group in dict.fromkeys([*part["group"], *(groups or {}).get(battery, ())]):
-            row = {"compression": name, "battery": battery, "group": group}
-            row["floor"] = noise.get((battery, group), np.nan)
-            told.append(row | _group_row(part, part["group"] == group, level))
-    found = pd.DataFrame(told)
-    tested = [_holm(some["p"]) for _, some in found.groupby("compression", sort=False)]
-    found["p_holm"] = pd.concat(tested)
-    families = found.groupby("compression")["p"].transform("count")
-    found["detectable"] = [
-        minimum_detectable(row["se"], row["df"], alpha=(1 - level) / many)
-        if row["reason"] == ""
-        else np.nan
-        for (_, row), many in zip(found.iterrows(), families, strict=True)
-    ]
-    return found.drop(columns=["se", "df"])
-
-
-def _group_row(part: pd.DataFrame, inside: pd.Series, level: float) -> dict:
-    from scipy import stats
-
-    mine, others = part[inside], part[~inside]
-    empty = ("flipped", "flipped_low", "flipped_high", "expected", "difference")
-    row = dict.fromkeys([*empty, "ci_low", "ci_high", "se", "df", "p"], np.nan)
-    row |= {"n": len(mine), "clusters": mine["cluster"].nunique(), "reason": ""}
-    if mine.empty:
-        return row | {"reason": "no items"}
-    share = clustered_interval(mine["flipped"], mine["cluster"], level=level)
-    row |= {"flipped": share.mean, "flipped_low": share.ci_low, "flipped_high": share.ci_high}
-    if others.empty:
-        return row | {"reason": "no other group"}
-    # Everybody's margins with the others' shifts, and the others' shifts with everybody's margins.
-    chance, hits = _turned(mine, others) / len(others), _turns(others, mine) / len(mine)
-    difference = float(mine["flipped"].mean() - chance.mean())
-    row |= {"expected": chance.mean(), "difference": difference}
-    if len(mine) < LEAST_ITEMS:
-        return row | {"reason": f"fewer than {LEAST_ITEMS} items"}
-    if row["clusters"] < LEAST_CLUSTERS:
-        return row | {"reason": f"fewer than {LEAST_CLUSTERS} independent clusters"}
-    sides = [
-        clustered_mean(mine["flipped"] - chance, mine["cluster"]),
-        clustered_mean(hits, others["cluster"]),
-    ]
-    squares = [se**2 for _, se, _ in sides]
-    if not sum(squares) > 0 or not all(df for *_, df in sides):
-        return row | {"reason": "nothing moved"}
-    se = np.sqrt(sum(squares))
-    df = sum(squares) ** 2 / sum(one**2 / df for one, (*_, df) in zip(squares, sides, strict=True))
-    half = stats.t.ppf((1 + level) / 2, df) * se
-    p = float(2 * stats.t.sf(abs(difference) / se, df))
-    ends = {"ci_low": difference - half, "ci_high": difference + half}
-    return row | ends | {"se": se, "df": df, "p": p}
-
-
-def _turned(rows: pd.DataFrame, pushed: pd.DataFrame) -> np.ndarray:
+def turned(rows: pd.DataFrame, pushed: pd.DataFrame) -> np.ndarray:
     """By how many of the shifts of `pushed` each answer of `rows` would be turned."""
     push = (pushed["sign"] * pushed["shift"]).to_numpy()
     margin = rows["margin"].to_numpy()
@@ -262,13 +182,13 @@ def _turned(rows: pd.DataFrame, pushed: pd.DataFrame) -> np.ndarray:
     return np.where(rows["sign"] > 0, *sides)
 
 
-def _turns(pushed: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
-    """How many of the answers of `rows` each shift of `pushed` would turn."""
+def turns(pushed: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """How many of the answers of `rows` each shift of `pushed` would turn: away from the first
+    option, and away from the second, (2, n)."""
     push = (pushed["sign"] * pushed["shift"]).to_numpy()
-    return sum(
-        np.searchsorted(np.sort(rows["margin"][rows["sign"] == way]), -way * push)
-        for way in (1, -1)
-    )
+    sides = [rows["margin"][rows["sign"] == way] for way in (1, -1)]
+    found = [np.searchsorted(np.sort(sides[k]), way * push) for k, way in enumerate((-1, 1))]
+    return np.array(found)
 
 
 def _of_items(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
@@ -279,11 +199,13 @@ def _of_items(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
     return found
 
 
-def _clusters(rows: pd.DataFrame) -> pd.Series:
+def clusters_of(rows: pd.DataFrame) -> pd.Series:
+    """Clusters of answers, those of different batteries apart."""
     return rows["battery"] + " " + rows["cluster"].astype(str)
 
 
-def _holm(p: pd.Series) -> pd.Series:
+def holm_of(p: pd.Series) -> pd.Series:
+    """Holm's correction over the tests that there were; NaN stays."""
     found = pd.Series(np.nan, index=p.index)
     found[p.notna()] = holm(p[p.notna()])
     return found
@@ -298,10 +220,10 @@ def _valued(
     value = np.where(inside, rows["flipped"] - rows["expected"], 0.0) / share
     for places in rows.groupby("battery").indices.values():
         part, mine = rows.iloc[places], inside[places]
-        hits = _turns(part, part[mine]) - (mine & (part["shift"] < -part["margin"]))
+        hits = turns(part, part[mine]).sum(0) - (mine & (part["shift"] < -part["margin"]))
         dealt_out = hits.to_numpy() / max(1, len(places) - 1) / share
         value[places] -= dealt_out - dealt_out.mean()
-    found = pd.DataFrame({"value": value, "cluster": _clusters(rows)})
+    found = pd.DataFrame({"value": value, "cluster": clusters_of(rows)})
     return found.assign(check=check, group=group, floor=0.0, margin=margin)
 
 
@@ -322,87 +244,6 @@ def _ratio(name: str, values, first: np.ndarray, second: np.ndarray, clusters) -
     half = stats.t.ppf(0.975, df) * se
     p = 2 * stats.t.sf(abs(log) / se, df) if se else float(not log)
     return dict(zip(names, [*np.exp([log, log - half, log + half]), float(p)], strict=True))
-
-
-# --- With the stereotype, or against it ---------------------------------------------------------
-
-
-def directed(table: pd.DataFrame) -> pd.DataFrame:
-    """Changes of every preference (`DIRECTED`), a row an item and compression.
-
-    table: of `score.harm_grid.records`. Columns: `compression`, `check`, `item`, `group`,
-    `cluster`, `before`, `after`, `value` (after − before, above 0 with the stereotype), `floor` of
-    the check, and `margin`. Raises InputError where the table has none of them.
-    """
-    parts = []
-    for name in DIRECTED:
-        sides = dict(iter(table[table["check"] == name].groupby("compression", sort=False)))
-        columns = ["item", "group", "cluster", "value"]
-        if FULL not in sides:
-            continue
-        start = sides.pop(FULL)[columns]
-        twice = sides.pop(LOOK, None)
-        noise = 0.0 if twice is None else floor(start, twice[columns])
-        margin = MARGINS[HARMS[name].unit]
-        parts += [
-            paired(start, side[columns], (FULL, other)).assign(
-                compression=other, check=name, floor=noise, margin=margin
-            )
-            for other, side in sides.items()
-        ]
-    if not parts:
-        raise InputError(f"The table has no harm that is a preference ({', '.join(DIRECTED)}).")
-    return pd.concat(parts, ignore_index=True)
-
-
-def who_gains(changes: pd.DataFrame) -> pd.DataFrame:
-    """Whether the flips of each group go with the stereotype or against it: a row a group.
-
-    changes: of `directed`. Columns: `compression`, `check`, `group`, `with_it` and `against_it`
-    (items that moved towards the stereotype, and away), and what `statistics.verdicts.judge` tells
-    of the mean change ("worse" is with the stereotype), Holm over the groups of a compression.
-    """
-    parts = []
-    for name, some in changes.groupby("compression", sort=False):
-        moves = some.groupby(["check", "group"])["value"].agg(
-            with_it=lambda one: int((one > 0).sum()), against_it=lambda one: int((one < 0).sum())
-        )
-        found = judge(some, dict.fromkeys(some["check"].unique(), name))
-        found = found.rename(columns={"stage": "compression"})
-        parts.append(found.join(moves, on=["check", "group"]))
-    return pd.concat(parts, ignore_index=True)
-
-
-def asymmetry(changes: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Do groups move apart by more than flips without a direction would? A row a compression.
-
-    changes: of `directed`; BBQ's lean counts half, so that all are in answers. The null turns the
-    changes of each cluster over together with probability one half, which keeps who flipped and how
-    often. Columns: `compression`, `groups`, `worst` and `best` (the groups' largest mean change
-    with the stereotype, and against it), `spread` (their difference), `spread_chance` (its 95th
-    percentile under the null), `p` and `p_holm`. Only groups of ten items or more take part.
-    """
-    rng, rows = np.random.default_rng(seed), []
-    for name, some in changes.groupby("compression", sort=False):
-        many = some.groupby(["check", "group"])["value"].transform("size")
-        some = some[many >= LEAST_ITEMS]
-        if some.empty:
-            continue
-        value = some["value"] / np.where(some["check"] == "bbq_ambiguous", 2, 1)
-        cluster = some["check"] + " " + some["cluster"].astype(str)
-        sums = value.groupby([cluster, some["check"], some["group"]]).sum().unstack([1, 2])
-        counts = some.groupby(["check", "group"]).size().reindex(sums.columns).to_numpy()
-        moved = sums[(sums != 0).any(axis=1)].fillna(0.0).to_numpy()
-        signs = rng.choice([-1.0, 1.0], size=(draws, len(moved)))
-        chance = np.ptp(signs @ moved / counts, axis=1)
-        means = sums.sum().to_numpy() / counts
-        p = (1 + int((chance >= np.ptp(means) - 1e-12).sum())) / (draws + 1)
-        rows.append(
-            {"compression": name, "groups": len(means), "worst": means.max(), "best": means.min()}
-            | {"spread": np.ptp(means), "spread_chance": np.quantile(chance, 0.95), "p": p}
-        )
-    found = pd.DataFrame(rows)
-    return found.assign(p_holm=_holm(found["p"])) if len(found) else found
 
 
 def by_width(rows: pd.DataFrame, bits: Mapping[str, int]) -> pd.DataFrame:
