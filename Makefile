@@ -5,6 +5,8 @@ PROFILE ?= laptop
 CORES ?= 2
 # The address of a package index with CPU builds of torch; empty: the registry's own build.
 TORCH_INDEX ?=
+# Not empty: the pages go to the branch gh-pages, where Colab then opens their notebooks.
+PUBLISHED ?=
 export ETHICAL_COMPRESSION_CACHE ?= $(CURDIR)/_build/cache
 # Threads that spin while they wait take the processor from whoever else computes on it.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -59,8 +61,9 @@ env: .venv/.book
 .venv/.test: .venv/.book
 	@echo 'Installing what the tests need …'
 	@$(PIP) -c constraints.txt -e '.[test]'
-	@# A CPU build of torch comes without Triton, whose interpreter the kernels' tests run in.
-	@$(PIP) -c constraints.txt --no-deps triton
+	@# A CPU build of torch comes without Triton, whose interpreter the kernels' tests run in. It is
+	@# made for Linux alone; elsewhere these tests are skipped, with a reason.
+	@test "$$(uname -s)" != Linux || $(PIP) -c constraints.txt --no-deps triton
 	@touch $@
 
 peers: $(PEERS:%=.peers/%/.done)
@@ -77,7 +80,7 @@ peers: $(PEERS:%=.peers/%/.done)
 # --rerun-incomplete and --nolock: a build that was killed goes on when it is started again.
 # Quiet about what it plans, not about what went wrong.
 book: .venv/.book
-	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" \
+	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" published="$(PUBLISHED)" \
 		--quiet rules progress host reason \
 		--rerun-triggers mtime input --rerun-incomplete --nolock
 	@echo "The book is at $$PWD/_build/html/index.html"

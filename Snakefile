@@ -52,8 +52,10 @@ rule book:
         pages=PAGES + ["_config.yml"],
     output:
         touch("_build/html.done"),
+    params:
+        published="--published" if config.get("published") else "",
     shell:
-        "{PYTHON:q} book/build.py site --executed {EXECUTED:q} --html _build/html"
+        "{PYTHON:q} book/build.py site --executed {EXECUTED:q} --html _build/html {params.published}"
 
 
 rule chapter:

@@ -7,13 +7,16 @@ python book/build.py fork                 take the address from the git remote, 
 
 import argparse
 import os
+import posixpath
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import colab
 import nbformat
 import pages
 import yaml
@@ -172,14 +175,17 @@ def fork(root: Path) -> str:
 # --- The pages ------------------------------------------------------------------------------------
 
 
-def with_address(config: dict, address: str, branch: str) -> dict:
-    """The configuration with launch and repository buttons, or, with no address, without any."""
+def with_address(config: dict, address: str, branch: str, opens: bool = True) -> dict:
+    """The configuration with launch and repository buttons, or, with no address, without any.
+
+    opens: whether the notebooks that Colab would open know the address.
+    """
     if not address:
         return {key: value for key, value in config.items() if key != "repository"}
     repository = {**config["repository"], "url": address, "branch": branch}
     launch = {"notebook_interface": "jupyterlab"}
     launch["binderhub_url"] = "https://mybinder.org"
-    if address.startswith("https://github.com/"):
+    if opens and address.startswith("https://github.com/"):
         launch["colab_url"] = "https://colab.research.google.com"  # it opens GitHub's only
     html = {**config["html"], "use_repository_button": True, "use_issues_button": True}
     return {**config, "repository": repository, "launch_buttons": launch, "html": html}
@@ -191,7 +197,7 @@ def chapters(toc: dict) -> list[str]:
     return [Path(file).name for file in files if file.startswith("notebooks/")]
 
 
-def assemble(root: Path, executed: Path, source: Path) -> None:
+def assemble(root: Path, executed: Path, source: Path, published: bool = False) -> None:
     """Lay out what Jupyter Book reads: pages at the top, executed chapters in ``notebooks/``."""
     shutil.copytree(
         root / "book", source, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml")
@@ -217,19 +223,56 @@ def assemble(root: Path, executed: Path, source: Path) -> None:
         notebook.metadata.pop("papermill", None)
         nbformat.write(notebook, source / "notebooks" / path.name)
     address = configured_address(root) or remote_address(root)
-    config = with_address(_config(root), address, branch_of(root))
+    opens = published or bool(configured_address(root))
+    config = with_address(_config(root), address, branch_of(root), opens)
     (source / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
 
 
-def site(root: Path, executed: Path, html: Path) -> Path:
+def page_of(address: str) -> Callable[[str], str]:
+    """Where the published book has another page, by its place from a chapter's; empty: nowhere.
+
+    Only GitHub's pages lie where the repository's address says.
+    """
+    hub = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", address)
+
+    def page(place: str) -> str:
+        if not hub:
+            return ""
+        file, mark, anchor = place.partition("#")
+        path = posixpath.normpath(posixpath.join("notebooks", file))
+        return f"https://{hub[1].lower()}.github.io/{hub[2]}/{path}.html{mark}{anchor}"
+
+    return page
+
+
+def open_notebooks(root: Path, source: Path, html: Path) -> None:
+    """Write, beside the pages, each chapter as it is opened on Colab and elsewhere: `colab.plain`.
+
+    source: where the executed chapters were laid out. Their set-up cells know the address that the
+    pages know, be it configured or the git remote's.
+    """
+    address = configured_address(root) or remote_address(root)
+    works = colab.read_works(root / "book" / "references.bib")
+    (html / "colab").mkdir()
+    for path in sorted((source / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if "setup" in cell.metadata.get("tags", []):
+                cell.source = SET_UP.format(address=address)
+        made = colab.plain(notebook, works, page_of(address))
+        nbformat.write(made, html / "colab" / path.name)
+
+
+def site(root: Path, executed: Path, html: Path, published: bool = False) -> Path:
     """Build the pages aside and put them in place when they are complete. Returns the front page.
 
+    published: they go to the repository's branch `gh-pages`, where Colab opens their notebooks.
     A warning (a number that no cell glued, a page that is nowhere) stops the build.
     """
     html.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".site-", dir=html.parent) as scratch:
         work = Path(scratch)
-        assemble(root, executed.resolve(), work / "source")
+        assemble(root, executed.resolve(), work / "source", published)
         command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
         command += [work / "source", "--path-output", work, "--quiet", "-W", "--keep-going"]
         # It prints where it builds, whatever letters the terminal knows.
@@ -239,7 +282,10 @@ def site(root: Path, executed: Path, html: Path) -> Path:
         if done.returncode != 0 or not (built / "index.html").is_file():
             sys.stderr.write(done.stdout + done.stderr)
             raise SystemExit("The pages could not be built: the lines above say why.")
-        pages.finish(built)
+        pages.finish(built, published)
+        open_notebooks(root, work / "source", built)
+        # GitHub's pages would leave out folders that begin with an underscore.
+        (built / ".nojekyll").touch()
         # A folder cannot be replaced in one step: the old one steps aside, then goes.
         if html.exists():
             os.replace(html, work / "old")
@@ -253,12 +299,13 @@ def main(arguments: list[str] | None = None) -> None:
     build = commands.add_parser("site", help="build the pages from executed chapters")
     build.add_argument("--executed", type=Path, required=True)
     build.add_argument("--html", type=Path, required=True)
+    build.add_argument("--published", action="store_true", help="they go to the branch gh-pages")
     cells = commands.add_parser("set-up", help="bring the set-up cells up to date")
     cells.add_argument("--check", action="store_true", help="only compare; fail if one differs")
     commands.add_parser("fork", help="take the repository's address from the git remote")
     given = parser.parse_args(arguments)
     if given.command == "site":
-        print(site(ROOT, given.executed, given.html))
+        print(site(ROOT, given.executed, given.html, given.published))
     elif given.command == "fork":
         print(f"The repository's address is now {fork(ROOT)}")
     else:

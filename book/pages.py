@@ -35,8 +35,11 @@ class Term(NamedTuple):
     meaning: str
 
 
-def finish(html: Path) -> None:
-    """Put right every page of a built book, in place. html: its folder."""
+def finish(html: Path, published: bool = False) -> None:
+    """Put right every page of a built book, in place.
+
+    html: its folder; published: whether it goes to the branch `gh-pages` of its repository.
+    """
     words = terms(BeautifulSoup((html / "glossary.html").read_text("utf-8"), "html.parser"))
     for path in sorted(html.rglob("*.html")):
         if "_static" in path.relative_to(html).parts:
@@ -51,6 +54,7 @@ def finish(html: Path) -> None:
         fold(page)
         if path.parent.name == "notebooks":
             ways_on(page, up)
+            buttons(page, path.stem, up, published)
             files_of_values(page, path.stem, html / "values", up)
         if path.name != "glossary.html":
             link_words(page, words, f"{up}glossary.html")
@@ -174,6 +178,16 @@ def fold(page: BeautifulSoup) -> None:
         box.name = "details"
         box["class"] = ["folded" if one == "dropdown" else one for one in box["class"]]
         box.select_one(".admonition-title").name = "summary"
+
+
+def buttons(page: BeautifulSoup, name: str, up: str, published: bool) -> None:
+    """What is downloaded, and opened on Colab, is the notebook whose prose any program shows."""
+    for button in page.select("a.btn-download-source-button"):
+        button.attrs |= {"href": f"{up}colab/{name}.ipynb", "title": "Download the notebook"}
+        del button["target"]
+    if published:
+        for link in page.select('a[href*="colab.research.google.com"]'):
+            link["href"] = re.sub(r"/blob/.*", f"/blob/gh-pages/colab/{name}.ipynb", link["href"])
 
 
 def ways_on(page: BeautifulSoup, up: str) -> None:

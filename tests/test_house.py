@@ -89,6 +89,14 @@ def test_conda_environment_asks_for_the_same_as_pyproject():
     assert torch.specifier.contains(version)
 
 
+def test_binder_gets_torch_of_the_pins_without_a_gpu():
+    environment = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
+    torch = str(pins()["torch"].specifier).removeprefix("==")
+    assert f"pytorch-cpu={torch}" in environment["dependencies"]
+    script = (ROOT / ".binder" / "postBuild").read_text()
+    assert "torch" not in script.split("set -euo pipefail")[1]
+
+
 def test_file_only_packages_are_in_no_requirement_and_no_pin():
     lines = (ROOT / "embedded.txt").read_text().splitlines()
     embedded = requirements(line for line in lines if line and not line.startswith("#"))
@@ -434,6 +442,11 @@ def test_launch_buttons_only_where_they_lead_somewhere():
     assert hub["launch_buttons"]["colab_url"]
     assert hub["repository"]["url"] == "https://github.com/some/fork"
     assert hub["html"]["use_repository_button"]
+    # A notebook that knows no address would ask who opened it for one.
+    assert (
+        "colab_url"
+        not in build.with_address(config, hub["repository"]["url"], "main", False)["launch_buttons"]
+    )
     elsewhere = build.with_address(config, "https://git.example.org/a/b", "main")
     assert "colab_url" not in elsewhere["launch_buttons"]
 

@@ -46,6 +46,46 @@ def test_every_chapter_of_the_contents_is_run_in_the_profile_asked_for(plan):
     assert said.count("--profile smoke --output") == len(chapters)
 
 
+def test_the_published_book_is_told_so(plan):
+    assert "--published" not in plan("--config", "profile=smoke", "published=")
+    assert "--html _build/html --published" in plan("--config", "profile=smoke", "published=yes")
+
+
+def test_each_step_of_the_hosted_workflow_is_a_target_of_make():
+    hosted = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text(encoding="utf-8"))
+    steps = [step for job in hosted["jobs"].values() for step in job["steps"]]
+    targets = [step["run"].split()[1] for step in steps if step.get("run", "").startswith("make ")]
+    assert {"test", "lint", "book", "check-site"} <= set(targets)
+    for target in targets:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_book_is_published_to_a_branch_that_holds_it_alone(tmp_path):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    copy, remote, html = (tmp_path / name for name in ("a copy", "remote.git", "html"))
+    subprocess.run([*git, "init", "-q", "--bare", remote], check=True)
+    subprocess.run([*git, "init", "-q", copy], check=True)
+    commit = [*git, "-C", copy, "commit", "-q", "--allow-empty", "-m", "a"]
+    subprocess.run(commit, check=True)
+    subprocess.run([*git, "-C", copy, "remote", "add", "origin", remote], check=True)
+    publish = ["bash", ROOT / ".github" / "publish.sh", html]
+    html.mkdir()
+    refused = subprocess.run(publish, cwd=copy, capture_output=True, text=True)
+    assert refused.returncode and "holds no book" in refused.stderr
+    for name in ("index.html", "other.html"):
+        for old in html.iterdir():
+            old.unlink()
+        (html / "index.html").write_text(name)
+        (html / name).touch()
+        subprocess.run(publish, cwd=copy, check=True, capture_output=True)
+    show = [*git, "-C", remote, "ls-tree", "--name-only", "gh-pages"]
+    held = subprocess.run(show, capture_output=True, text=True, check=True).stdout.split()
+    assert held == [".nojekyll", "index.html", "other.html"]
+    log = [*git, "-C", remote, "rev-list", "--count", "gh-pages"]
+    assert subprocess.run(log, capture_output=True, text=True, check=True).stdout.strip() == "1"
+
+
 @pytest.mark.parametrize("quantizer", ["gptqmodel", "auto-gptq"])
 def test_a_checkpoint_is_made_by_the_library_named_once_its_environment_is(
     plan, tmp_path, quantizer
