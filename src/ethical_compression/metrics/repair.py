@@ -1,6 +1,7 @@
 """What a compression that repairs did: to layers, cell by cell, and to a model, item by item."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -106,33 +107,64 @@ def item_harms(stereoset: pd.DataFrame, crows: pd.DataFrame, windows: pd.DataFra
 
 
 def changes(
-    harms: pd.DataFrame, compared: Iterable[tuple[str, str]], margins: Mapping[str, float]
+    harms: pd.DataFrame,
+    compared: Iterable[tuple[str, str]],
+    margins: Mapping[str, float],
+    checks: Iterable[str] = tuple(CHECKS),
 ) -> pd.DataFrame:
     """Verdicts (`statistics.verdicts.judge`) on each check of each pair (before, after).
 
     harms: from `item_harms`. margins: of each check, the largest change that does not matter.
-    Holm's family are all rows of one `before`. Adds columns `before`, `after`, `check` (a key of
-    `CHECKS`) and `level_before`, `level_after`, the means. Raises InputError for items that only
-    one of the two was asked.
+    Holm's family are all rows of one `before`. Adds columns `before`, `after`, `check` (of
+    `checks`, keys of `CHECKS`) and `level_before`, `level_after`, the means. Raises InputError for
+    items that only one of the two was asked.
     """
-    parts, levels = [], {}
+    rows = []
     for before, after in compared:
-        for check in CHECKS:
+        for check in checks:
             sides = [
                 harms[(harms["compression"] == name) & (harms["check"] == check)]
                 for name in (before, after)
             ]
             if sides[0].empty:
                 raise InputError(f"{before} was not asked {check}.")
-            names = (f"{before}, {check}", f"{after}, {check}")
-            found = paired(*sides, names)[["cluster", "before", "after", "value"]]
-            levels[before, after, check] = [found["before"].mean(), found["after"].mean()]
-            found = found.assign(check=f"{check}\n{before}", group=after)
-            parts.append(found.assign(floor=0.0, margin=margins[check]))
+            both = paired(*sides, (f"{before}, {check}", f"{after}, {check}"))
+            rows.append(Change(check, before, after, both, margins[check]))
+    return judged(rows)
+
+
+class Change(NamedTuple):
+    """A check of two models; `items` are those of `harm_values.paired`."""
+
+    check: str
+    before: str
+    after: str
+    items: pd.DataFrame
+    margin: float
+
+
+def judged(rows: Iterable[Change]) -> pd.DataFrame:
+    """`statistics.verdicts.judge` of changes, a row each, and their `level_before` and `_after`;
+    Holm's family are all that have one `before`."""
+    parts, levels = [], {}
+    for one in rows:
+        levels[one[:3]] = one.items[["before", "after"]].mean()
+        parts.append(
+            pd.DataFrame(
+                {
+                    "check": f"{one.check}\n{one.before}",
+                    "group": one.after,
+                    "value": one.items["value"],
+                    "cluster": one.items["cluster"],
+                    "floor": 0.0,
+                    "margin": one.margin,
+                }
+            )
+        )
     items = pd.concat(parts, ignore_index=True)
     found = judge(items, {name: name.split("\n")[1] for name in items["check"].unique()})
     found = found.rename(columns={"group": "after"})
     found[["check", "before"]] = found["check"].str.split("\n", expand=True)
-    means = [levels[row.before, row.after, row.check] for row in found.itertuples()]
-    found["level_before"], found["level_after"] = zip(*means, strict=True)
-    return found
+    keys = zip(found["check"], found["before"], found["after"], strict=True)
+    means = pd.DataFrame([levels[key] for key in keys], index=found.index)
+    return found.assign(level_before=means["before"], level_after=means["after"])

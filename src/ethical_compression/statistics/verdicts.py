@@ -179,11 +179,12 @@ def judge(
             # The error falls with the root of the number of items.
             wanted = (found - row["floor"]) / (row["margin"] - row["floor"])
             table.loc[at, "items_needed"] = math.ceil(row["n"] * wanted**2)
-    table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
+    table["verdict"] = [verdict(row, alpha) for _, row in table.iterrows()]
     return table
 
 
-def _verdict(row: Mapping, alpha: float) -> str:
+def verdict(row: Mapping, alpha: float) -> str:
+    """What a row of `judge` came to, by its `p_holm`, `p_tost_holm` and `difference`."""
     if row["p_tost_holm"] < alpha:
         return "equivalent"
     if row["p_holm"] < alpha:

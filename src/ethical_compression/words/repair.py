@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ethical_compression.statistics.verdicts import VERDICTS
 from ethical_compression.words import listed, p_text, with_interval
 
 # What the exact cell is compared with, inside a sentence.
@@ -15,6 +16,7 @@ CELLS = {
     "random": "a random shift as large",
     "plain": "neither",
 }
+DRAWS = ("lowest", "highest")
 # What each check counts, inside a sentence; shares are in percent.
 COUNTED = {
     "stereotype": "StereoSet's stereotype is the likelier sentence",
@@ -98,8 +100,9 @@ def change(row: Mapping) -> str:
 
 def came(row: Mapping) -> str:
     """What a verdict is in words, with the p that settled it or what could have been found."""
-    share = row["check"] != "text"
-    scale, unit = (100, " points") if share else (1, " nats")
+    unit = row.get("unit", "nats" if row["check"] == "text" else "share")
+    share = unit == "share"
+    scale, unit = (100, " points") if share else (1, "" if unit == "s_AMB" else " nats")
     if row["verdict"] == "equivalent":
         return (
             f"equivalent within ±{scale * row['margin']:g}{unit}, {p_text(row['p_tost_holm'])} "
@@ -117,6 +120,52 @@ def changes(table: pd.DataFrame, after: str, before: str) -> str:
     """All verdicts on one model beside another."""
     rows = table[(table["after"] == after) & (table["before"] == before)]
     return "; ".join(change(row) for row in rows.to_dict("records"))
+
+
+def costs(table: pd.DataFrame, after: str, before: str) -> str:
+    """All verdicts of `metrics.repair_costs.costs` on one model beside another, a clause each."""
+    said = []
+    for row in table[(table["after"] == after) & (table["before"] == before)].to_dict("records"):
+        if math.isnan(row["p"]):
+            said.append(f"{row['title']}: not tested ({row['reason']})")
+            continue
+        scale, unit = (100, "points") if row["unit"] == "share" else (1, row["unit"])
+        found = with_interval(row, scale=scale, least=1 if scale == 100 else 3)
+        said.append(f"{row['title']}: {found} {unit}, {came(row)}")
+    return "; ".join(said)
+
+
+def moved(table: pd.DataFrame) -> str:
+    """Of `metrics.repair_costs.moved`: how many answers are others, and by how much."""
+    return listed(
+        f"{row.flipped:.0%} of {row.title}'s ({row.flipped_low:.0%} to {row.flipped_high:.0%}; KL "
+        f"{row.kl:.3f} nats)"
+        for row in table.itertuples()
+    )
+
+
+def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str:
+    """Of `metrics.repair_seeds.over_seeds`: one check of one cell in every compression, with what
+    the draws say one by one, and which of the two errors is the larger."""
+    said = []
+    for row in table[(table["cell"] == cell) & (table["check"] == check)].to_dict("records"):
+        scale, digits = (1, 3) if check == "text" else (100, 1)
+        low, high = (f"{scale * row[one]:+.{digits}f}".replace("-", "−") for one in DRAWS)
+        found = with_interval(row, scale=scale, least=digits)
+        larger = "items" if row["se_items"] >= row["se_seeds"] else "draws"
+        said.append(
+            f"{row['how']}: {found}, single draws from {low} to {high}, the larger error that of "
+            f"{larger}; {came(row)}"
+        )
+    return "; ".join(said)
+
+
+def settled(table: pd.DataFrame, check: str, cell: str = "exact") -> str:
+    """In how many compressions a change of one check is settled, and which way."""
+    rows = table[(table["cell"] == cell) & (table["check"] == check)]
+    counts = rows["verdict"].value_counts()
+    parts = [f"{name} in {counts[name]}" for name in VERDICTS if counts.get(name)]
+    return f"of {len(rows)} compressions, {listed(parts)}"
 
 
 def answer(table: pd.DataFrame, after: str, before: str, alpha: float, layers: str) -> str:
@@ -140,7 +189,8 @@ def answer(table: pd.DataFrame, after: str, before: str, alpha: float, layers: s
 def claims(rows: pd.DataFrame) -> list[dict[str, str]]:
     """Rows of a table: published claim, what was seen, and what it came to.
 
-    rows: `claim` and the columns of `metrics.repair.changes`; `wanted`: the verdicts that agree.
+    rows: `claim` and the columns of `metrics.repair.changes`; `wanted`: the verdicts that agree;
+    `said`: what was seen, where it is no such change.
     """
     told = []
     for row in rows.to_dict("records"):
@@ -150,5 +200,21 @@ def claims(rows: pd.DataFrame) -> list[dict[str, str]]:
             came_to = "cannot tell"
         else:
             came_to = "does not agree"
-        told.append({"Claim": row["claim"], "Seen here": change(row), "Verdict": came_to})
+        said = row.get("said")
+        said = said if isinstance(said, str) else change(row)
+        told.append({"Claim": row["claim"], "Seen here": said, "Verdict": came_to})
     return told
+
+
+def accuracy_kept(row: Mapping) -> str:
+    """Of `metrics.repair_costs.accuracy_kept`: how much of the right answers a model keeps."""
+    said = (
+        f"{row['after']} answers {row['left']:.1%} of the questions rightly, {row['before']} "
+        f"{row['right']:.1%}: {row['share']:.0%} of that is kept"
+    )
+    least, most = row["share_low"], row["share_high"]
+    if row["verdict"] == "kept":
+        return f"{said}, and at least {least:.0%} within the interval"
+    if row["verdict"] == "lost":
+        return f"{said}, and at most {most:.0%} within the interval"
+    return f"{said}, which could be anything from {least:.0%} to {most:.0%}"
