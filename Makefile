@@ -81,7 +81,7 @@ peers: $(PEERS:%=.peers/%/.done)
 # Quiet about what it plans, not about what went wrong.
 book: .venv/.book
 	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" published="$(PUBLISHED)" \
-		--quiet rules progress host reason \
+		--quiet rules host reason \
 		--rerun-triggers mtime input --rerun-incomplete --nolock
 	@echo "The book is at $$PWD/_build/html/index.html"
 

@@ -16,6 +16,7 @@ from test_parameters import PARAMETERS
 from ethical_compression import __main__ as runner
 from ethical_compression import chapters
 from ethical_compression.__main__ import main
+from ethical_compression.chapters import run as chapter_run
 from ethical_compression.chapters.run import resolve
 from ethical_compression.cli import chapter, compare, compress
 from ethical_compression.errors import InputError
@@ -345,3 +346,22 @@ def test_an_unset_variable_of_the_shell_is_told(arguments, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert "is a variable unset?" in capsys.readouterr().err
+
+
+def test_a_chapter_says_how_far_it_is_in_whole_lines_and_how_long_it_took(project, capsys):
+    from tqdm.auto import tqdm
+
+    with tqdm(
+        total=3, **chapter_run._a_line_a_minute("it") | {"mininterval": 0, "delay": 0}
+    ) as bar:
+        for _ in range(3):
+            bar.update(1)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("it: 3 of 3 cells after 00:0")
+    assert all(re.fullmatch(r"it: \d of 3 cells after \d\d:\d\d", line) for line in said)
+    assert [chapter_run._duration(one) for one in (14.2, 89, 90, 700)] == [
+        "14 s",
+        "89 s",
+        "2 min",
+        "12 min",
+    ]

@@ -1,7 +1,11 @@
 """A chapter run from outside: its notebook's parameters, those of a profile, and papermill."""
 
+import contextlib
+import io
+import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +127,11 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         raise InputError(
             f"{output} is the chapter itself, which is never written to: name another."
         )
-    print(f"{notebook.stem}: running …", file=sys.stderr, flush=True)
+    begun, kept = time.time(), store.cache_dir() / "durations" / f"{notebook.stem}.json"
+    last = ""
+    with contextlib.suppress(OSError, ValueError, TypeError):  # it only tells what to expect
+        last = f", {_duration(json.loads(kept.read_text()))} the last time"
+    print(f"{notebook.stem}: running{last} …", file=sys.stderr, flush=True)
     with store.whole_or_nothing(output) as place:
         draft = place.with_name(output.name)  # papermill goes by the ending
         try:
@@ -131,7 +139,7 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
                 notebook,
                 draft,
                 parameters,
-                progress_bar=False,
+                progress_bar=_a_line_a_minute(notebook.stem),
                 # Whoever sits at the terminal sees the chapter's own progress bars.
                 stderr_file=sys.stderr if sys.stderr.isatty() else None,
                 # The kernel listens on this machine only; its warnings about that are noise.
@@ -147,7 +155,31 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         refuse_stderr(executed, notebook.name)
         nbformat.write(executed, place)
         draft.unlink()
-    print(f"{notebook.stem}: done, {output}", file=sys.stderr, flush=True)
+    took = time.time() - begun
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        store.write_json(kept, took)
+    said = f"{notebook.stem}: done in {_duration(took)}, {output}"
+    print(said, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class _Lines(io.TextIOBase):
+    """Where a progress bar is drawn as lines: a build's record has no carriage to return."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            print(text.strip(), file=sys.stderr, flush=True)
+        return len(text)
+
+
+def _a_line_a_minute(name: str) -> dict[str, Any]:
+    """How papermill says how far a chapter is, once a minute at most, when a cell is done."""
+    told = f"{name}: {{n_fmt}} of {{total_fmt}} cells after {{elapsed}}"
+    return {"file": _Lines(), "mininterval": 60, "bar_format": told, "delay": 1, "leave": False}
 
 
 def _our_kernel() -> type:
