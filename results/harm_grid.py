@@ -60,10 +60,11 @@ def main() -> None:
         began = time.process_time()
         try:
             tables.append(harm_grid.records(part, parts[0], every, memory=memory, progress=False))
-        except InputError:
-            if chosen.stored:
-                continue
-            raise
+        except InputError as error:
+            # One that cannot be made now stays among those that wait: the others need not.
+            if not chosen.stored:
+                print(f"{part.name} is left out: {error}", file=sys.stderr, flush=True)
+            continue
         done.add(part.name)
         waiting = [one.name for one in parts if one.name not in done]
         kept_tables.keep_larger(
