@@ -95,3 +95,17 @@ def test_moved_answers_are_those_that_flip():
     )
     assert found["flipped"] == items["flipped"].mean() == 0.25
     assert found["kl"] == pytest.approx(items["kl"].mean()) and found["title"] == "PIQA"
+
+
+def test_what_is_kept_of_right_answers_is_read_off_the_interval():
+    found = repair_costs.costs(tables(30, 20), {}, LEXICONS, [("plain", "exact")])
+    row = found[found["check"] == "questions"].iloc[0]
+    kept = repair_costs.accuracy_kept(found, "plain", "exact")
+    assert (kept["right"], kept["left"]) == (0.75, 0.5) and kept["share"] == pytest.approx(2 / 3)
+    # 10 of 40 answers are lost: 0.25 ± t₃₉ · s/√40, of the 0.75 that were right.
+    assert kept["share_low"] == pytest.approx((0.75 - row["ci_high"]) / 0.75)
+    assert kept["verdict"] == "lost"
+    same = repair_costs.costs(tables(30, 30), {}, LEXICONS, [("plain", "exact")])
+    assert repair_costs.accuracy_kept(same, "plain", "exact")["verdict"] == "kept"
+    few = repair_costs.costs(tables(30, 27), {}, LEXICONS, [("plain", "exact")])
+    assert repair_costs.accuracy_kept(few, "plain", "exact")["verdict"] == "cannot tell"

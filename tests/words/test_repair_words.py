@@ -113,3 +113,69 @@ def test_what_a_layer_does_to_other_pairs_is_read_off_the_shares():
     low = words.carried({"exact": 0.4, "plain": 1.0, "random": 0.99}, 96)
     assert "40%" in low and "not a matter of the words that it was shown" in low
     assert "does little to others" in words.carried({"exact": 0.96, "plain": 1.0, "random": 1}, 96)
+
+
+def cost(**changes):
+    return row(check="questions", title="Questions, wrong answer", unit="share") | changes
+
+
+def test_costs_are_told_in_their_own_units():
+    lean = row(
+        check="bbq_ambiguous", title="BBQ, nothing said", unit="s_AMB", verdict="equivalent"
+    ) | {"difference": 0.02, "ci_low": -0.03, "ci_high": 0.07, "margin": 0.1, "p_tost_holm": 0.01}
+    untested = cost(p=math.nan, reason="fewer than ten items", title="HONEST, French")
+    said = words.costs(pd.DataFrame([cost(), lean, untested]), "Fair-GPTQ 4-bit", "GPTQ 4-bit")
+    shares, leans, none = said.split("; ")
+    assert "−8.0" in shares and "points" in shares and "settled, better" in shares
+    assert "0.020" in leans and "equivalent within ±0.1," in leans and "points" not in leans
+    assert none == "HONEST, French: not tested (fewer than ten items)"
+
+
+def test_moved_answers_are_told_by_battery():
+    table = pd.DataFrame(
+        [{"title": "PIQA", "flipped": 0.12, "flipped_low": 0.05, "flipped_high": 0.2, "kl": 0.01}]
+    )
+    assert words.moved(table) == "12% of PIQA's (5% to 20%; KL 0.010 nats)"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "said"),
+    [
+        (0.92, 1.05, "kept", "at least 92%"),
+        (0.7, 0.85, "lost", "at most 85%"),
+        (0.8, 1.1, "cannot tell", "anything from 80% to 110%"),
+    ],
+)
+def test_ninety_percent_are_kept_only_where_the_interval_shows_it(low, high, verdict, said):
+    found = {"after": "x", "before": "full", "left": 0.54, "right": 0.6, "share": 0.9}
+    found |= {"share_low": low, "share_high": high, "verdict": verdict}
+    text = words.accuracy_kept(found)
+    assert "54.0%" in text and "60.0%: 90%" in text and said in text
+
+
+def drawn(**changes):
+    spread = {"how": "GPTQ 3-bit", "cell": "exact", "lowest": -0.12, "highest": 0.02}
+    return row(**spread, se_items=0.01, se_seeds=0.03, seeds=3, n=100) | changes
+
+
+def test_over_draws_the_larger_error_and_every_draw_are_named():
+    table = pd.DataFrame([drawn(), drawn(how="SparseGPT 50%", verdict="cannot tell", se_seeds=0)])
+    first, second = words.over_seeds(table, "exact").split("; SparseGPT")
+    assert "single draws from −12.0 to +2.0" in first and "larger error that of draws" in first
+    assert "larger error that of items" in second and "would have been found" in second
+    assert words.settled(table, "stereotype") == (
+        "of 2 compressions, better in 1 and cannot tell in 1"
+    )
+
+
+def test_another_arithmetic_is_told_beside_the_changes():
+    rows = [
+        {"how": "full", "cell": cell, "seed": 0, "check": check, "item": f"i{k}", "cluster": "c"}
+        | {"value": 1.0 if check == "stereotype" and k < last else 3.0 if check == "text" else 0.0}
+        for cell, last in (("full", 5), ("float32", 6))
+        for check in ("stereotype", "nonsense", "crows", "text")
+        for k in range(10)
+    ]
+    said = words.arithmetic(pd.DataFrame(rows))
+    assert "1 of 10 StereoSet items" in said and "0 of 10 pairs of CrowS-Pairs" in said
+    assert "+0.000 nats" in said

@@ -160,6 +160,24 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
     return "; ".join(said)
 
 
+def arithmetic(table: pd.DataFrame) -> str:
+    """What scoring in bfloat16 changes by itself: the full model of `results/debias_models.parquet`
+    in either type."""
+    full = table[table["how"] == "full"]
+    wide = full.pivot(index=["check", "item"], columns="cell", values="value")
+    turned = [
+        f"{(wide.loc[check, 'full'] != wide.loc[check, 'float32']).sum()} of "
+        f"{len(wide.loc[check])} {what}"
+        for check, what in (("stereotype", "StereoSet items"), ("crows", "pairs of CrowS-Pairs"))
+    ]
+    text = wide.loc["text"].mean()
+    more = f"{text['full'] - text['float32']:+.3f}".replace("-", "−")
+    return (
+        f"bfloat16 by itself turns {listed(turned)} of the full model, and adds {more} nats to a "
+        "token of text"
+    )
+
+
 def settled(table: pd.DataFrame, check: str, cell: str = "exact") -> str:
     """In how many compressions a change of one check is settled, and which way."""
     rows = table[(table["cell"] == cell) & (table["check"] == check)]
