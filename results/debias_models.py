@@ -6,9 +6,9 @@
 
 Five draws of pairs and of calibration windows; the four cells of the exact α for GPTQ at 4 bits and
 SparseGPT at 50%, seed by seed, so that what is there is a complete design of fewer seeds; then for
-GPTQ at 3 bits and SparseGPT at 25%; then controls at 4 bits (`CONTROLS`). Rows: `how`, `cell`, `seed`, and, as in
-`metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
-"full". The processor time of each model stands in the provenance.
+GPTQ at 3 bits and SparseGPT at 25%; then controls at 4 bits (`CONTROLS`). Rows: `how`, `cell`,
+`seed`, and, as in `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full
+model `how` is "full". The processor time of each model stands in the provenance.
 
 Two things make it affordable on a processor, and differ from the chapter. Every layer is fed as the
 full model feeds it, as in debias_layers.py, so that a draw is read once for all ways and cells, and
