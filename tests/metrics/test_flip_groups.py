@@ -17,9 +17,8 @@ def test_groups_have_tests_or_a_reason():
     true = rng.normal(size=141)
     size = np.where(np.array(groups) == "a", 1.5, 0.2)
     leads = np.column_stack([true, true, true + size * rng.normal(size=141)])
-    table = groups_of.by_group(
-        flips.answers(grid(leads, groups=groups, clusters=clusters)), groups={"toy": ["a", "none"]}
-    ).set_index("group")
+    rows = flips.answers(grid(leads, battery="unqover", groups=groups, clusters=clusters))
+    table = groups_of.by_group(rows, groups={"unqover": ["a", "none"]}).set_index("group")
     assert table["reason"].to_dict() == {
         "a": "",
         "b": "",

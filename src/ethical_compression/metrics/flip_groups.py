@@ -27,6 +27,8 @@ from ethical_compression.statistics.verdicts import (
     judge,
 )
 
+# Batteries whose groups are people: those of others are kinds of question, or of grammar.
+PEOPLE = ("bbq", "unqover", "stereoset_within", "crows_pairs", "winobias", "reddit_bias")
 # Harms that are preferences, so that a flip goes with the stereotype or against it. Of all but the
 # first the stereotype is the first of two options.
 DIRECTED = ("bbq_ambiguous", "stereoset_within", "crows_pairs", "winobias", "reddit_bias")
@@ -41,16 +43,16 @@ def by_group(
 ) -> pd.DataFrame:
     """Flips of every group, beside what other groups' shifts would make of its margins.
 
-    rows: of `flips.answers`. groups: {battery: groups that there should be}. direction: count a
-    flip towards the stereotype as 1 and one away from it as −1, in the batteries of two options of
-    `DIRECTED`. Columns: `compression`, `battery`, `group`, `n`, `clusters`; `flipped` (or, with
-    direction, the mean change) with `_low`, `_high`; `floor`, the same in other arithmetic;
+    rows: of `flips.answers`, of which `PEOPLE` are looked at. groups: {battery: groups that there
+    should be}. direction: count a flip towards the stereotype as 1 and one away from it as −1, in
+    the batteries of two options of `DIRECTED`.
+    Columns: `compression`, `battery`, `group`, `n`, `clusters`; `flipped` (with direction, the mean
+    change) with `_low`, `_high`; `floor`, the same in other arithmetic;
     `expected`; `difference` (flipped − expected) with `ci_low`, `ci_high`, `p`, `p_holm` (over the
     groups of a compression) and `detectable`; `reason`, why a group has no test: no items, fewer
     than ten, fewer than six clusters, no other group, or nothing moved.
     """
-    if direction:
-        rows = rows[rows["battery"].isin(DIRECTED)]
+    rows = rows[rows["battery"].isin(DIRECTED if direction else PEOPLE)]
     noise = _signed(rows[rows["compression"] == LOOK], direction)
     noise = noise.groupby(["battery", "group"])["counted"].mean()
     told = []
