@@ -195,3 +195,11 @@ def test_a_block_that_does_nothing_contributes_least():
 def test_what_cannot_be_removed_is_one_sentence(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_rounding_is_that_of_the_models_own_data_type():
+    one = torch.linspace(-3, 3, 60).reshape(3, 20)
+    rounded = one + 0.01 * one.roll(7)
+    assert layers._near(one, rounded, torch.bfloat16)
+    assert not layers._near(one, rounded, torch.float16)
+    assert not layers._near(one, one.roll(7), torch.bfloat16)
