@@ -135,7 +135,7 @@ def test_moved_answers_are_told_by_battery():
     table = pd.DataFrame(
         [{"title": "PIQA", "flipped": 0.12, "flipped_low": 0.05, "flipped_high": 0.2, "kl": 0.01}]
     )
-    assert words.moved(table) == "12% of PIQA's (5% to 20%; KL 0.010 nats)"
+    assert words.moved(table) == "12% in PIQA (5% to 20%; KL 0.010 nats)"
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,10 @@ def test_another_arithmetic_is_told_beside_the_changes():
     said = words.arithmetic(pd.DataFrame(rows))
     assert "1 of 10 StereoSet items" in said and "0 of 10 pairs of CrowS-Pairs" in said
     assert "+0.000 nats" in said
+
+
+def test_only_the_checks_that_are_asked_for_are_told():
+    table = pd.DataFrame([row(), TEXT])
+    said = words.changes(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit", ["text"])
+    assert "held-out text" in said and "StereoSet" not in said
+    assert "StereoSet" in words.changes(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit")

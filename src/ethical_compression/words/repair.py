@@ -1,7 +1,7 @@
 """Sentences on compression that repairs: layers, the choice of α, and verdicts on whole models."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -116,9 +116,12 @@ def came(row: Mapping) -> str:
     return f"not settled, where {found}{unit} would have been found four times in five"
 
 
-def changes(table: pd.DataFrame, after: str, before: str) -> str:
-    """All verdicts on one model beside another."""
+def changes(
+    table: pd.DataFrame, after: str, before: str, checks: Iterable[str] = tuple(COUNTED)
+) -> str:
+    """The verdicts of some checks on one model beside another."""
     rows = table[(table["after"] == after) & (table["before"] == before)]
+    rows = rows[rows["check"].isin(list(checks))]
     return "; ".join(change(row) for row in rows.to_dict("records"))
 
 
@@ -138,7 +141,7 @@ def costs(table: pd.DataFrame, after: str, before: str) -> str:
 def moved(table: pd.DataFrame) -> str:
     """Of `metrics.repair_costs.moved`: how many answers are others, and by how much."""
     return listed(
-        f"{row.flipped:.0%} of {row.title}'s ({row.flipped_low:.0%} to {row.flipped_high:.0%}; KL "
+        f"{row.flipped:.0%} in {row.title} ({row.flipped_low:.0%} to {row.flipped_high:.0%}; KL "
         f"{row.kl:.3f} nats)"
         for row in table.itertuples()
     )
@@ -226,8 +229,9 @@ def claims(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 def accuracy_kept(row: Mapping) -> str:
     """Of `metrics.repair_costs.accuracy_kept`: how much of the right answers a model keeps."""
+    before = "the full model" if row["before"] == "full" else row["before"]
     said = (
-        f"{row['after']} answers {row['left']:.1%} of the questions rightly, {row['before']} "
+        f"{row['after']} answers {row['left']:.1%} of the questions rightly, {before} "
         f"{row['right']:.1%}: {row['share']:.0%} of that is kept"
     )
     least, most = row["share_low"], row["share_high"]
