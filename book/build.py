@@ -222,10 +222,33 @@ def assemble(root: Path, executed: Path, source: Path, published: bool = False) 
             raise SystemExit(str(error)) from None
         notebook.metadata.pop("papermill", None)
         nbformat.write(notebook, source / "notebooks" / path.name)
+    in_french(source, chapters(toc))
     address = configured_address(root) or remote_address(root)
     opens = published or bool(configured_address(root))
     config = with_address(_config(root), address, branch_of(root), opens)
     (source / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
+
+
+def in_french(source: Path, names: list[str]) -> None:
+    """Put each chapter's summary into the page in French, which has their titles and their order.
+
+    A chapter that the page does not name yet stands at its end, under its own title.
+    """
+    path = source / "francais.md"
+    text = path.read_text(encoding="utf-8")
+    for name in names:
+        cells = nbformat.read(source / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        found = re.search(r"\*\*En français\.\*\*\s+(.*?)(?=\n\s*\n|\n`{3})", cells[0].source, re.S)
+        if not found:
+            raise SystemExit(f"{name}.ipynb has no paragraph in its first cell: **En français.**")
+        if f"(notebooks/{name})" not in text:
+            title = cells[0].source.splitlines()[0].strip("# ")
+            text += f"\n[{title}](notebooks/{name})\n: {{résumé}}\n"
+        summary = " ".join(found[1].split())
+        text = re.sub(
+            rf"(\(notebooks/{name}\)\n: )\{{résumé\}}", lambda m, s=summary: m[1] + s, text
+        )
+    path.write_text(text, encoding="utf-8")
 
 
 def page_of(address: str) -> Callable[[str], str]:

@@ -48,7 +48,7 @@ def finish(html: Path, published: bool = False) -> None:
         up = "../" * (len(path.relative_to(html).parts) - 1)
         head(page)
         landmarks(page)
-        languages(page)
+        languages(page, whole=path.stem == "francais")
         tables(page)
         pictures(page)
         fold(page)
@@ -115,8 +115,10 @@ def landmarks(page: BeautifulSoup) -> None:
         del summary["aria-label"]  # it says what it shows: the code of a cell
 
 
-def languages(page: BeautifulSoup) -> None:
-    """French passages say that they are French, so that they are read aloud as such."""
+def languages(page: BeautifulSoup, whole: bool = False) -> None:
+    """French passages, or a whole page, say that they are French, and are read aloud as such."""
+    if whole:
+        page.select_one("article")["lang"] = "fr"
     for bold in page.select("p > strong:first-child"):
         if bold.get_text().rstrip(".").strip() == FRENCH:
             bold.parent["lang"] = "fr"
@@ -141,8 +143,9 @@ def tables(page: BeautifulSoup) -> None:
         frame = {"class": "table-scroll prose", "tabindex": "0", "role": "region"}
         table.wrap(page.new_tag("div", attrs=frame | {"aria-label": name}))
         for first in table.select("tbody > tr > :first-child"):
-            first.name = "th"
-            first["scope"] = "row"
+            if first.get_text().strip():
+                first.name = "th"
+                first["scope"] = "row"
     for cell in page.select("table.sortable tbody td:not(.number)"):
         if NUMBERS.match(text := cell.get_text()) and len(text) <= 28:
             cell["class"] = ["unbroken"]  # an interval stays on one line; words may break

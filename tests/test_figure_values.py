@@ -51,6 +51,16 @@ def test_what_stands_aside_of_a_tick_is_told_by_its_name_and_a_number_by_itself(
     assert told["value"].dropna().tolist() == [7]
 
 
+def test_a_band_is_told_as_the_interval_that_it_is():
+    fig, axes = pyplot.subplots()
+    axes.fill_between([1, 2, 3], [0, 1, 2], [4, 5, 6], color="red", alpha=0.2)
+    axes.plot([1, 2, 3], [2, 3, 4], color="red", label="a")
+    told = values(fig)
+    band = told[told["y_low"].notna()]
+    assert band[["x", "y_low", "y_high"]].to_numpy().tolist() == [[1, 0, 4], [2, 1, 5], [3, 2, 6]]
+    assert set(told["series"]) == {"a"}
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_of_the_book_has_values(name):
     fig, _ = DRAWN[name]()

@@ -1,5 +1,7 @@
 """Every page can be read by everybody: with a screen reader, by keyboard, on a phone, on paper."""
 
+from pathlib import Path
+
 import browsing
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -152,3 +154,50 @@ def test_letters_in_a_figure_can_be_read_on_a_phone(browser, site):
             shown = image.evaluate("image => image.getBoundingClientRect().width")
             assert 13.9 * shown / drawn >= 9, f"{path.name}: {shown} of {drawn} pixels"
         page.close()
+
+
+def test_a_reader_finds_what_they_came_for_in_three_clicks(browser, site):
+    """From the front page: a result with its test, data, an own model, an exercise, French."""
+    chapter = "Does quantization change how sure a model is?"
+
+    def walk(*words: str):
+        page, _ = visit(browser, site / "index.html", 1400)
+        for word in words:
+            page.locator("article").get_by_role("link", name=word).first.click()
+            page.wait_for_load_state()
+        return page
+
+    page = walk(chapter)
+    assert page.locator("table.sortable thead", has_text="p (Holm)").count(), "no test"
+    page.close()
+
+    page = walk(chapter)
+    with page.expect_download() as started:
+        page.locator("figure a.values").first.click()
+    lines = Path(started.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("panel,series,x_name,x,") and len(lines) > 4
+    page.close()
+
+    page = walk(chapter, "Run it on a model of your own")
+    assert page.locator("#a-model-of-your-own h2").is_visible()
+    assert page.locator("#a-model-of-your-own pre", has_text="audit BASE").count()
+    page.close()
+
+    page = walk(chapter, "Exercises")
+    page.locator("#exercises details.folded summary").first.click()
+    assert page.locator("#exercises details.folded p").first.is_visible()
+    page.close()
+
+    page = walk("Ce livre en français", "La quantification change-t-elle l’assurance d’un modèle ?")
+    assert page.locator('p[lang="fr"]').first.is_visible()
+    page.close()
+
+
+def test_the_french_page_leads_to_each_chapter_with_its_summary(browser, site):
+    page, _ = visit(browser, site / "francais.html", 1400)
+    assert page.locator("article").get_attribute("lang") == "fr"
+    assert "{" not in page.locator("article").inner_text()
+    for path in (site / "notebooks").glob("*.html"):
+        assert page.locator(f'article a[href="notebooks/{path.name}"]').count() == 1, path.name
+    assert page.locator("article dd").count() == len(list((site / "notebooks").glob("*.html")))
+    page.close()

@@ -234,20 +234,22 @@ def preference_curves(verdicts: pd.DataFrame, curves: Mapping[str, object] | Non
                 if row == 0:
                     name = DIRECTION_NAMES[direction]
                     said = ", ".join(
-                        f"{m:.2f} ({lo:.2f} to {hi:.2f}) at {np.expm1(at):.0f}"
-                        for at, m, lo, hi in points
+                        f"{m:.2f} ({lo:.2f} to {hi:.2f}) at {at:.0f}" for at, m, lo, hi in points
                     )
                     words.append(f"{LANGUAGES.get(language, language)}, {name}: {said} pairs")
             if curves and direction in curves and not column:
-                fitted = np.linspace(0, np.log1p(runs["size"].max()), 60)
-                turned = curves[direction].preference(np.expm1(fitted))
+                fitted = np.expm1(np.linspace(0, np.log1p(runs["size"].max()), 60))
+                turned = curves[direction].preference(fitted)
                 share = turned if direction == "moral" else 1 - turned
                 grid[0, 0].plot(fitted, share, color=colour, ls="--", lw=1)
         grid[0, column].axhline(0.5, color="0.5", ls=":", lw=1)
         grid[1, column].axhline(0, color="0.5", lw=1)
         grid[0, column].set_title(f"Tested in {LANGUAGES.get(language, language)}")
         sizes = sorted(here["size"].unique())
-        grid[1, column].set_xticks(np.log1p(np.array(sizes, float)), map(str, sizes))
+        # Logarithmic, and with a place for the model before, which no pair has trained.
+        grid[1, column].set_xscale("function", functions=(np.log1p, np.expm1))
+        grid[1, column].set_xticks(sizes, map(str, sizes))
+        grid[1, column].minorticks_off()
         grid[1, column].set_xlabel("Training pairs")
         for axes in grid[:, column]:
             axes.grid(False, axis="x")
@@ -261,14 +263,14 @@ def _curve(axes, runs: pd.DataFrame, value: str, colour, marker, label: str | No
     """Means over stories and seeds with their bands, and single seeds; the points drawn."""
     by_story = runs.groupby(["size", "story"])[value].mean()
     points = [
-        (np.log1p(size), *mean_interval(by_story.loc[size].astype(float)))
+        (float(size), *mean_interval(by_story.loc[size].astype(float)))
         for size in sorted(runs["size"].unique())
     ]
     x, mean, low, high = np.array(points).T
     axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     axes.plot(x, mean, color=colour, marker=marker, lw=1, label=label)
     single = runs[runs["size"] > 0].groupby(["size", "seed"])[value].mean()
-    sizes = np.log1p(single.index.get_level_values("size").to_numpy(float))
+    sizes = single.index.get_level_values("size").to_numpy(float)
     axes.plot(sizes, single.to_numpy(float), marker, color=colour, mfc="none", ms=4)
     return points
 

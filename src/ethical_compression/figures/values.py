@@ -67,7 +67,7 @@ def _legend(fig) -> dict[tuple, str]:
 
 
 def _of_axes(axes, legend: dict[tuple, str]) -> Iterator[dict[str, Any]]:
-    from matplotlib.collections import PathCollection
+    from matplotlib.collections import PathCollection, PolyCollection
     from matplotlib.container import ErrorbarContainer
     from matplotlib.patches import Rectangle
 
@@ -88,6 +88,8 @@ def _of_axes(axes, legend: dict[tuple, str]) -> Iterator[dict[str, Any]]:
         if isinstance(cloud, PathCollection) and cloud.get_visible():
             words = _series(cloud, legend)
             yield from (_point(axes, x, y, words) for x, y in np.asarray(cloud.get_offsets()))
+        elif isinstance(cloud, PolyCollection) and cloud.get_visible():
+            yield from _band(axes, cloud, _series(cloud, legend))
     for bar in axes.patches:
         if isinstance(bar, Rectangle) and bar.get_transform().contains_branch(axes.transData):
             middle, top = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()
@@ -98,6 +100,15 @@ def _of_axes(axes, legend: dict[tuple, str]) -> Iterator[dict[str, Any]]:
         if cells.ndim == 2 and cells.size <= CELLS:
             for (row, column), value in np.ndenumerate(cells):
                 yield _point(axes, column, row, "") | {"value": value}
+
+
+def _band(axes, band, words: str) -> Iterator[dict[str, Any]]:
+    """The interval that a band shows at each of its places; none for a span between lines."""
+    for path in band.get_paths():
+        ends = pd.DataFrame(path.vertices, columns=["x", "y"]).groupby("x")["y"].agg(["min", "max"])
+        for x, low, high in ends.itertuples():
+            here = {"series": words, "x": _named(axes.xaxis, x)}
+            yield here | {"y_low": float(low), "y_high": float(high)}
 
 
 def _places(line) -> tuple:
