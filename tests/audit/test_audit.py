@@ -110,8 +110,8 @@ def test_the_full_models_own_table_is_the_first_side_of_its_noise(tmp_path, monk
         scored.append((subject.compression, len(battery.items), bool(battery.settings)))
         return measure(subject, battery, **how)
 
-    monkeypatch.setattr(run.runs, "measure", counted)
-    run.audit(full, Checkpoint(TINY, TINY), names=["crows_pairs"], each=12, progress=False)
+    how = {"names": ["crows_pairs"], "each": 12, "progress": False, "measure": counted}
+    run.audit(full, Checkpoint(TINY, TINY), **how)
     assert scored == [
         ("full", 108, False),
         (TINY, 108, False),

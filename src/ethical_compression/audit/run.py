@@ -1,5 +1,6 @@
 """Both models asked, the noise measured, and verdicts: `audit`."""
 
+import functools
 import hashlib
 import json
 import math
@@ -125,12 +126,14 @@ def audit(
     level: float = 0.95,
     progress: bool = True,
     tell: Callable[[str], None] = lambda line: None,
+    measure: Callable[..., pd.DataFrame] = runs.measure,
 ) -> Audit:
     """Ask both models every check, and come to a verdict a check and group.
 
     each: items a group, as far as a data set has them; seed: which. margins: other than the
     checks' own, by name. tell: is given a line a check, before it is asked. Every part is kept in
-    the store as soon as it is scored: stopped and started again, it goes on.
+    the store as soon as it is scored: stopped and started again, it goes on. measure: how a subject
+    is asked a battery.
 
     The floor of a check is the largest mean change, over `NOISE_ITEMS` of its items, of the full
     model against itself with every text a row of its own, and in bfloat16.
@@ -144,10 +147,11 @@ def audit(
     questions, left_out = asked(names, each, seed)
     memory = Memory(full)
     check_comparable(full, compressed, memory, progress)
+    ask = functools.partial(measure, full=full, memory=memory, progress=progress)
     changes, floors, started = [], [], store.seconds_spent()
     for number, (name, (check, battery)) in enumerate(questions.items(), 1):
         tell(f"{number} of {len(questions)}: {check.title}, {len(battery.items)} items")
-        change, noise = compared(check, battery, full, compressed, memory, progress)
+        change, noise = compared(check, battery, full, compressed, ask)
         floors += [{"check": name, "kind": kind, "floor": floor} for kind, floor in noise.items()]
         change = change.assign(
             check=name,
@@ -172,19 +176,16 @@ def audit(
 
 
 def compared(
-    check: Check,
-    battery: Battery,
-    full: Subject,
-    compressed: Subject,
-    memory: Memory,
-    progress: bool,
+    check: Check, battery: Battery, full: Subject, compressed: Subject, ask: Callable
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """The change of a check, a row an item (`checks.COLUMNS`), and how far the full model is from
-    itself (`harm_values.floor`), by kind of noise: over some items, drawn from all groups."""
+    itself (`harm_values.floor`), by kind of noise: over some items, drawn from all groups.
+
+    ask: (subject, battery) -> its table.
+    """
 
     def values(subject: Subject, asked: Battery) -> pd.DataFrame:
-        table = runs.measure(subject, asked, full=full, memory=memory, progress=progress)
-        return check.values(table, asked.items)
+        return check.values(ask(subject, asked), asked.items)
 
     few = batteries.some_of(battery, NOISE_ITEMS)
     other = replace(full, dtype="bfloat16", label="bfloat16") if _is_float32(full) else None
