@@ -1,15 +1,14 @@
 """Runs of lm-eval read back: real ones, made here with a tiny model, and spoilt ones."""
 
-import inspect
 import json
 import os
 import re
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from lm_eval_run import run_lm_eval
 
 from ethical_compression.__main__ import main
 from ethical_compression.datasets import lm_eval_runs
@@ -38,34 +37,6 @@ ARC = [
         "answerKey": "1",
     },
 ]
-
-
-def run_lm_eval(folder: Path, model, name: str, rows_of: dict[str, list[dict]]) -> Path:
-    """What `lm_eval --log_samples --output_path` writes for tasks, {path: rows}, over our rows."""
-    import lm_eval
-    import lm_eval.tasks
-    from lm_eval.api.task import ConfigurableTask
-    from lm_eval.loggers import EvaluationTracker
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    tasks = []
-    for path, docs in rows_of.items():
-        rows = datasets.Dataset.from_list(docs)
-
-        class Offline(ConfigurableTask):
-            def download(self, *_args, rows=rows, **_options):
-                self.dataset = dict.fromkeys(("train", "validation", "test"), rows)
-
-        place = Path(inspect.getfile(lm_eval.tasks)).parent / path
-        tasks.append(Offline(config=load_yaml(place)))
-    tracker = EvaluationTracker(output_path=str(folder))
-    found = lm_eval.simple_evaluate(model, tasks=tasks, log_samples=True, bootstrap_iters=0)
-    tracker.general_config_tracker.model_name_sanitized = name
-    samples = found.pop("samples")
-    tracker.save_results_aggregated(results=found, samples=samples)
-    for task, some in samples.items():
-        tracker.save_results_samples(task_name=task, samples=some)
-    return folder / name
 
 
 @pytest.fixture(scope="module")

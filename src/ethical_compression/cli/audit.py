@@ -16,6 +16,7 @@ examples:
   a recipe, made here            audit smollm2-135m --recipe gptq-3bit --output report
   a checkpoint, a folder or id   audit BASE --compressed my-4bit-model --output report
   what it will take, first       audit BASE --recipe nf4 --plan
+  two runs of lm-eval            audit --samples FULL-RUN SMALL-RUN --output report
   in a pipeline                  audit BASE --compressed X --output report --fail-on worse
 
 exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
@@ -29,13 +30,22 @@ def add(commands) -> None:
     """Tell the parser of the command."""
     command = commands.add_parser("audit", help="what compression did to a model, to whom")
     command.about = lambda: EXAMPLES
-    command.add_argument("model", help="the full model: an embedded one, a folder, or a hub id")
+    command.add_argument(
+        "model", nargs="?", help="the full model: an embedded one, a folder, or a hub id"
+    )
     made = command.add_mutually_exclusive_group(required=True)
     made.add_argument("--compressed", help="the compressed model: a folder or a hub id")
     made.add_argument(
         "--recipe", help="or how to compress it here: gptq-4bit, wanda-50%%, sparsegpt-2:4, nf4, "
         "or a YAML or JSON file of settings"
     )  # fmt: skip
+    made.add_argument(
+        "--samples",
+        nargs=2,
+        metavar=("FULL", "COMPRESSED"),
+        help="or, in place of models, two runs of lm-eval with --log_samples",
+    )
+    command.add_argument("--again", help="a second lm-eval run of the full model: the noise")
     command.add_argument("--output", type=place, help="a folder for the report")
     command.add_argument("--label", type=label, help="what the report calls the compressed model")
     command.add_argument("--items", type=_positive, default=40, help="items a group (40)")
@@ -43,7 +53,9 @@ def add(commands) -> None:
         "--minutes", type=_minutes, help="fewer items, so that it takes about so long"
     )
     command.add_argument("--seed", type=_whole, default=0, help="which items (0)")
-    command.add_argument("--checks", help="some checks alone, by name, with commas between")
+    command.add_argument(
+        "--checks", help="some checks, or lm-eval tasks, alone: names, with commas between"
+    )
     command.add_argument(
         "--margin",
         nargs=2,
@@ -113,8 +125,48 @@ def recipe_of(text: str):
 
 
 def _audit(given: argparse.Namespace) -> None:
+    if given.samples:
+        return _audit_samples(given)
+    if given.model is None:
+        raise InputError("Say which the full model is, or give two runs of lm-eval with --samples.")
+    if given.again:
+        raise InputError("--again is a second run of lm-eval's, and goes with --samples.")
+    return _audit_models(given)
+
+
+def _audit_samples(given: argparse.Namespace) -> None:
+    """Two runs of lm-eval in place of two models."""
     from ethical_compression.audit import place as place_of_report
-    from ethical_compression.audit import report, run
+    from ethical_compression.audit import samples
+
+    if given.model is not None or given.plan or given.minutes:
+        raise InputError(
+            "--samples compares runs that are there: leave out the model, --plan and --minutes."
+        )
+    if given.output is None:
+        raise InputError("Say where the report goes, with --output FOLDER.")
+    place_of_report.check_place(given.output)
+    page = samples.audit(
+        *given.samples,
+        label=given.label or "compressed",
+        again=given.again,
+        tasks=_names(given),
+        margins={name: _number(name, value) for name, value in given.margin},
+        command=_said(sys.argv[1:]),
+    )
+    _tell(page, given)
+
+
+def _names(given: argparse.Namespace) -> list[str] | None:
+    """The checks, or tasks, that were asked for."""
+    if given.checks is None:
+        return None
+    return [name.strip() for name in given.checks.split(",")]
+
+
+def _audit_models(given: argparse.Namespace) -> None:
+    from ethical_compression.audit import place as place_of_report
+    from ethical_compression.audit import run
     from ethical_compression.score.subjects import Checkpoint, Compressed
 
     if not given.plan and given.output is None:
@@ -127,9 +179,7 @@ def _audit(given: argparse.Namespace) -> None:
         other = Compressed(given.model, recipe_of(given.recipe), label=given.label or "", **how)
     else:
         other = Checkpoint(given.model, given.compressed, label=given.label or "", **how)
-    names = None
-    if given.checks is not None:
-        names = [name.strip() for name in given.checks.split(",")]
+    names = _names(given)
     margins = {name: _number(name, value) for name, value in given.margin}
     run.check_margins(margins, names)
     each, plan = run.sized(full, names, given.items, given.seed, given.minutes)
@@ -148,7 +198,13 @@ def _audit(given: argparse.Namespace) -> None:
         progress=sys.stderr.isatty(),
         tell=lambda line: print(line, file=sys.stderr),
     )
-    page = run.page(found, command=_said(sys.argv[1:]))
+    _tell(run.page(found, command=_said(sys.argv[1:])), given)
+
+
+def _tell(page, given: argparse.Namespace) -> None:
+    """Write the report, say what it came to, and stop the pipeline where that is wanted."""
+    from ethical_compression.audit import report
+
     report.write(page, given.output)
     if given.json:
         print(json.dumps(report.as_json(page), indent=1, default=str))
@@ -156,7 +212,7 @@ def _audit(given: argparse.Namespace) -> None:
         print("\n".join(report.opening(page)))
         print(f"The report is at {given.output / 'index.html'}", file=sys.stderr)
     stops_at = GRAVE[: GRAVE.index(given.fail_on) + 1] if given.fail_on else ()
-    if found.verdicts["verdict"].isin(stops_at).any():
+    if page.verdicts["verdict"].isin(stops_at).any():
         sys.exit(FAILED)
 
 

@@ -36,8 +36,9 @@ def scores(path: str | Path) -> pd.DataFrame:
     a model's folder in it. Of several runs of a task the newest is read.
 
     Returns one row an item and option: `benchmark` (lm-eval's task), `item` (its `doc_id`, as
-    text), `option`, `gold`, `logprob` (nats), `bytes`, `greedy`, and `request`, the text that was
-    scored, so that two runs can be told apart by what they asked. lm-eval keeps no number of
+    text), `group` (whom the item is about, where its data say so), `option`, `gold`, `logprob`
+    (nats), `bytes`, `greedy`, and `request`, the text that was scored, so that two runs can be told
+    apart by what they asked. lm-eval keeps no number of
     tokens: the normalisations "none" and "byte" are there, "token" is not.
 
     A task is left out, with the reason on the error stream, where it is no choice among options one
@@ -47,7 +48,7 @@ def scores(path: str | Path) -> pd.DataFrame:
     models in one folder, and where no task is left.
     """
     tables, left = [], {}
-    for task, file in _files(Path(path)).items():
+    for task, file in files(path).items():
         try:
             tables += tables_of(task, [file])
         except InputError as error:
@@ -63,19 +64,27 @@ def pair(full: str | Path, compressed: str | Path, label: str = "compressed") ->
     whose runs hold different items, ask different things under one number, or disagree on what is
     right. Raises InputError as `scores` does, and where both sides are the same file.
     """
+    return those_left(*compared(full, compressed, label)).drop(columns="request")
+
+
+def compared(
+    full: str | Path, compressed: str | Path, label: str = "compressed"
+) -> tuple[list[pd.DataFrame], dict[str, str]]:
+    """`pair` before it is one table: a table a task and side, `request` among its columns, and
+    {task: reason} of those left out. Raises InputError as `pair`, but where there is no table."""
     if label == "full":
         raise InputError("The compressed run needs a label other than 'full'.")
-    sides = [_files(Path(path)) for path in (full, compressed)]
+    sides = [files(path) for path in (full, compressed)]
     left: dict[str, str] = {}
     tables = []
-    for task, files in _paired(sides, left).items():
-        if files[0].samefile(files[1]):
+    for task, both in _paired(sides, left).items():
+        if both[0].samefile(both[1]):
             raise InputError(
-                f"Both sides are the same file, {files[0]}: give the full model's run first and "
+                f"Both sides are the same file, {both[0]}: give the full model's run first and "
                 "the compressed model's second."
             )
         try:
-            found = tables_of(task, files)
+            found = tables_of(task, both)
             _check_pair(task, *found)
         except InputError as error:
             left[task] = str(error)
@@ -83,7 +92,7 @@ def pair(full: str | Path, compressed: str | Path, label: str = "compressed") ->
         tables += [
             side.assign(compression=one) for side, one in zip(found, ("full", label), strict=True)
         ]
-    return those_left(tables, left).drop(columns="request")
+    return tables, left
 
 
 def those_left(tables: list[pd.DataFrame], left: Mapping[str, str]) -> pd.DataFrame:
@@ -104,8 +113,10 @@ def those_left(tables: list[pd.DataFrame], left: Mapping[str, str]) -> pd.DataFr
 # --- Which files ----------------------------------------------------------------------------------
 
 
-def _files(path: Path) -> dict[str, Path]:
-    """{task: its samples file}, of several runs of a task the newest."""
+def files(path: str | Path) -> dict[str, Path]:
+    """{task: its samples file}, of several runs of a task the newest. Raises InputError for a
+    missing or empty place, and for two models in one folder."""
+    path = Path(path)
     if path.is_file():
         return {_task(path): path}
     if not path.is_dir():

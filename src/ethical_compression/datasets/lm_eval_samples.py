@@ -23,6 +23,8 @@ FIELDS |= {"doc_hash", "prompt_hash", "target_hash"}
 RIGHT = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
 # These keep the right answer itself, beside what was chosen or how probable it was.
 PAIRS = {"f1", "mcc", "brier_score", "likelihood"}
+# Fields of a data set's own rows that name a group of items, as lm-eval's tasks have them.
+GROUPS = ("category", "bias_type", "subject", "group")
 
 
 class Item(NamedTuple):
@@ -36,6 +38,13 @@ class Item(NamedTuple):
     @property
     def texts(self) -> list[str]:
         return [text.strip() for _, text in self.options]
+
+    @property
+    def group(self) -> str | None:
+        """Whom the item is about, or of what subject it is, where its data set says so."""
+        doc = self.row.get("doc")
+        said = [doc.get(name) for name in GROUPS] if isinstance(doc, Mapping) else []
+        return next((one for one in said if isinstance(one, str) and one), None)
 
     @property
     def several_contexts(self) -> bool:
@@ -117,6 +126,7 @@ def _options(item: Item, task: str, gold: int) -> list[dict[str, Any]]:
         {
             "benchmark": task,
             "item": str(item.row["doc_id"]),
+            "group": item.group,
             "option": number,
             "gold": gold,
             "logprob": logprob,
