@@ -495,7 +495,7 @@ def test_other_peoples_runs(case, compared, said, tmp_path, capsys):
         # The accuracy shown is the one that lm-eval wrote.
         for side in sides:
             items = confidence.per_item(lm_eval_runs.scores(side)).set_index(["benchmark", "item"])
-            for task, file in lm_eval_runs._files(Path(side)).items():
+            for task, file in lm_eval_runs.files(side).items():
                 if task in compared:
                     for row in read_rows(file):
                         assert items.loc[task, str(row["doc_id"])]["correct"] == (row["acc"] == 1)
