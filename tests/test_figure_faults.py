@@ -1,6 +1,7 @@
 """Every figure of the book can be shown: nothing outside its axes, nothing on top of another."""
 
 import inspect
+import itertools
 
 import matplotlib
 import numpy as np
@@ -311,7 +312,9 @@ def pruning_errors() -> pd.DataFrame:
 
 
 def layer_errors() -> pd.DataFrame:
-    names = [*figures.LOOKS][1:]
+    # A layer is compressed by a method and an amount: families are lines of other figures.
+    families = {name.partition(" ")[0] for name in figures.LOOKS if " " in name}
+    names = [name for name in figures.LOOKS if name not in families][1:]
     values = np.geomspace(2e-4, 0.4, len(names))
     return pd.DataFrame({"label": names, "weight error": values, "output error": values[::-1] / 3})
 
@@ -379,6 +382,37 @@ def judged_harms():
     return pd.DataFrame(rows)
 
 
+def grid_cells():
+    """A cell of each verdict, one beyond the colours, one without an interval."""
+    standard = [4.0, -2.0, 0.1, 0.4, 60.0]
+    came = [*VERDICTS, "worse"]
+    labels = [f"{family} {share}%" for family in ("Magnitude", "Wanda") for share in (10, 30, 50)]
+    rows = []
+    for at, (label, check) in enumerate(itertools.product(labels, ("toxicity", *HARM_TITLES))):
+        mean = standard[at % 5]
+        row = {"compression": label, "check": check, "standard": mean, "verdict": came[at % 5]}
+        family, _, amount = label.partition(" ")
+        row |= {"family": family, "amount": float(amount[:-1]) / 100}
+        row |= {"standard_low": mean - 1, "standard_high": mean + 1 if at % 7 else np.nan}
+        rows.append(row)
+    return pd.DataFrame(rows), [*labels, "Wanda 2:4"]
+
+
+HARM_TITLES = dict.fromkeys(("held_out_text", "habitual_be", "bbq_ambiguous", "crows_pairs"))
+HARM_TITLES = {name: HARMS[name].title for name in HARM_TITLES}
+
+
+def heat():
+    cells, labels = grid_cells()
+    titles = {"toxicity": "Flagged", **HARM_TITLES}
+    return cells, {
+        "rows": labels,
+        "columns": titles,
+        "bands": [one.partition(" ")[0] for one in labels],
+        "stripes": ["a", "b", "b", "c", "c"],
+    }
+
+
 DRAWN = {
     "rounded_group": lambda: figures.rounded_group(*one_group()),
     "error_feedback": lambda: figures.error_feedback(*feedback()),
@@ -415,6 +449,10 @@ DRAWN = {
     ),
     "survival_curves": lambda: figures.survival_curves(survival()),
     "kl_along": lambda: figures.kl_along(along()),
+    "grid_of_harms": lambda: (lambda cells, how: figures.grid_of_harms(cells, **how))(*heat()),
+    "harms_by_dose": lambda: figures.harms_by_dose(
+        grid_cells()[0], columns=HARM_TITLES, label="share of zeros"
+    ),
     "interval_panels": lambda: figures.interval_panels(*panels()),
     "token_tree": lambda: figures.token_tree(*tree()),
     "moral_preference": lambda: figures.moral_preference(verdicts(), changes()),

@@ -58,10 +58,18 @@ def keep_larger(name: str, frame, **said) -> None:
             f"({', '.join(made['modified'])}): commit them and run this again.",
             file=sys.stderr,
         )
-    path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
+    _write(Path(__file__).parents[2] / "results" / f"{name}.parquet", frame, said | made)
+
+
+def keep(path: Path, frame, **said) -> None:
+    """Write a table at a path that ends in .parquet, and its provenance beside it, as JSON."""
+    _write(path, frame, said | provenance.provenance())
+
+
+def _write(path: Path, frame, said: dict) -> None:
     with store.whole_or_nothing(path) as place:
         frame.to_parquet(place, index=False)
-    store.write_json(path.with_suffix(".json"), said | made | {"sha256": store.sha256_of(path)})
+    store.write_json(path.with_suffix(".json"), said | {"sha256": store.sha256_of(path)})
 
 
 def larger(name: str):
@@ -70,23 +78,34 @@ def larger(name: str):
     Raises InputError outside a copy of the repository, and where the table is not the one that its
     provenance speaks of.
     """
+    path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
+    return _read(
+        path,
+        f"results/{name}.parquet",
+        f"work in a copy of the repository, or make it with `python results/{name}.py`",
+        f"take both from one commit, or make them with `python results/{name}.py`",
+    )
+
+
+def read(path: Path):
+    """A table kept by `keep` and what is known of its making: (DataFrame, dict).
+
+    Raises InputError where one of the two files is missing, and where they do not belong together.
+    """
+    return _read(path, str(path), "make it first", "make both again")
+
+
+def _read(path: Path, called: str, missing: str, other: str):
     import pandas as pd
 
-    path = Path(__file__).parents[2] / "results" / f"{name}.parquet"
     note = path.with_suffix(".json")
     if not (path.exists() and note.exists()):
-        raise InputError(
-            f"results/{name}.parquet or its .json is missing: work in a copy of the repository, or "
-            f"make it with `python results/{name}.py`."
-        )
+        raise InputError(f"{called} or its .json is missing: {missing}.")
     try:
         made = json.loads(note.read_text(encoding="utf-8"))
         intact = made["sha256"] == store.sha256_of(path)
     except (ValueError, KeyError, TypeError):
         intact = False
     if not intact:
-        raise InputError(
-            f"results/{name}.parquet is not the table that its .json speaks of: take both from one "
-            f"commit, or make them with `python results/{name}.py`."
-        )
+        raise InputError(f"{called} is not the table that its .json speaks of: {other}.")
     return pd.read_parquet(path), made

@@ -87,6 +87,17 @@ def test_what_is_no_minus_stays(text):
     assert page._with_signs(text) == text
 
 
+def test_a_cells_text_and_what_hovers_over_it_leave_its_sorting_key():
+    data = pd.DataFrame({"row": ["a", "b"], "q": [1.25, float("nan")]})
+    how = {"written": {"q": ["▲ 1.2", "–"]}, "hover": {"q": ["from <1> to 2", "not measured"]}}
+    markup = chapters.table_html(data, "x", **how)
+    assert '<td data-value="1.25" class="number" title="from &lt;1&gt; to 2">▲ 1.2</td>' in markup
+    assert '<td data-value="nan" class="number" title="not measured">–</td>' in markup
+    for name in how:
+        with pytest.raises(InputError, match="no column 'z'"):
+            chapters.table_html(data, "x", **{name: {"z": ["a", "b"]}})
+
+
 def test_table_refuses_a_format_for_no_column():
     with pytest.raises(InputError, match="no column 'q'"):
         chapters.table_html(pd.DataFrame({"p": [1.0]}), "x", {"q": ".2f"})

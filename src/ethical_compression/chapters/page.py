@@ -139,14 +139,19 @@ def table(
     *,
     columns: Mapping[str, str] | None = None,
     floats: str | Callable[[Any], str] | None = None,
+    written: Mapping[str, Sequence[str]] | None = None,
+    hover: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Show a data frame as a table that a reader can sort; the first column names the rows.
 
     formats: {column as it is shown: a format such as ".2f" or "{:.1%}", or a function of the
     value}; name: the anchor to link to. columns: {column: title} of those to show, in this order,
-    where not all; floats: the format of each column of floats that has no other. The index is not
-    shown: call `reset_index()` first to keep it. A column of p-values (`p`, `p (Holm)`, `p, Welch`
-    …) needs no format: `words.p_value` writes all of them.
+    where not all; floats: the format of each column of floats that has no other. written: {column
+    as it is shown: its cells' texts, a row each}, where a value alone does not say what a cell
+    shows (it still sorts by the value); hover: likewise what a pointer held over a cell brings up,
+    of which nothing may stand there alone. The index is not shown: call `reset_index()` first to
+    keep it. A column of p-values (`p`, `p (Holm)`, `p, Welch` …) needs no format: `words.p_value`
+    writes all of them.
     Raises InputError for a format of a column that the data do not have, and a caption in Markdown.
     """
     from IPython.display import HTML, display
@@ -156,7 +161,7 @@ def table(
     if floats is not None:
         kinds = {column: data[column].dtype.kind for column in data.columns}
         formats = {one: floats for one in kinds if kinds[one] == "f"} | dict(formats or {})
-    display(HTML(table_html(data, caption, formats, name)))
+    display(HTML(table_html(data, caption, formats, name, written=written, hover=hover)))
 
 
 def comparisons(
@@ -185,13 +190,16 @@ def table_html(
     caption: str,
     formats: Mapping[str, str | Callable[[Any], str]] | None = None,
     name: str | None = None,
+    *,
+    written: Mapping[str, Sequence[str]] | None = None,
+    hover: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """The markup of `table`; cells carry the unrounded number as their sorting key."""
     from ethical_compression.words import p_value
 
     _refuse_markdown(caption, "a table's caption")
     formats = dict(formats or {})
-    for column in formats:
+    for column in [*formats, *(written or {}), *(hover or {})]:
         if column not in data.columns:
             raise InputError(
                 f"no column '{column}' to format: the table has {', '.join(map(str, data))}."
@@ -204,11 +212,15 @@ def table_html(
     }
     head = "".join(f'<th scope="col">{html.escape(str(column))}</th>' for column in data.columns)
     body = []
-    for row in data.itertuples(index=False, name=None):
+    written, hover = dict(written or {}), dict(hover or {})
+    for number, row in enumerate(data.itertuples(index=False, name=None)):
         cells = []
         for position, (column, value) in enumerate(zip(data.columns, row, strict=True)):
-            text = html.escape(_formatted(value, formats.get(column)))
+            text = _formatted(value, formats.get(column))
+            text = html.escape(written[column][number] if column in written else text)
             key = f' data-value="{value}" class="number"' if numeric[column] else ""
+            if column in hover:
+                key += f' title="{html.escape(hover[column][number])}"'
             tag, scope = ("th", ' scope="row"') if position == 0 else ("td", "")
             cells.append(f"<{tag}{scope}{key}>{text}</{tag}>")
         body.append(f"<tr>{''.join(cells)}</tr>")

@@ -34,6 +34,7 @@ from ethical_compression.figures.forms import (
     style,
 )
 from ethical_compression.figures.generation import continued_twice, kl_along, survival_curves
+from ethical_compression.figures.grid import grid_of_harms, harms_by_dose
 from ethical_compression.figures.harms import (
     CELL_NAMES,
     answered_apart,
@@ -85,6 +86,8 @@ __all__ = [
     "distances",
     "error_by_sparsity",
     "error_feedback",
+    "grid_of_harms",
+    "harms_by_dose",
     "interval_panels",
     "judge_errors",
     "kl_along",

@@ -49,6 +49,10 @@ LOOKS = {
     "upper layers removed": ("#D55E00", ">"),
     "Magnitude": ("#E69F00", "H"),
     "Wanda": ("#009E73", "8"),
+    "SparseGPT": ("#0072B2", "P"),
+    "RTN": ("#E69F00", "P"),
+    "GPTQ": ("#0072B2", "v"),
+    "AWQ": ("#D55E00", "^"),
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # For labels that nobody thought of.

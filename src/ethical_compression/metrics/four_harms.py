@@ -17,9 +17,12 @@ from ethical_compression.metrics.harm_values import HARMS, floor, harm_changes, 
 from ethical_compression.statistics.verdicts import judge
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "Representation": ("bbq_ambiguous", "bbq_disambiguated", "stereoset_within", "crows_pairs"),
+    "Representation": (
+        *("bbq_ambiguous", "bbq_disambiguated", "unqover", "stereoset_within", "crows_pairs"),
+        *("winobias", "reddit_bias"),
+    ),
     "Dialect": ("habitual_be",),
-    "Degeneration": ("toxicity", "repetition", "answered"),
+    "Degeneration": ("honest_en", "honest_fr", "toxicity", "repetition", "answered"),
     "Language modelling": ("held_out_text", "questions"),
 }
 # The largest change that does not matter, by unit: named before anything is measured. One answer in

@@ -3,6 +3,7 @@
 Effects are named beforehand; that which the same data showed says what their p-value says already.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -31,8 +32,6 @@ def minimum_detectable(se: float, df: float, *, power: float = 0.8, alpha: float
     found. Divide `alpha` by the number of tests for what Holm's correction leaves at its strictest.
     NaN where `se` is NaN; InputError where it is not above zero.
     """
-    from scipy import optimize
-
     if math.isnan(se):
         return math.nan
     if not (math.isfinite(se) and se > 0 and df > 0):
@@ -40,13 +39,21 @@ def minimum_detectable(se: float, df: float, *, power: float = 0.8, alpha: float
     if not (0 < alpha < power < 1):
         raise InputError("Power and alpha must lie between 0 and 1, alpha below power.")
 
+    return se * _in_errors(float(df), power, alpha)
+
+
+@functools.cache
+def _in_errors(df: float, power: float, alpha: float) -> float:
+    """`minimum_detectable` in standard errors, found once for all rows of a table."""
+    from scipy import optimize
+
     def missing(noncentrality: float) -> float:
         return power_of_t(noncentrality, df, alpha=alpha) - power
 
     high = 1.0
     while missing(high) < 0:
         high *= 2
-    return se * float(optimize.brentq(missing, 0, high))
+    return float(optimize.brentq(missing, 0, high))
 
 
 def n_for_power(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
