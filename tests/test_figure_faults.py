@@ -413,7 +413,44 @@ def heat():
     }
 
 
+def flip_bins():
+    """Six bins of three compressions, one of which flips more than half."""
+    rows = []
+    for name, most in (("GPTQ 4-bit", 0.4), ("GPTQ 3-bit", 0.57), ("Wanda 50%", 0.02)):
+        for place in range(6):
+            mean = most / (1 + place)
+            row = {"compression": name, "bin": place + 1, "n": 400, "margin": place}
+            row |= {"flipped": mean, "flipped_low": 0.8 * mean, "flipped_high": 1.2 * mean + 0.01}
+            rows.append(row | {"expected": 0.9 * mean})
+    return pd.DataFrame(rows)
+
+
+FLIP_GROUPS = {
+    ("bbq", "Physical_appearance"): "BBQ: physical appearance",
+    ("bbq", "SES"): "BBQ: class",
+    ("winobias", "female"): "WinoBias: female",
+    ("winobias", "male"): "WinoBias: male",
+}
+
+
+def flip_groups():
+    """Settled, not settled, without a test, and without items."""
+    rows = []
+    for name in ("GPTQ 4-bit", "Wanda 50%"):
+        for place, (battery, group) in enumerate(FLIP_GROUPS):
+            low, high = (np.nan, np.nan) if place == 1 else (-0.3 + place / 10, 0.3)
+            row = {"compression": name, "battery": battery, "group": group, "n": 40 * (place < 3)}
+            row |= {"flipped": 0.1 * place, "flipped_low": low, "flipped_high": high}
+            row |= {"expected": np.nan if place == 1 else 0.05, "difference": 0.1 * place - 0.05}
+            rows.append(row | {"p_holm": (0.2, np.nan, 0.01, np.nan)[place]})
+    return pd.DataFrame(rows)
+
+
 DRAWN = {
+    "flips_by_margin": lambda: figures.flips_by_margin(flip_bins()),
+    "flips_by_group": lambda: figures.flips_by_group(
+        flip_groups(), FLIP_GROUPS, what="answers flipped (%)"
+    ),
     "rounded_group": lambda: figures.rounded_group(*one_group()),
     "error_feedback": lambda: figures.error_feedback(*feedback()),
     "zeros_of_rules": lambda: figures.zeros_of_rules(half_zeros()),

@@ -23,6 +23,7 @@ from ethical_compression.figures.confidence import (
     distances,
     risk_coverage_curves,
 )
+from ethical_compression.figures.flips import flips_by_group, flips_by_margin
 from ethical_compression.figures.forms import (
     BAND,
     LOOKS,
@@ -88,6 +89,8 @@ __all__ = [
     "error_feedback",
     "grid_of_harms",
     "harms_by_dose",
+    "flips_by_group",
+    "flips_by_margin",
     "interval_panels",
     "judge_errors",
     "kl_along",

@@ -54,10 +54,25 @@ def waiting_said(there: Sequence[str], waiting: Sequence[str]) -> str:
     )
 
 
+def _number(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
 def _times(value: float) -> str:
-    if np.isinf(value):
-        return "infinitely many times"
-    return f"{value:.1f} times" if value < 9.95 else f"{value:.0f} times"
+    return "infinitely many times" if np.isinf(value) else f"{_number(value)} times"
+
+
+def _range(values: pd.Series) -> str:
+    """`1.6 to 157`, of what is finite."""
+    known = values[np.isfinite(values)]
+    ends = [_number(known.min()), _number(known.max())]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _middle(values: pd.Series) -> str:
+    """The range and the median."""
+    known = values[np.isfinite(values)]
+    return f"{_number(known.median())} times (the median; {_range(known)})"
 
 
 def answer(table: pd.DataFrame, groups: pd.DataFrame, direction: pd.DataFrame) -> str:
@@ -65,14 +80,12 @@ def answer(table: pd.DataFrame, groups: pd.DataFrame, direction: pd.DataFrame) -
 
     table: of `metrics.flips.concentration`; groups, direction: of `flip_groups.by_group`.
     """
-    first = table["ratio"].replace(np.inf, np.nan)
-    blind = table["expected_ratio"].replace(np.inf, np.nan)
     more = int((table["verdict"] == "worse").sum())
     fewer = int((table["verdict"] == "better").sum())
     text = (
-        f"Answers that the full model was unsure of flip {span(first, 1)} times as often as sure "
-        f"ones, under {len(table)} compressions. A disturbance that knows nothing of confidence "
-        f"would flip them {span(blind, 1)} times as often: "
+        f"Answers that the full model was unsure of flip {_middle(table['ratio'])} as often as "
+        f"sure ones, under {len(table)} compressions. A disturbance that knows nothing of "
+        f"confidence would flip them {_middle(table['expected_ratio'])} as often: "
     )
     if more:
         text += f"under {more} {_many(more, 'compression')} there is more than that. "
@@ -164,7 +177,7 @@ def floor_said(rows: pd.DataFrame) -> str:
     share = rows.groupby("battery")["flipped"].mean()
     return (
         f"In other arithmetic {rows['flipped'].mean():.1%} of the full model's own answers flip "
-        f"({share.max():.1%} of {share.idxmax().replace('_', ' ')} at most)."
+        f"({share.max():.1%} of {BATTERIES.get(share.idxmax(), share.idxmax())} at most)."
     )
 
 
@@ -176,7 +189,7 @@ def control_said(table: pd.DataFrame) -> str:
     return (
         f"Between two draws of the calibration text ({listed(table['compression'])}), where "
         f"neither model is more compressed, a share of {between(table['flipped'], 2)} of the "
-        f"answers differ, and unsure ones {span(known['ratio'], 1)} times as often as sure ones. "
+        f"answers differ, and unsure ones {_range(known['ratio'])} times as often as sure ones. "
         f"Of the excess over a blind shift, {_verdicts(table)}."
     )
 
@@ -302,8 +315,8 @@ def claims(
         {
             "claim": "Unsure answers flip more often",
             "published": f"{low} to {high} times",
-            "here": f"{span(known['ratio'], 1)} times" if len(known) else "–",
-            "blind": f"{span(known['expected_ratio'], 1)} times" if len(known) else "–",
+            "here": f"{_range(known['ratio'])} times" if len(known) else "–",
+            "blind": f"{_range(known['expected_ratio'])} times" if len(known) else "–",
             "verdict": _said(inside, "confirmed; " + ("more than blind" if aimed else "as blind")),
         }
     )
@@ -313,7 +326,7 @@ def claims(
         {
             "claim": "4 bits flip more than 8",
             "published": f"{PUBLISHED['widths'][0]} to {PUBLISHED['widths'][1]} times",
-            "here": f"{span(ratios, 1)} times" if there else "waiting",
+            "here": f"{_range(ratios)} times" if there else "waiting",
             "blind": "–",
             "verdict": _said(bool((ratios > 1).all()), "confirmed") if there else "not told yet",
         }
