@@ -213,7 +213,6 @@ def main() -> None:
         spent = time.process_time() - began
         counts = rows["verdict"].value_counts().to_dict()
         print(f"{pair.kind} {pair.number}: {counts}, {spent:.0f} s of processor time", flush=True)
-        rows = rows.assign(processor_seconds=round(spent, 1))
         table = pd.concat([table, rows], ignore_index=True) if len(table) else rows
         if kept:
             kept_tables.keep_larger(

@@ -139,6 +139,27 @@ def test_one_item_that_moved_is_no_better_evidence_of_equivalence_than_none(clus
     assert p == sorted(p)
 
 
+@pytest.mark.parametrize("margin", [0.05, 0.1])
+@pytest.mark.parametrize("back", [0.0, 0.02])
+@pytest.mark.parametrize("n", [12, 40, 160])
+def test_answers_that_turn_by_the_margin_are_seldom_called_equivalent(n, back, margin):
+    """The exact rate, over all numbers of answers that turn to worse and back."""
+    up = margin + back
+    counts = [(a, b) for a in range(n + 1) for b in range(n + 1 - a)]
+    chances = stats.multinomial.pmf(
+        [(a, b, n - a - b) for a, b in counts], n, [up, back, 1 - up - back]
+    )
+    likely = [(one, chance) for one, chance in zip(counts, chances, strict=True) if chance > 1e-6]
+    tables = [
+        differences([1.0] * a + [-1.0] * b + [0.0] * (n - a - b), group=f"{a} {b}", margin=margin)
+        for (a, b), _ in likely
+    ]
+    p = verdicts.compare(pd.concat(tables))["p_tost"].to_numpy()
+    chances = np.array([chance for _, chance in likely])
+    assert chances.sum() == pytest.approx(1, abs=1e-3)
+    assert chances[p < 0.05].sum() <= 0.061
+
+
 def test_a_shift_of_every_item_alike_is_settled_without_a_spread():
     row = verdicts.judge(differences(np.full(20, 0.3)), {"loss": "damage"}).iloc[0]
     assert (row["verdict"], row["p"]) == ("worse", 0)
