@@ -3,6 +3,9 @@
 
 PROFILE ?= laptop
 CORES ?= 2
+# Of `make grid`: what is asked, and into how many jobs that is shared out.
+MODEL ?= smollm2-135m
+SHARDS ?= 1
 # The address of a package index with CPU builds of torch; empty: the registry's own build.
 TORCH_INDEX ?=
 # Not empty: the pages go to the branch gh-pages, where Colab then opens their notebooks.
@@ -29,10 +32,11 @@ REQUIREMENTS := pyproject.toml constraints.txt embedded.txt
 .DELETE_ON_ERROR:
 PEERS := gptqmodel auto-gptq
 
-.PHONY: help env peers book test test-package test-pages check-site serve lint format fork clean
+.PHONY: help env peers book grid test test-package test-pages check-site serve lint format fork clean
 
 help:
 	@echo 'make book [PROFILE=laptop|smoke|gpu|paper] [CORES=2]   run the chapters, build the pages'
+	@echo 'make grid MODEL=smollm2-135m [PROFILE=…] [SHARDS=1]    every method against every harm'
 	@echo 'make test        run the tests (in an environment made for it)'
 	@echo 'make env         make the environment, .venv, and stop'
 	@echo 'make peers       make the environments of other GPTQ libraries, in .peers, to compare with'
@@ -84,6 +88,12 @@ book: .venv/.book
 		--quiet rules host reason \
 		--rerun-triggers mtime input --rerun-incomplete --nolock
 	@echo "The book is at $$PWD/_build/html/index.html"
+
+grid: .venv/.book
+	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" model="$(MODEL)" \
+		shards="$(SHARDS)" --quiet rules progress host reason \
+		--rerun-triggers mtime input --rerun-incomplete --nolock -- grid
+	@echo "The grid is in $$PWD/_build/grid/$(PROFILE)"
 
 # Two programs side by side, each on one core: the book's pages take as long as half of the rest.
 SITE_TESTS := tests/test_site.py tests/test_reachable.py

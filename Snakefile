@@ -6,6 +6,10 @@ A model by another GPTQ library, in AutoGPTQ's format, from that library's own e
 
     snakemake --cores 2 _build/checkpoints/gptqmodel/smollm2-135m-4bit
 
+Every method against every harm, of a model, a job a shard (`make grid`):
+
+    snakemake --cores 2 --config model=smollm2-135m shards=4 -- grid
+
 On a cluster the same file fans out: `snakemake --executor slurm --jobs 20 --config profile=paper`.
 """
 
@@ -31,6 +35,10 @@ CHAPTERS = [
     for chapter in part["chapters"]
     if chapter["file"].startswith("notebooks/")
 ]
+MODEL = str(config.get("model", "smollm2-135m"))
+SHARDS = int(config.get("shards", 1))
+# A hub id or a folder has slashes, which a folder's name cannot have.
+GRID = f"_build/grid/{PROFILE}/{MODEL.strip('/').replace('/', '--')}"
 PACKAGE = sorted(map(str, Path("src/ethical_compression").rglob("*.py")))
 MEASURED = sorted(str(path) for path in Path("results").rglob("*") if path.is_file())
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file())
@@ -94,3 +102,30 @@ rule checkpoint:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m ethical_compression compress {wildcards.model:q}"
         " {params.recipe:q} -p method gptq -p quantizer {wildcards.quantizer:q}"
         " -p bits {wildcards.bits} --output {output:q}"
+
+
+# Each shard goes on from what the store keeps when it was stopped.
+rule grid_shard:
+    input:
+        notebook="notebooks/grid.ipynb",
+        profile=f"notebooks/profiles/{PROFILE}.yaml",
+        package=PACKAGE,
+    output:
+        table=GRID + "/shard-{number,[0-9]+}-of-{shards,[0-9]+}.parquet",
+        note=GRID + "/shard-{number}-of-{shards}.json",
+    threads: 2
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m ethical_compression grid {MODEL:q}"
+        " --profile {PROFILE:q} --shard {wildcards.number}/{wildcards.shards}"
+        " --output {output.table:q}"
+
+
+rule grid:
+    input:
+        [f"{GRID}/shard-{number}-of-{SHARDS}.parquet" for number in range(1, SHARDS + 1)],
+    output:
+        table=GRID + "/grid.parquet",
+        note=GRID + "/grid.json",
+    shell:
+        "{PYTHON:q} -m ethical_compression grid {MODEL:q} --merge {input:q}"
+        " --output {output.table:q}"

@@ -103,6 +103,35 @@ def test_a_checkpoint_is_made_by_the_library_named_once_its_environment_is(
     assert "compress smollm2-135m --recipe mine.yaml -p method gptq" in said
 
 
+@pytest.mark.parametrize(
+    ("executor", "count"), [("local", 1), ("local", 2), ("local", 7), ("slurm", 7)]
+)
+def test_a_grid_is_a_job_a_shard_and_one_that_merges_them(plan, executor, count):
+    how = ["--executor", "slurm", "--jobs", "20", "--default-resources", "slurm_partition=gpu"]
+    how = how if executor == "slurm" else []
+    config = ["--config", "profile=smoke", "model=org/some-model", f"shards={count}"]
+    said = plan(*how, *config, "--", "grid")
+    place = "_build/grid/smoke/org--some-model"
+    shards = [f"{place}/shard-{number}-of-{count}.parquet" for number in range(1, count + 1)]
+    for number, shard in enumerate(shards, 1):
+        asked = f"grid org/some-model --profile smoke --shard {number}/{count} --output {shard}"
+        assert said.count(asked) == 1
+    merged = f"grid org/some-model --merge {' '.join(shards)} --output {place}/grid.parquet"
+    assert said.count(merged) == 1
+    assert said.count("--shard ") == count
+    assert ("slurm_partition=gpu" in said) == (executor == "slurm")
+
+
+def test_a_shard_that_is_there_is_not_made_again(plan, tmp_path):
+    place = tmp_path / "_build/grid/smoke/smollm2-135m"
+    place.mkdir(parents=True)
+    for end in ("parquet", "json"):
+        (place / f"shard-2-of-3.{end}").touch()
+    said = plan("--config", "profile=smoke", "shards=3", "--", "grid")
+    assert "--shard 1/3" in said and "--shard 3/3" in said
+    assert "--shard 2/3" not in said
+
+
 # --- In a folder with spaces, accents and quotes --------------------------------------------------
 
 
@@ -184,6 +213,13 @@ def test_what_stops_a_build_is_shown_by_make_book(elsewhere):
     done = make(elsewhere, "book")
     assert done.returncode != 0
     assert "notebooks/demo.ipynb" in done.stderr
+
+
+def test_make_grid_names_model_profile_and_shards(elsewhere):
+    asked = ["grid", "MODEL=org/some-model", "PROFILE=smoke", "SHARDS=4"]
+    said = make(elsewhere, "-n", *asked).stdout
+    assert 'profile="smoke" model="org/some-model"' in said and 'shards="4"' in said
+    assert "-- grid" in said
 
 
 def test_make_tells_threads_not_to_spin_unless_the_user_says_otherwise(elsewhere):

@@ -1,9 +1,11 @@
-"""Run a chapter, compress a model, audit one, or compare two runs of lm-eval.
+"""Run a chapter, compress a model, audit one, ask one about every harm under every compression, or
+compare two runs of lm-eval.
 
     python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"
     python -m ethical_compression parameters notebooks/X.ipynb
     python -m ethical_compression compress MODEL --output FOLDER -p method gptq -p bits 4
     python -m ethical_compression audit MODEL --recipe gptq-3bit --output FOLDER
+    python -m ethical_compression grid MODEL --shard 1/4 --output FILE
     python -m ethical_compression compare FULL COMPRESSED
 
 `compare` takes two runs of lm-eval with --log_samples and needs no model. Everything that can be
@@ -25,7 +27,7 @@ from unicodedata import normalize
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ethical_compression import provenance
-from ethical_compression.cli import audit, chapter, compare, compress
+from ethical_compression.cli import audit, chapter, compare, compress, grid
 from ethical_compression.cli.given import Parser
 from ethical_compression.errors import InputError
 
@@ -57,7 +59,7 @@ def _parser() -> Parser:
     version = provenance.version("ethical-compression") or "(not installed)"
     parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (chapter, compress, compare, audit):
+    for command in (chapter, compress, compare, audit, grid):
         command.add(commands)
     return parser
 

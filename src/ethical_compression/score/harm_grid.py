@@ -102,6 +102,15 @@ def _waits(recipe: Recipe) -> bool:
     return (recipe.method, amount) not in FIRST
 
 
+def reading(settings: Sequence[Mapping[str, Any]], **reads: Any) -> list[Recipe]:
+    """Recipes of their settings; those that read text read this, where they do not say what."""
+    found = [Recipe.from_dict(one) for one in settings]
+    return [
+        Recipe.from_dict(reads | dict(one)) if recipe.reads_text else recipe
+        for one, recipe in zip(settings, found, strict=True)
+    ]
+
+
 def parts(
     model: str,
     wanted: Sequence[Recipe],
@@ -247,6 +256,12 @@ def _answers(name: str, start: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
     return found.assign(check=f"{ANSWERS}{name}", value=np.nan)
 
 
+def none() -> pd.DataFrame:
+    """Records of nothing: what a shard without parts holds."""
+    kinds = dict.fromkeys(KEYS, str) | {"seed": "int64"} | dict.fromkeys(VALUES, float)
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
 def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tables of `records` as one, whatever machine made them: each compression once, in the order
     of the alphabet, so that the same parts give the same table however they were shared out.
@@ -265,4 +280,5 @@ def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
                     "same settings."
                 )
             seen.setdefault(told, some)
-    return pd.concat([seen[told] for told in sorted(seen)], ignore_index=True)
+    found = [seen[told] for told in sorted(seen)]
+    return pd.concat(found, ignore_index=True) if found else tables[0]
