@@ -41,8 +41,11 @@ TEXT = row(
 )
 
 
+SENSE = row(check="nonsense", level_before=0.14, level_after=0.3, difference=0.16, verdict="worse")
+
+
 def answered(**changes):
-    table = pd.DataFrame([row(**changes), TEXT])
+    table = pd.DataFrame([row(**changes), TEXT, SENSE | {"ci_low": 0.1, "ci_high": 0.2}])
     return words.answer(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit", 0.5, "it is so")
 
 
@@ -55,6 +58,7 @@ def test_a_settled_change_is_told_with_its_interval_and_price():
         and "p = 0.004" in said
     )
     assert "equivalent within ±0.05 nats" in said
+    assert "nonsense is likelier than sense in 30.0% of items against 14.0%" in said
 
 
 @pytest.mark.parametrize(
@@ -186,3 +190,15 @@ def test_only_the_checks_that_are_asked_for_are_told():
     said = words.changes(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit", ["text"])
     assert "held-out text" in said and "StereoSet" not in said
     assert "StereoSet" in words.changes(table, "Fair-GPTQ 4-bit", "GPTQ 4-bit")
+
+
+def test_fewer_stereotypes_with_less_sense_are_no_repair():
+    def table(stereotype, nonsense):
+        said = {"stereotype": stereotype, "nonsense": nonsense, "text": "cannot tell"}
+        return pd.DataFrame([drawn(check=one, verdict=its) for one, its in said.items()])
+
+    assert "that is no repair" in words.sense(table("better", "worse"))
+    assert "neither sense nor text is shown to be lost" in words.sense(
+        table("better", "equivalent")
+    )
+    assert words.sense(table("cannot tell", "worse")).startswith("In no compression")

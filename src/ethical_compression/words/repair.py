@@ -163,6 +163,22 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
     return "; ".join(said)
 
 
+def sense(table: pd.DataFrame, cell: str = "exact") -> str:
+    """Whether fewer stereotypes come with less sense: of `metrics.repair_seeds.over_seeds`."""
+    rows = table[table["cell"] == cell].pivot(index="how", columns="check", values="verdict")
+    fewer = rows.index[rows["stereotype"] == "better"]
+    lost = [how for how in fewer if "worse" in (rows.loc[how, "nonsense"], rows.loc[how, "text"])]
+    if not len(fewer):
+        return "In no compression is the stereotype shown to be taken less often over draws."
+    said = f"Where the stereotype is shown to be taken less often ({listed(fewer)}), "
+    if not lost:
+        return f"{said}neither sense nor text is shown to be lost."
+    return (
+        f"{said}sense or text is shown to be lost as well in {listed(lost)}: a model that can tell "
+        "less takes fewer sides, and that is no repair."
+    )
+
+
 def arithmetic(table: pd.DataFrame) -> str:
     """What scoring in bfloat16 changes by itself: the full model of `results/debias_models.parquet`
     in either type."""
@@ -194,7 +210,7 @@ def answer(table: pd.DataFrame, after: str, before: str, alpha: float, layers: s
     rows = table[(table["after"] == after) & (table["before"] == before)].set_index("check")
     row = rows.loc["stereotype"].to_dict() | {"check": "stereotype"}
     settled = row["verdict"] == "better" or (row["p_holm"] < 0.05 and row["difference"] < 0)
-    price = rows.loc["text"].to_dict() | {"check": "text"}
+    price = [rows.loc[one].to_dict() | {"check": one} for one in ("text", "nonsense")]
     verdict = (
         "does take the stereotype's side less often"
         if settled
@@ -203,7 +219,7 @@ def answer(table: pd.DataFrame, after: str, before: str, alpha: float, layers: s
     return (
         f"In single layers, {layers}. The whole model, rounded to the exact solution at "
         f"α = {alpha:g}, {verdict} than by plain {before}: {change(row)}. The price: "
-        f"{change(price)}."
+        f"{'; '.join(map(change, price))}."
     )
 
 
