@@ -8,6 +8,7 @@ from ethical_compression import models
 from ethical_compression.compress import compressed, null_space
 from ethical_compression.compress.pairs import batches
 from ethical_compression.compress.recipe import Recipe
+from ethical_compression.datasets import repair_pairs
 from ethical_compression.errors import InputError
 
 MODEL = "tiny-random-llama"
@@ -60,6 +61,14 @@ def test_a_projection_is_its_own_square_and_of_the_rank_that_is_left():
     assert len(null_space.directions(rows, sides, 99)[0]) <= 12
 
 
+def test_what_is_spared_is_not_touched():
+    rows, sides, _ = two_sides()
+    mean = np.linspace(1, 2, 12)
+    found, _ = null_space.directions(rows + 9 * mean, sides, 99, spared=mean)
+    assert found @ mean == pytest.approx(0, abs=1e-9) and len(found) <= 11
+    assert found @ found.T == pytest.approx(np.eye(len(found)), abs=1e-9)
+
+
 def test_a_model_predicts_from_its_projected_states_and_embeds_as_before():
     full, loaded = (models.load(MODEL) for _ in range(2))
     recipe = Recipe("null-space", **SMALL)
@@ -76,6 +85,11 @@ def test_a_model_predicts_from_its_projected_states_and_embeds_as_before():
         assert not torch.allclose(full.model(input_ids=ids).logits, expected, atol=1e-3)
     before, after = (one.model.get_input_embeddings().weight for one in (full, loaded))
     assert torch.equal(before, after)
+    with torch.no_grad():
+        drawn = repair_pairs.load(limit=12)
+        calls = batches(full.tokenizer, [one.texts for one in drawn])
+        mean = torch.from_numpy(null_space.sides_of_pairs(full.model, calls)[0].mean(0))
+    assert torch.allclose(weights["head"].dequantize() @ mean, mean, atol=1e-4)
     # Done twice it is as done once.
     again = loaded.model.get_output_embeddings().weight.clone()
     null_space.project(loaded.model, weights["head"])

@@ -5,6 +5,10 @@ of sentences apart by the model's last hidden states; what is left of these once
 projected out teaches the next classifier, and so on. Language models predict from the projected
 states (Liang, Wu, Morency, Salakhutdinov 2021): P h in place of h, which is the output head's
 weight E made E P. Nothing is rounded or pruned; it stands beside compressions that repair.
+
+The mean state is spared. It is long in a language model, and a direction that takes a part of it
+along moves the logits of every word, whatever the text: with it, 16 directions cost SmolLM2-135M 2
+nats a token, without it 0.1.
 """
 
 from dataclasses import dataclass
@@ -23,11 +27,14 @@ from ethical_compression.datasets import repair_pairs
 from ethical_compression.errors import InputError
 
 
-def directions(rows: np.ndarray, sides: np.ndarray, count: int) -> tuple[np.ndarray, list[float]]:
+def directions(
+    rows: np.ndarray, sides: np.ndarray, count: int, spared: np.ndarray | None = None
+) -> tuple[np.ndarray, list[float]]:
     """(orthonormal directions (k, width) that tell the sides apart, how often each did so).
 
     rows: (n, width), sides: (n,) 0 or 1. k is `count`, or fewer where a classifier finds nothing
-    more. A share is that of the rows, without the directions before, on which the logistic
+    more. spared: a vector (width,) that all directions are to be orthogonal to. A share is that of
+    the rows, without the directions before and without what is spared, on which the logistic
     classifier that gave a direction is right; one half is chance where sides are as many.
     Raises InputError where rows are not finite, not as many as sides, or of one side only.
     """
@@ -41,10 +48,15 @@ def directions(rows: np.ndarray, sides: np.ndarray, count: int) -> tuple[np.ndar
     # A classifier's penalty counts in the units of the rows.
     rows = (rows - rows.mean(0)) / rows.std()
     found, told = np.zeros((0, rows.shape[1])), []
-    for _ in range(min(count, rows.shape[1])):
+    kept = np.zeros_like(found)
+    if spared is not None and spared.any():
+        kept = spared[None] / np.linalg.norm(spared)
+        rows = rows - (rows @ kept.T) @ kept
+    for _ in range(min(count, rows.shape[1] - len(kept))):
         classifier = LogisticRegression(max_iter=300).fit(rows, sides)
         way = classifier.coef_[0]
-        way = way - found.T @ (found @ way)
+        for known in (kept, found):
+            way = way - known.T @ (known @ way)
         if np.linalg.norm(way) < 1e-6:
             break
         told.append(float(classifier.score(rows, sides)))
@@ -133,7 +145,7 @@ def _apply(settings: NullSpaceSettings, model, inputs, *, tokenizer=None, **_) -
         settings.pairs, source=settings.pairs_source, limit=settings.pair_count, seed=settings.seed
     )
     rows, sides = sides_of_pairs(model, batches(tokenizer, [one.texts for one in drawn]))
-    found, told = directions(rows, sides, settings.directions)
+    found, told = directions(rows, sides, settings.directions, spared=rows.mean(0))
     kept = Projection(torch.from_numpy(found).float())
     project(model, kept)
     rows = [{"layer": "head", "direction": i, "told": share} for i, share in enumerate(told)]

@@ -164,19 +164,33 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
 
 
 def sense(table: pd.DataFrame, cell: str = "exact") -> str:
-    """Whether fewer stereotypes come with less sense: of `metrics.repair_seeds.over_seeds`."""
-    rows = table[table["cell"] == cell].pivot(index="how", columns="check", values="verdict")
-    fewer = rows.index[rows["stereotype"] == "better"]
-    lost = [how for how in fewer if "worse" in (rows.loc[how, "nonsense"], rows.loc[how, "text"])]
-    if not len(fewer):
-        return "In no compression is the stereotype shown to be taken less often over draws."
-    said = f"Where the stereotype is shown to be taken less often ({listed(fewer)}), "
-    if not lost:
-        return f"{said}neither sense nor text is shown to be lost."
-    return (
-        f"{said}sense or text is shown to be lost as well in {listed(lost)}: a model that can tell "
-        "less takes fewer sides, and that is no repair."
-    )
+    """Whether fewer stereotypes come with less sense: of `metrics.repair_seeds.over_seeds`. That
+    sense and text are kept is said only where both are shown to be equivalent."""
+    rows = table[table["cell"] == cell].set_index(["how", "check"])
+    said = []
+    for how in rows.index.get_level_values("how").unique():
+        stereotype, *costs = (rows.loc[(how, one)] for one in ("stereotype", "nonsense", "text"))
+        if stereotype["verdict"] != "better":
+            said.append(f"{how}: the stereotype is not shown to be taken less often over draws")
+            continue
+        verdicts = [one["verdict"] for one in costs]
+        if all(one == "equivalent" for one in verdicts):
+            end = "and sense and text are kept within their margins: a repair"
+        elif "worse" in verdicts:
+            end = (
+                "and sense or text is lost with it: a model that can tell less takes fewer sides, "
+                "which is no repair"
+            )
+        else:
+            more, dearer = (
+                scale * one["difference"] for scale, one in zip((100, 1), costs, strict=True)
+            )
+            end = (
+                f"and sense and text are not shown to be kept ({more:+.1f} points of nonsense, "
+                f"{dearer:+.2f} nats a token): it cannot be called a repair"
+            ).replace("-", "−")
+        said.append(f"{how}: the stereotype is taken less often, {end}")
+    return f"{'; '.join(said)}."
 
 
 def arithmetic(table: pd.DataFrame) -> str:
