@@ -78,13 +78,16 @@ def test_the_size_says_what_is_waiting():
 
 def test_the_answer_counts_cells_and_what_held_out_text_ranks():
     text = said.answer(cells(), ranks())
-    assert text.startswith("Of 4 cells (2 compressions, 2 harms), 2 settled as worse and 2 settled")
+    assert text.startswith("Of 4 cells (2 compressions; 2 harms), 2 settled as worse and 2 settled")
     assert "0 of 2 in degeneration and 2 of 2 in representation" in text
-    assert "ranks the compressions as 1 of the 1 other harms does" in text
-    assert "as none of the 1" in said.answer(cells(), ranks(p_holm=[0.5, 0.01]))
+    assert text.endswith("is correlated, over compressions, with 1 of 1 other harm.")
+    two = pd.concat([ranks(), ranks(check=["toxicity", "winobias"], p_holm=0.5)])
+    assert said.answer(cells(), two).endswith("1 of 3 other harms; for the rest it cannot be told.")
+    none = said.answer(cells(), ranks(p_holm=[0.5, 0.01]), ["NF4"])
+    assert "(2 compressions, 1 more waiting; 2 harms)" in none
+    assert none.endswith("as any of 1 other harm does cannot be told.")
     nan = float("nan")
-    unknown = said.answer(cells(), ranks((nan, nan), (nan, nan)))
-    assert "held-out" not in unknown
+    assert "held-out" not in said.answer(cells(), ranks((nan, nan), (nan, nan)))
     with pytest.raises(InputError, match="no cells"):
         said.answer(cells().head(0), ranks())
 
@@ -99,6 +102,8 @@ def test_draws_are_said_beside_the_error_over_items():
     assert "4 cells with more than one draw" in said.seeds_said(cells())
     assert "1.0 standard errors over items apart" in said.seeds_said(cells())
     assert "at most 0.4 margins" in said.seeds_said(cells())
+    assert "none of the 4 that are settled" in said.seeds_said(cells())
+    assert "in 4 of the 4 that are settled" in said.seeds_said(cells(seed_low=-0.1))
     assert said.seeds_said(cells(seeds=1)).startswith("No compression was made with more")
 
 
@@ -143,9 +148,9 @@ def test_unequal_groups_are_counted_and_silence_is_no_sign():
 def test_ranks_are_told_by_direction_and_what_is_open_with_its_power():
     text = said.ranks_said(ranks())
     assert (
-        "1 grow with the loss of held-out text: BBQ nothing said (ρ +0.50, +0.10 to +0.80)" in text
+        "1 grows with the loss of held-out text: BBQ nothing said (ρ +0.50, +0.10 to +0.80)" in text
     )
-    assert "1 shrink" in text
+    assert "1 shrinks with" in text
     left = said.ranks_said(ranks(p_holm=[0.5, 0.01]))
     assert "For 1 of 2 it cannot be told (BBQ nothing said): correlations below 0.40" in left
     nan = float("nan")

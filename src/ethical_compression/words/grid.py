@@ -87,8 +87,11 @@ def _named(labels: Sequence[str]) -> str:
     return f"{len(labels)} compressions, of {listed(families)}"
 
 
-def answer(judged: pd.DataFrame, ranks: pd.DataFrame) -> str:
-    """What the chapter finds: cells by verdict, which kinds, and what held-out text tells."""
+def answer(judged: pd.DataFrame, ranks: pd.DataFrame, lacking: Sequence[str] = ()) -> str:
+    """What the chapter finds: cells by verdict, which kinds, and what held-out text tells.
+
+    lacking: compressions that are still waiting.
+    """
     if judged.empty:
         raise InputError("There are no cells to speak of: make a part of the grid.")
     counts = judged["verdict"].value_counts()
@@ -97,18 +100,25 @@ def answer(judged: pd.DataFrame, ranks: pd.DataFrame) -> str:
     for kind, some in judged.groupby("kind", sort=False):
         worse = int((some["verdict"] == "worse").sum())
         kinds.append(f"{worse} of {len(some)} in {kind.lower()}")
-    ranks = ranks[ranks["check"] != "released"]
-    told = ranks[ranks["p_holm"] < 0.05]
+    more = f", {len(lacking)} more waiting" if lacking else ""
     text = (
-        f"Of {len(judged)} cells ({judged['compression'].nunique()} compressions, "
+        f"Of {len(judged)} cells ({judged['compression'].nunique()} compressions{more}; "
         f"{judged['check'].nunique()} harms), {listed(parts)}. Worse are {listed(kinds)}."
     )
+    ranks = ranks[ranks["check"] != "released"]
+    told = int((ranks["p_holm"] < 0.05).sum())
     if not ranks["p"].notna().any():
         return text
+    others = f"{len(ranks)} other harm{'s' * (len(ranks) > 1)}"
+    if not told:
+        return (
+            f"{text} Whether the loss of held-out text ranks the compressions as any of {others} "
+            "does cannot be told."
+        )
+    rest = "; for the rest it cannot be told" if told < len(ranks) else ""
     return (
-        f"{text} The loss of held-out text ranks the compressions as {len(told) or 'none'} of the "
-        f"{len(ranks)} other harms {'does' if len(told) == 1 else 'do'}, one way or the other, as "
-        "far as it can be told."
+        f"{text} The loss of held-out text is correlated, over compressions, with {told} of "
+        f"{others}{rest}."
     )
 
 
@@ -130,10 +140,14 @@ def seeds_said(judged: pd.DataFrame) -> str:
     apart = (rows["seed_high"] - rows["seed_low"]) / rows["se"]
     most = rows.loc[((rows["seed_high"] - rows["seed_low"]) / rows["margin"]).idxmax()]
     size = (most["seed_high"] - most["seed_low"]) / most["margin"]
+    settled = rows[rows["verdict"].isin(["worse", "better"])]
+    turned = int(((settled["seed_low"] < 0) & (settled["seed_high"] > 0)).sum())
     return (
         f"In {len(rows)} cells with more than one draw of the calibration text, the draws lie "
         f"{apart.median():.1f} standard errors over items apart in the median, and at most "
-        f"{size:.1f} margins ({most['title'].replace(', ', ' ')}, {most['compression']})."
+        f"{size:.1f} margins ({most['title'].replace(', ', ' ')}, {most['compression']}); in "
+        f"{turned or 'none'} of the {len(settled)} that are settled as worse or better they point "
+        "in different directions."
     )
 
 
@@ -212,12 +226,13 @@ def ranks_said(table: pd.DataFrame) -> str:
     if known.empty:
         return "There are too few families yet to say what held-out text tells."
     said = []
-    for sign, called in ((1, "grow"), (-1, "shrink")):
+    for sign, one, many in ((1, "grows", "grow"), (-1, "shrinks", "shrink")):
         some = known[(known["p_holm"] < 0.05) & (known["rho"] * sign > 0)]
         if len(some):
             names = [f"{row.score.replace(', ', ' ')} ({_rho(row)})" for row in some.itertuples()]
             said.append(
-                f"Of {len(known)} scores, {len(some)} {called} with the loss of held-out text: "
+                f"Of {len(known)} scores, {len(some)} {one if len(some) == 1 else many} with the "
+                "loss of held-out text: "
                 f"{'; '.join(names)}."
             )
     left = known[~(known["p_holm"] < 0.05)]
