@@ -107,7 +107,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 DROPOUTS = (
-    "attention_dropout",
     "resid_pdrop",
     "embd_pdrop",
     "attn_pdrop",

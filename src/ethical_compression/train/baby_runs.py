@@ -1,0 +1,114 @@
+"""Which small models are raised on which texts, each kept when it is done and gone on with where it
+was stopped."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ethical_compression import store
+from ethical_compression.datasets import childrens_books
+from ethical_compression.models.reading import quiet
+from ethical_compression.train import baby, bpe
+from ethical_compression.train.baby import Training
+
+CURVE, NOTE = "curve.parquet", "raised.json"
+DEVELOPMENT = 20_000  # words
+
+
+class Texts(NamedTuple):
+    """A tokenizer, and documents of tokens to raise a model on and to look at meanwhile."""
+
+    tokenizer: Any
+    documents: Sequence[Any]
+    development: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Raising:
+    """One model: so many words of a mixture (a name in `childrens_books.MIXTURES`), and how.
+
+    read_by: the mixture whose words the tokenizer was trained on; one for all, so that no mixture
+    has the better one. vocabulary: its entries. development: words to look at, of the mixture's own
+    development split.
+    """
+
+    mixture: str
+    words: int
+    training: Training = field(default_factory=Training)
+    read_by: str = "both"
+    vocabulary: int = 8192
+    development: int = DEVELOPMENT
+
+    @property
+    def label(self) -> str:
+        """What tables call it: "children, seed 0"."""
+        encoder = ", encoder" if self.training.masked else ""
+        return f"{self.mixture}{encoder}, seed {self.training.seed}"
+
+    def texts(self, *, data_dir=None) -> Texts:
+        """Tokenizer and texts. The words and the tokenizer are the same for every seed.
+
+        Raises as `childrens_books.mixture` and `bpe.trained`.
+        """
+        words = self.words
+        read_by = childrens_books.mixture(self.read_by, words, data_dir=data_dir)
+        tokenizer = bpe.trained(read_by, self.vocabulary)
+        documents = childrens_books.mixture(self.mixture, words, data_dir=data_dir)
+        development = childrens_books.mixture(
+            self.mixture, self.development, split="development", data_dir=data_dir
+        )
+        some = (bpe.encoded(tokenizer, one) for one in (documents, development))
+        return Texts(tokenizer, *some)
+
+    def key(self) -> str:
+        """The name under which it is kept."""
+        return store.key("raised", asdict(self), __name__)
+
+
+def raised(run: Raising, *, data_dir=None, progress: bool = False, every: int = 50):
+    """(the folder of the model, as transformers writes it, in float32; its learning curve).
+
+    Read from the store where it was raised before; otherwise trained, from the last state that was
+    kept (`every` so many steps). What the texts are counts in that state, so that it is not gone on
+    with on others. Raises as `Raising.texts` and `baby.train`.
+    """
+    import pandas as pd
+
+    place = store.cache_dir() / "raised" / run.key()
+    if store.read_note(f"model {run.label}", place / NOTE):
+        return place, pd.read_parquet(place / CURVE)
+    texts = run.texts(data_dir=data_dir)
+    model, curve = baby.train(
+        texts.tokenizer,
+        texts.documents,
+        texts.development,
+        run.training,
+        folder=place.with_name(f"{place.name}-state"),
+        every=every,
+        progress=run.label if progress else None,
+    )
+    with store.whole_or_nothing(place, folder=True) as new, quiet():
+        model.save_pretrained(new)
+        texts.tokenizer.save_pretrained(new)
+        curve.to_parquet(new / CURVE, index=False)
+        store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
+    return place, pd.read_parquet(place / CURVE)
+
+
+def is_raised(run: Raising) -> bool:
+    """Whether `raised` would read it from the store."""
+    place = store.cache_dir() / "raised" / run.key()
+    return store.read_note(f"model {run.label}", place / NOTE) is not None
+
+
+def untrained(run: Raising, *, data_dir=None) -> Path:
+    """The folder of the same model with its first, random weights: what its shape alone gives."""
+    place = store.cache_dir() / "raised" / f"{run.key()}-untrained"
+    if not store.read_note(f"model {run.label}", place / NOTE):
+        tokenizer = run.texts(data_dir=data_dir).tokenizer
+        with store.whole_or_nothing(place, folder=True) as new, quiet():
+            baby.made(run.training, tokenizer).save_pretrained(new)
+            tokenizer.save_pretrained(new)
+            store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
+    return place
