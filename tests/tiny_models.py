@@ -5,6 +5,10 @@ import torch
 FAMILIES = ("llama", "mistral", "gpt2", "opt", "bloom", "gemma2")
 
 
+# Questions with their context are longer than a tiny model reads.
+LONG = {"max_position_embeddings": 512}
+
+
 def tiny_model(family: str, seed: int = 0, width: int = 32, **changes) -> torch.nn.Module:
     """A two-block causal language model over 200 tokens, float32, in eval mode.
 

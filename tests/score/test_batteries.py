@@ -5,26 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_loglikelihood import tiny_tokenizer
-from tiny_models import tiny_model
+from tiny_models import LONG, tiny_model
 
 from ethical_compression.datasets import crows_pairs
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices
 from ethical_compression.score import batteries, continuations
-
-LONG = {"max_position_embeddings": 512}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return tiny_tokenizer("bytes")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model("llama", **LONG)
-
 
 CAUSAL = [name for name in batteries.BATTERIES if name != "crows_pairs_masked"]
 

@@ -2,26 +2,12 @@
 
 import pytest
 import torch
-from test_loglikelihood import tiny_tokenizer
-from tiny_models import tiny_model
+from tiny_models import LONG, tiny_model
 
 from ethical_compression.datasets.honest import Template
 from ethical_compression.datasets.prompts import Prompt
 from ethical_compression.errors import InputError
 from ethical_compression.score import continuations as writing
-
-LONG = {"max_position_embeddings": 512}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return tiny_tokenizer("bytes")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model("llama", **LONG)
-
 
 PROMPTS = [
     Prompt("toy", "a", "The dog runs", "en", "g", "a"),

@@ -5,26 +5,13 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from test_loglikelihood import plain_pass, tiny_tokenizer
-from tiny_models import tiny_model
+from test_loglikelihood import plain_pass
 
 from ethical_compression.datasets import bbq, crows_pairs, dialect, stereoset, unqover
 from ethical_compression.datasets.contrast import Contrast
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices, contrasts, stereotypes
 from ethical_compression.score import harms
-
-LONG = {"max_position_embeddings": 512}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return tiny_tokenizer("bytes")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model("llama", **LONG)
 
 
 @pytest.fixture(scope="module")
