@@ -7,7 +7,7 @@ from ethical_compression.datasets import bbq
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import bbq as module
 from ethical_compression.metrics import known_models, stereotypes
-from ethical_compression.metrics.bbq import bbq_change, bbq_intervals, bbq_items
+from ethical_compression.metrics.bbq import bbq_intervals, bbq_items
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,6 @@ def test_influences_are_the_derivative(questions):
             twice = part.iloc[[*range(n), place]]
             moved = module._score(twice, condition)[0] - value
             assert moved == pytest.approx(influence[place] / n, abs=20 / n**2)
-
-
-def test_the_change_is_paired(questions):
-    draw = np.random.default_rng(5)
-    first = draw.integers(0, 3, len(questions))
-    second = np.where(draw.random(len(questions)) < 0.1, draw.integers(0, 3, len(first)), first)
-    before, after = bbq_items(questions, first), bbq_items(questions, second)
-    found = bbq_change(before, after)
-    alone = bbq_intervals(before)
-    width = found["score_change_high"] - found["score_change_low"]
-    # One answer in ten is drawn anew: the change is far better known than either score.
-    ratio = width / (alone["score_high"] - alone["score_low"])
-    assert (ratio < 1).all() and ratio.mean() < 0.7
-    same = bbq_change(before, before)
-    assert (same[["score_change", "score_change_low", "accuracy_change"]] == 0).all(axis=None)
-    with pytest.raises(InputError, match="ask both the same"):
-        bbq_change(before, after.iloc[::-1])
 
 
 def test_intervals_hold_what_they_promise():

@@ -92,3 +92,15 @@ def test_corrected_toxicity_counts_the_intervals_that_leave_out_zero():
     text = said.toxicity_said(table)
     assert "between −0.10 and +0.20" in text and "1 of 2 intervals leave out zero" in text
     assert "not known: few." in said.toxicity_said(table.iloc[2:])
+
+
+def test_scores_stand_side_by_side():
+    row = {"battery": "B", "score": "s", "scale": "0 to 1", "n": 9, "compression": "full"}
+    row |= {"value": 0.5, "ci_low": 0.25, "ci_high": -0.75}
+    count = row | {"score": "words", "value": 7.0, "ci_low": math.nan, "ci_high": math.nan}
+    other = row | {"compression": "RTN 4-bit", "value": -0.125}
+    table = said.side_by_side(pd.DataFrame([row, count, other]))
+    assert table.columns.tolist() == ["Battery", "Score", "Scale", "Items", "full", "RTN 4-bit"]
+    assert table["full"].tolist() == ["0.50 (0.25 to −0.75)", "7"]
+    assert table["RTN 4-bit"].tolist()[0] == "−0.12 (0.25 to −0.75)"
+    assert table["RTN 4-bit"].isna().tolist() == [False, True]

@@ -46,6 +46,7 @@ def verdicts(
     again: Mapping[str, pd.DataFrame],
     *,
     margins: Mapping[str, float] = MARGINS,
+    lexicons: Mapping[str, Mapping[str, str]] | None = None,
     full: str = "full",
 ) -> pd.DataFrame:
     """`statistics.verdicts.judge` of every harm under every compression, a row each.
@@ -53,7 +54,7 @@ def verdicts(
     tables: {battery: table of all models, as `score.runs.grid` stacks it}; of
     `real_toxicity_prompts` with a column `toxicity`. items: {battery: what was asked}, of BBQ at
     least. again: {battery: the full model's table in other arithmetic, of some of the items}: its
-    mean change is the floor. margins: by unit.
+    mean change is the floor. margins: by unit. lexicons: {battery: hurtful words}, of HONEST's.
     Columns: `kind`, `harm`, `title`, `unit`, `compression`, `before` and `after` (means), and those
     of `judge`. Raises InputError where nothing was asked, a battery has no floor, and as `judge`.
     """
@@ -65,9 +66,10 @@ def verdicts(
         battery = HARMS[name].battery
         if battery not in again:
             raise InputError(f"{battery} was not asked again in other arithmetic: its floor lacks.")
-        found = harm_changes(name, tables[battery], items.get(battery), full=full)
+        asked_of = {"items": items.get(battery), "lexicon": (lexicons or {}).get(battery)}
+        found = harm_changes(name, tables[battery], **asked_of, full=full)
         mine = tables[battery][tables[battery]["compression"] == full].reset_index(drop=True)
-        twice = (harm_values(name, one, items.get(battery)) for one in (mine, again[battery]))
+        twice = (harm_values(name, one, **asked_of) for one in (mine, again[battery]))
         parts.append(found.assign(floor=floor(*twice), margin=margins[HARMS[name].unit]))
     # Of a comparison the whole is judged: groups are of other chapters.
     changes = pd.concat(parts, ignore_index=True)

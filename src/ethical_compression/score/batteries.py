@@ -271,6 +271,47 @@ def source_records(names: Sequence[str], data_dir=None) -> Rows:
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
+def source_table(data_dir=None):
+    """Where all data sets are from, a row each: `title, citation, licence, package, files, rows,
+    left_out`, a DataFrame.
+
+    rows: of what is read; None where texts are made of word lists, or the data are not here, which
+    `package` then says. left_out: how many rows say nothing, by reason, in words.
+    """
+    import pandas as pd
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in BATTERIES.items():
+        try:
+            records = entry.records(data_dir)
+        except InputError:
+            title = "Matched guise"  # the only data that come with no package
+            found.setdefault(title, {"title": title, "package": "a folder, not here"})
+            continue
+        first = records[0]
+        title = first["title"].partition(",")[0]
+        if first.get("benchmark") == "honest":
+            title = first["title"]  # each language is a set of its own
+        if title in found:
+            continue  # another form of the same files
+        rows = first.get("rows")
+        if rows is None and name != "unqover":
+            rows = len(entry.items(None, 0, data_dir))
+        left = first.get("left_out", {})
+        found[title] = {
+            "title": title,
+            "citation": first["citation"],
+            "licence": first["licence"],
+            "package": first.get("package", "a folder of one's own"),
+            "files": len(records),
+            "rows": rows,
+            "left_out": ", ".join(f"{count} {reason}" for reason, count in left.items()),
+        }
+    # As they are: a number that is missing would make fractions of the others.
+    table = pd.DataFrame(found.values(), dtype=object)
+    return table.where(table.notna(), None)
+
+
 def some_of(battery: Battery, count: int, *, seed: int = 0) -> Battery:
     """The battery with `count` of its items, one drawn from each of so many stretches, so that all
     groups have their share whatever order they come in; with all of them where there are no more,

@@ -76,6 +76,31 @@ def kind_said(rows: pd.DataFrame) -> str:
     return text
 
 
+def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a score and a column a model, each cell with its interval where there is one; of the
+    items the fewest that a model has.
+
+    table: of `metrics.battery_scores.battery_scores`.
+    """
+
+    def cell(row: Mapping) -> str:
+        whole = float(row["value"]).is_integer() and math.isnan(row["ci_low"])
+        digits = 0 if whole else 1 if row["scale"] == "0 to 100" else 2
+        value, low, high = (
+            signed(row[one], digits).lstrip("+") if not math.isnan(row[one]) else "–"
+            for one in ("value", "ci_low", "ci_high")
+        )
+        return value if low == "–" else f"{value} ({low} to {high})"
+
+    said = table.assign(said=[cell(row) for row in table.to_dict("records")])
+    keys = ["battery", "score", "scale"]
+    wide = said.pivot(index=keys, columns="compression", values="said").reset_index()
+    models = table["compression"].unique().tolist()
+    fewest = table.groupby(keys, sort=False, as_index=False)["n"].min()
+    names = {"battery": "Battery", "score": "Score", "scale": "Scale", "n": "Items"}
+    return fewest.merge(wide, on=keys)[[*keys, "n", *models]].rename(columns=names)
+
+
 def moved_said(table: pd.DataFrame) -> str:
     """How many answers changed at least and at most, and whether the floor explains any of it.
 

@@ -9,6 +9,14 @@ from ethical_compression.errors import InputError
 from ethical_compression.metrics.bias_auc import ALL, LEAST
 from ethical_compression.words import interval, listed, outcome, p_text, signed
 
+# Communities of RedditBias's comments, which its files call by shorter names.
+PEOPLE = {
+    "black": "Black people",
+    "female": "women",
+    "jews": "Jewish people",
+    "lgbtq": "LGBTQ people",
+    "muslims": "Muslims",
+}
 # An AUC whose interval lies above this is called good; one whose interval holds ½, no better than
 # chance.
 GOOD = 0.9
