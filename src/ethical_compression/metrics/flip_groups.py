@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics.flips import FULL, LOOK, holm_of, turned, turns
+from ethical_compression.metrics.flips import LOOK, holm_of, turned, turns
 from ethical_compression.metrics.four_harms import MARGINS
+from ethical_compression.metrics.harm_grid import FULL
 from ethical_compression.metrics.harm_values import HARMS, floor, paired
 from ethical_compression.statistics import minimum_detectable
 from ethical_compression.statistics.clusters import clustered_interval

@@ -28,17 +28,17 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.metrics.harm_grid import ANSWERS, FULL, OTHER, in_order
 from ethical_compression.statistics import holm
 from ethical_compression.statistics.clusters import clustered_interval
 from ethical_compression.statistics.verdicts import clustered_mean, judge
 
-ANSWERS = "answers: "
-FULL, LOOK = "full", "full, float32"
+LOOK = OTHER  # the full model in other arithmetic
 THIRDS = ("unsure", "middle", "sure")
 
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
-    """Answers under each compression beside the full model's, a row each.
+    """Answers under each compression beside the full model's, a row each, by family and amount.
 
     table: of `score.harm_grid.records`, of one base model. Columns: `compression, method, seed,
     battery, item, group, cluster`; `options` (2, or 3 for more); `margin`, `lead` (of the full
@@ -71,7 +71,10 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["compression", "method", "seed", "battery", "item", "group", "cluster", "options"]
     columns += ["margin", "lead", "shift", "sign", "flipped"]
     found = rows.assign(look=own)[[*columns, "look"]]
-    return dealt(found[found["compression"] != FULL].reset_index(drop=True))
+    found = found[found["compression"] != FULL].reset_index(drop=True)
+    order = {name: place for place, name in enumerate(in_order(found["compression"]))}
+    by_order = found["compression"].map(order).sort_values(kind="stable").index
+    return dealt(found.loc[by_order].reset_index(drop=True))
 
 
 def dealt(rows: pd.DataFrame) -> pd.DataFrame:

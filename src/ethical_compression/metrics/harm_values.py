@@ -150,6 +150,9 @@ def _by_prompt(table: pd.DataFrame, values) -> pd.DataFrame:
     return found.rename_axis("item").reset_index()[COLUMNS]
 
 
+# How two texts are compared is part of a study: StereoSet's released scorer takes the mean over
+# tokens of what a generative model says of a text, CrowS-Pairs' harnesses and WinoBias the sum.
+# RedditBias compares perplexities, which are means.
 _SHARE, _NATS = "share", "nats a token"
 HARMS: dict[str, Harm] = {
     "bbq_ambiguous": Harm(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.words import between, listed, p_text, signed, span, with_interval
+from ethical_compression.words.grid import group_name
 
 # What arXiv 2602.06181 reports of 50 quantized models: the most answers that flipped, the ratio of
 # unsure to sure answers, that of 4 to 8 bits, and how far groups moved apart.
@@ -37,7 +38,7 @@ def group_names(rows: pd.DataFrame, battery: str = "battery") -> dict[tuple[str,
     """{(battery, group): as printed}, in order of appearance."""
     found = {}
     for name, group in rows[[battery, "group"]].drop_duplicates().itertuples(index=False):
-        said = group.replace("_x_", " × ").replace("_", " ").replace("-", " ")
+        said = group_name(group)
         if name in ("bbq", "bbq_ambiguous"):
             said = said.lower()
         found[name, group] = f"{BATTERIES.get(name, name)}: {GROUPS.get(group, said)}"
