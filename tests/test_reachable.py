@@ -84,21 +84,8 @@ UNMARKED = """() => {
 }"""
 
 
-def test_french_is_marked_as_french(browser, site, pages):
-    """The résumé of each chapter, the part of the front page, the words of the glossary."""
-    for path in pages:
-        page, _ = visit(browser, path, 1400)
-        french = page.locator('[lang="fr"]')
-        if path.parent.name == "notebooks":
-            assert french.first.inner_text().startswith("En français."), path.name
-        assert page.evaluate(UNMARKED) == [], path.name
-        page.close()
-    page, _ = visit(browser, site / "index.html", 1400)
-    assert page.locator('section[lang="fr"] h2').inner_text().startswith("En français")
-    page.close()
-
-
-def test_every_page_has_one_title_a_description_and_an_icon(browser, site, pages):
+def test_each_page_has_its_name_and_language_and_tables_that_fit(browser, site, pages):
+    """One title, a description, an icon; French that says so; no p-values hidden to the right."""
     told = {}
     for path in pages:
         page, _ = visit(browser, path, 1400)
@@ -110,6 +97,15 @@ def test_every_page_has_one_title_a_description_and_an_icon(browser, site, pages
         assert told.setdefault(said, path) == path, "two pages with one description"
         icon = page.locator('link[rel="icon"]').evaluate("link => link.href")
         assert icon.startswith("file:") and icon.endswith("favicon.svg")
+        if path.parent.name == "notebooks":
+            summary = page.locator('[lang="fr"]').first.inner_text()
+            assert summary.startswith("En français."), path.name
+        assert page.evaluate(UNMARKED) == [], path.name
+        if path.name == "index.html":
+            heading = page.locator('section[lang="fr"] h2').inner_text()
+            assert heading.startswith("En français")
+        wide = [(name, more) for name, more in page.evaluate(TABLES) if more > 1]
+        assert not wide, path.name
         page.close()
 
 
@@ -117,19 +113,7 @@ TABLES = """() => [...document.querySelectorAll(".table-scroll")].map(box =>
     [box.getAttribute("aria-label"), box.firstElementChild.scrollWidth - box.clientWidth])"""
 
 
-def test_tables_fit_the_column_on_a_screen_and_on_paper(browser, site):
-    """What is hidden to the right are the p-values."""
-    for path in sorted((site / "notebooks").glob("*.html")):
-        for width, media in ((1400, "screen"), (COLUMN, "print")):
-            page, _ = visit(browser, path, width)
-            page.emulate_media(media=media)
-            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-            wide = [(name, more) for name, more in page.evaluate(TABLES) if more > 1]
-            assert not wide, f"{path.name}, {media}"
-            page.close()
-
-
-def test_on_paper_solutions_stand_open_and_the_page_has_its_name(browser, site):
+def test_on_paper_nothing_is_folded_or_cut_off(browser, site):
     for path in sorted((site / "notebooks").glob("*.html")):
         page, _ = visit(browser, path, COLUMN)
         folded = page.locator("details.folded")
@@ -140,6 +124,8 @@ def test_on_paper_solutions_stand_open_and_the_page_has_its_name(browser, site):
         for part in folded.all():
             assert part.locator(":scope > :not(summary)").first.is_visible(), path.name
         assert page.locator("article h1").is_visible(), path.name
+        wide = [(name, more) for name, more in page.evaluate(TABLES) if more > 1]
+        assert not wide, path.name
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert not folded.first.evaluate("part => part.open")
         page.close()
