@@ -10,6 +10,8 @@
                                       continuations of a prompt, against transformers' generate
                                       (published with --items 200)
     python -m benchmarks dpo          three steps of DPO, against TRL's DPOTrainer
+    python -m benchmarks baby         a small model raised, against transformers' Trainer as it
+                                      comes: tokens of text a second
 
 Every measurement is a process of its own; peers and we take turns, and the best of each counts.
 `ratio` is the peer's time over ours, `floor_ratio` our time over the floor (counted operations at
@@ -26,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import dpo, gptq, harms, head, scoring
+from benchmarks import baby, dpo, gptq, harms, head, scoring
 from ethical_compression import provenance, store
 from ethical_compression.errors import InputError
 
@@ -38,6 +40,7 @@ TASKS = {
     "gptq": gptq.speed,
     "harms": harms.speed,
     "dpo": dpo.speed,
+    "baby": baby.speed,
 }
 
 

@@ -43,7 +43,6 @@ from ethical_compression.datasets import (
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import small_models as metrics
 from ethical_compression.score import small_models
-from ethical_compression.score.runs import Memory, measure
 from ethical_compression.score.subjects import Checkpoint, Compressed
 from ethical_compression.train import baby_runs
 from ethical_compression.train.baby import Training
@@ -84,12 +83,7 @@ def _plain(settings):
 
 def asked_of(subject, labels: dict, batteries, sizes) -> pd.DataFrame:
     """Every number of a model, a row each."""
-    memory, tables = Memory(), {}
-    for battery in batteries:
-        found = measure(subject, battery, memory=memory, progress=False)
-        tables.setdefault(battery.name, []).append(found.drop(columns=["model", "compression"]))
-    tables = {name: pd.concat(some, ignore_index=True) for name, some in tables.items()}
-    table = metrics.scores(tables, sizes)
+    table = metrics.scores(small_models.tables(subject, batteries), sizes)
     for place, (name, value) in enumerate(labels.items()):
         table.insert(place, name, value)
     return table

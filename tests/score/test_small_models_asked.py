@@ -11,7 +11,7 @@ from ethical_compression import models
 from ethical_compression.datasets import ethics
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import small_models as metrics
-from ethical_compression.score import loglikelihood, runs, small_models
+from ethical_compression.score import loglikelihood, small_models
 
 SIZES = {
     "words": 150,
@@ -37,11 +37,7 @@ class Tiny:
 
 def test_all_batteries_become_one_table(mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
-    tables, memory = {}, runs.Memory()
-    for battery in small_models.asked(SIZES):
-        found = runs.measure(Tiny(), battery, memory=memory, progress=False)
-        tables.setdefault(battery.name, []).append(found)
-    tables = {name: pd.concat(some, ignore_index=True) for name, some in tables.items()}
+    tables = small_models.tables(Tiny(), small_models.asked(SIZES))
     assert len(tables["blimp"]) == 2 * 67 and tables["scores"]["benchmark"].nunique() == 3
     texts = small_models.held_out(SIZES)
     sizes = {name: small_models.size_in_bytes(one) for name, one in texts.items()}

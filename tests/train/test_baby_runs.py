@@ -7,6 +7,7 @@ import torch
 
 from ethical_compression import models
 from ethical_compression.datasets import childrens_books
+from ethical_compression.errors import InputError
 from ethical_compression.train import baby, baby_runs
 from ethical_compression.train.baby import Training
 from ethical_compression.train.baby_runs import Raising
@@ -76,3 +77,20 @@ def test_an_untrained_model_is_the_first_step_of_the_same_run():
     begun = baby.made(RUN.training, RUN.texts().tokenizer)
     for one, other in zip(begun.parameters(), found.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_model_is_given_away_in_half_the_size_and_read_by_transformers_alone(tmp_path):
+    import transformers
+
+    folder, _ = baby_runs.raised(RUN)
+    place = tmp_path / "bebe"
+    baby_runs.exported(folder, place, "---\nlicense: apache-2.0\n---\n\nA card.\n")
+    whole = models.load(str(folder)).model
+    plain = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    for one, other in zip(whole.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one.half().float(), other)
+    assert models.describe(str(place))["licence"] == "apache-2.0"
+    assert len(transformers.AutoTokenizer.from_pretrained(place)) == RUN.vocabulary
+    with pytest.raises(InputError, match=r"MB, more than 0\.001: choose a smaller shape"):
+        baby_runs.exported(folder, tmp_path / "other", "", megabytes=0.001)
+    assert not (tmp_path / "other").exists()

@@ -1,6 +1,6 @@
 """What every small model is asked, and the large one beside them: the same items for all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ethical_compression.datasets import (
@@ -15,7 +15,7 @@ from ethical_compression.datasets import (
 )
 from ethical_compression.score import features, harms, judgements, loglikelihood, moral
 from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC
-from ethical_compression.score.runs import Battery
+from ethical_compression.score.runs import Battery, Memory, Subject, measure
 
 # Words of each held-out text; sets of ETHICS; rows to train a probe on; pairs of BLiMP; items of
 # each question-answering benchmark; stories; items of StereoSet. None: all.
@@ -113,3 +113,15 @@ def asked(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> list[Bat
         Battery("stereoset", triplets, harms.stereoset, title="StereoSet", **how),
         *probes,
     ]
+
+
+def tables(subject: Subject, batteries: Sequence[Battery]) -> dict[str, Any]:
+    """What a subject says to every battery, kept as `runs.measure` keeps it: a DataFrame a
+    battery's name, without the columns that tell models apart."""
+    import pandas as pd
+
+    memory, found = Memory(), {}
+    for battery in batteries:
+        said = measure(subject, battery, memory=memory, progress=False)
+        found.setdefault(battery.name, []).append(said.drop(columns=["model", "compression"]))
+    return {name: pd.concat(some, ignore_index=True) for name, some in found.items()}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ethical_compression import store
 from ethical_compression.datasets import childrens_books
+from ethical_compression.errors import InputError
 from ethical_compression.models.reading import quiet
 from ethical_compression.train import baby, bpe
 from ethical_compression.train.baby import Training
@@ -112,3 +113,31 @@ def untrained(run: Raising, *, data_dir=None) -> Path:
             tokenizer.save_pretrained(new)
             store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
     return place
+
+
+def exported(folder: Path, place: Path, card: str, *, megabytes: float = 30) -> None:
+    """Write the model in `folder` (of `raised`) to `place` as it is given away: float16
+    safetensors, configuration, tokenizer, and `card` as README.md; whole or not at all.
+
+    transformers alone reads it. Raises InputError for weights that float16 does not hold, and where
+    the files are larger than `megabytes`, in millions of bytes.
+    """
+    import torch
+    import transformers
+
+    with quiet():
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    half = model.half()
+    if not all(one.isfinite().all() for one in half.parameters()):
+        raise InputError("A weight is too large for float16: keep the model in float32.")
+    with store.whole_or_nothing(place, folder=True) as new:
+        with quiet():
+            half.save_pretrained(new)
+            tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(card, encoding="utf-8")
+        size = sum(one.stat().st_size for one in new.iterdir()) / 1e6
+        if size > megabytes:
+            raise InputError(
+                f"The model has {size:.1f} MB, more than {megabytes:g}: choose a smaller shape."
+            )
