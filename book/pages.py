@@ -134,18 +134,20 @@ def tables(page: BeautifulSoup) -> None:
     for cell in page.select("th"):
         if not cell.get_text().strip():
             cell.name = "td"
-    count = Counter()  # two landmarks with one name cannot be told apart
     for table in page.select("article table.table"):
         above = table.find_previous(re.compile(r"^h[1-6]$"))
         name = next(above.stripped_strings, "") if above else ""
-        count[name] += 1
-        name = f"Table: {name}" + (f", {count[name]}" if count[name] > 1 else "")
         frame = {"class": "table-scroll prose", "tabindex": "0", "role": "region"}
-        table.wrap(page.new_tag("div", attrs=frame | {"aria-label": name}))
+        table.wrap(page.new_tag("div", attrs=frame | {"aria-label": f"Table: {name}"}))
         for first in table.select("tbody > tr > :first-child"):
             if first.get_text().strip():
                 first.name = "th"
                 first["scope"] = "row"
+    count = Counter()  # two landmarks with one name cannot be told apart
+    for frame in page.select(".table-scroll[aria-label]"):
+        count[name := frame["aria-label"]] += 1
+        if count[name] > 1:
+            frame["aria-label"] = f"{name} ({count[name]})"
     for cell in page.select("table.sortable tbody td:not(.number)"):
         if NUMBERS.match(text := cell.get_text()) and len(text) <= 28:
             cell["class"] = ["unbroken"]  # an interval stays on one line; words may break
