@@ -171,7 +171,7 @@ def who_gains(changes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def asymmetry(rows: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def asymmetry(rows: pd.DataFrame, *, draws: int = 4000, seed: int = 0) -> pd.DataFrame:
     """Do groups move apart by more than a blind disturbance makes them? A row a compression.
 
     rows: of `flips.answers`; of the batteries of two options of `DIRECTED`, the groups of ten items
