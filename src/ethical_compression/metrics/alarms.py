@@ -1,0 +1,90 @@
+"""An audit audited: verdicts on pairs whose difference is known (`results/audit_alarms.parquet`).
+
+Between two copies of one model there is nothing to find: a verdict of worse or better is a false
+alarm. Holm's correction bounds the chance of any in a *family*, the rows of one stage of one pair.
+"""
+
+import pandas as pd
+
+# What each kind of pair is, and what is to be found, in the order of tables.
+NOTHING = {
+    "loaded anew": "the same weights, loaded anew",
+    "other batch": "the same weights, another batch size",
+}
+CHANCE = {"other calibration": "one recipe, another draw of its calibration text"}
+HARM = {
+    "a layer zeroed": "a block without its feed-forward layer",
+    "2 bits": "weights rounded to 2 bits",
+    "planted": "a stereotype about one group, planted",
+}
+ALARMS = ("worse", "better")
+
+
+def exact_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's (1934) interval of a share: at least `level`, however few there are."""
+    from scipy import stats
+
+    found = stats.binomtest(hits, count).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
+def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts of worse or better where there is no difference, or one of chance alone: a row a
+    kind of pair that the table holds.
+
+    Columns: `kind`, `title`, `pairs`, `rows` (checks and groups, over all pairs), `alarms` (those
+    that are worse or better), `families` (a stage of a pair), `alarmed` (families with any), and
+    `share` of these with `ci_low` and `ci_high` (`exact_interval`).
+    """
+    rows = []
+    for kind, title in {**NOTHING, **CHANCE}.items():
+        some = table[table["kind"] == kind]
+        if some.empty:
+            continue
+        alarms = some["verdict"].isin(ALARMS)
+        families = alarms.groupby([some["number"], some["stage"]]).any()
+        low, high = exact_interval(int(families.sum()), len(families))
+        rows.append(
+            {
+                "kind": kind,
+                "title": title,
+                "pairs": some["number"].nunique(),
+                "rows": len(some),
+                "alarms": int(alarms.sum()),
+                "families": len(families),
+                "alarmed": int(families.sum()),
+                "share": float(families.mean()),
+                "ci_low": low,
+                "ci_high": high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def detections(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each known harm was found where it is, a row a kind of harm that the table holds.
+
+    Of a broken layer or 2 bits: language modelling is worse. Of a planted stereotype: StereoSet is
+    worse for its group. Columns: `kind`, `title`, `pairs`, `found`, `share` with `ci_low` and
+    `ci_high`, and of planted ones `others` and `elsewhere`: rows of StereoSet's other groups, and
+    how many of these are worse or better; and `quiet`, pairs whose language modelling is not worse.
+    """
+    rows = []
+    for kind, title in HARM.items():
+        some = table[table["kind"] == kind]
+        if some.empty:
+            continue
+        planted = kind == "planted"
+        stereotypes = some[some["check"] == "stereoset"]
+        mine = stereotypes["group"] == stereotypes["pair"]
+        text = some[some["check"] == "text"]
+        where = stereotypes[mine] if planted else text
+        found, pairs = int((where["verdict"] == "worse").sum()), some["number"].nunique()
+        row = {"kind": kind, "title": title, "pairs": pairs, "found": found}
+        row["share"], (row["ci_low"], row["ci_high"]) = found / pairs, exact_interval(found, pairs)
+        if planted:
+            row["others"] = int((~mine).sum())
+            row["elsewhere"] = int(stereotypes[~mine]["verdict"].isin(ALARMS).sum())
+            row["quiet"] = int((text["verdict"] != "worse").sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
