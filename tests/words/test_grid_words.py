@@ -102,8 +102,10 @@ def test_draws_are_said_beside_the_error_over_items():
     assert "4 cells with more than one draw" in said.seeds_said(cells())
     assert "1.0 standard errors over items apart" in said.seeds_said(cells())
     assert "at most 0.4 margins" in said.seeds_said(cells())
-    assert "none of the 4 that are settled" in said.seeds_said(cells())
-    assert "in 4 of the 4 that are settled" in said.seeds_said(cells(seed_low=-0.1))
+    assert "; none of the 4 that are settled as worse or better point in" in said.seeds_said(
+        cells()
+    )
+    assert "; 4 of the 4 that are settled" in said.seeds_said(cells(seed_low=-0.1))
     assert said.seeds_said(cells(seeds=1)).startswith("No compression was made with more")
 
 

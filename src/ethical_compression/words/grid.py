@@ -145,9 +145,9 @@ def seeds_said(judged: pd.DataFrame) -> str:
     return (
         f"In {len(rows)} cells with more than one draw of the calibration text, the draws lie "
         f"{apart.median():.1f} standard errors over items apart in the median, and at most "
-        f"{size:.1f} margins ({most['title'].replace(', ', ' ')}, {most['compression']}); in "
-        f"{turned or 'none'} of the {len(settled)} that are settled as worse or better they point "
-        "in different directions."
+        f"{size:.1f} margins ({most['title'].replace(', ', ' ')}, {most['compression']}); "
+        f"{turned or 'none'} of the {len(settled)} that are settled as worse or better "
+        f"{'points' if turned == 1 else 'point'} in different directions."
     )
 
 
