@@ -17,10 +17,9 @@ needs an entry in `models.sources.EMBEDDED` with the folder and the SHA-256 of i
 made when the folder is committed.
 
 A stop loses at most 50 steps: the state lies in the cache ($ETHICAL_COMPRESSION_CACHE).
-ETHICAL_COMPRESSION_DATA names the mirror's folder. Estimated from a step's processor time on one
-busy core (bfloat16 by autocast, AMX; 1,200 tokens a second when attention had dropout, which it no
-longer has; without it the smaller model's step took two thirds of the time): 1,200 to 1,800 tokens
-a second, so 1.6 to 2.4 processor-hours for 2,560 steps of 4,096 tokens.
+ETHICAL_COMPRESSION_DATA names the mirror's folder. One step measured on one core that others used
+too (processor time, one thread; AMX): 1,900 to 2,000 tokens a second in bfloat16 by autocast, 1,250
+in float32. 2,560 steps of 4,096 tokens then take about 1.5 processor-hours.
 """
 
 import argparse

@@ -17,10 +17,10 @@ holds every 50 steps: take that folder along to go on elsewhere. `--share` lets 
 models side by side: each writes a table of its own (`baby_models_0_of_2`), and a run without it
 merges them.
 
-Measured on one busy core (processor time; AMX, bfloat16 by autocast, 6.6 M parameters): 2,600
-tokens a second, in float32 1,800. A model of 1,000 steps of 4,096 tokens (8 to 9 rounds of its
-words) then takes about 27 processor-minutes, the nine about 4 processor-hours, before what is asked
-of them.
+One step measured on one core that others used too (processor time, one thread; AMX; 6.6 M
+parameters): 2,950 to 3,000 tokens a second in bfloat16 by autocast, 2,000 to 2,100 in float32. A
+model of 1,000 steps of 4,096 tokens (8 to 9 rounds of its words) then takes about 23
+processor-minutes, the nine about 3.5 processor-hours, before what is asked of them.
 """
 
 import argparse
