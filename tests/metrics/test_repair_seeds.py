@@ -67,8 +67,10 @@ def test_without_spread_over_items_it_is_the_t_test_of_the_draws():
 
 
 def test_one_draw_is_not_enough_and_the_full_model_knows_of_none():
-    with pytest.raises(InputError, match="two draws"):
-        over_seeds(table(seeds=1), MARGINS)
+    for few, least in ((1, 1), (2, 3)):
+        with pytest.raises(InputError, match=f"No compression has {max(2, least)} draws"):
+            over_seeds(table(seeds=few), MARGINS, least=least)
+    assert (over_seeds(table(seeds=2), MARGINS, least=2)["seeds"] == 2).all()
     found = over_seeds(table(), MARGINS, before="full")
     assert set(found["cell"]) == {"plain", "exact"}
     exact = found[found["cell"] == "exact"]

@@ -21,20 +21,21 @@ def over_seeds(
     margins: Mapping[str, float],
     *,
     before: str = "plain",
+    least: int = 3,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Each cell against another of the same compression and draw, or against the full model.
 
     table: `results/debias_models.parquet`. before: a cell, or "full". margins: of each check, the
-    largest change that does not matter. A row a `how`, `cell` and `check` of which at least two
-    draws are there, paired by item and draw. Items (their clusters) and draws are two sources of
-    error, added in quadrature (`intervals.in_quadrature`), which errs on the wide side: both hold
-    the noise of an item in a draw. Holm's family are all rows of one `how`.
+    largest change that does not matter. A row a `how`, `cell` and `check` of which at least `least`
+    draws are there (2 or more), paired by item and draw. Items (their clusters) and draws are two
+    sources of error, added in quadrature (`intervals.in_quadrature`), which errs on the wide side:
+    both hold the noise of an item in a draw. Holm's family are all rows of one `how`.
     Columns: `how`, `cell`, `check`, `before`, `n` (items), `clusters`, `seeds`, `difference`,
     `ci_low`, `ci_high`, `se_items`, `se_seeds`, `lowest`, `highest` (of the draws' own changes),
     `p`, `p_tost` and both after Holm, `margin`, `detectable`, `verdict`, `level_before`,
     `level_after`, `reason` ("").
-    Raises InputError where no cell has two draws.
+    Raises InputError where no cell has as many draws.
     """
     keys = ["check", "item", "cluster"]
     wide = table.pivot(index=keys, columns=["how", "cell", "seed"], values="value")
@@ -43,10 +44,11 @@ def over_seeds(
     for how in table["how"].unique():
         for cell in table.loc[table["how"] == how, "cell"].unique():
             if how != "full" and cell != before:
-                rows += _rows(wide, how, cell, before, margins, level)
+                rows += _rows(wide, how, cell, before, margins, max(2, least), level)
     if not rows:
         raise InputError(
-            "No compression has two draws that can be compared: run results/debias_models.py on."
+            f"No compression has {max(2, least)} draws that can be compared: run "
+            "results/debias_models.py on."
         )
     found = pd.DataFrame(rows)
     for _, family in found.groupby("how"):
@@ -64,7 +66,7 @@ def over_seeds(
     return found.drop(columns="parts")
 
 
-def _rows(wide: pd.DataFrame, how: str, cell: str, before: str, margins, level: float) -> list:
+def _rows(wide, how: str, cell: str, before: str, margins, least: int, level: float) -> list:
     after = wide[how, cell]
     start = wide["full", "full"] if before == "full" else wide[how].get(before)
     if start is None:
@@ -72,7 +74,7 @@ def _rows(wide: pd.DataFrame, how: str, cell: str, before: str, margins, level: 
     if before == "full":  # it knows of no draw: the same one for all
         start = pd.DataFrame(dict.fromkeys(after.columns, start.iloc[:, 0]))
     seeds = after.columns.intersection(start.columns)
-    if len(seeds) < 2:
+    if len(seeds) < least:
         return []
     found = []
     for check in CHECKS:

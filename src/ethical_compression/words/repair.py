@@ -153,13 +153,24 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
     said = []
     for row in table[(table["cell"] == cell) & (table["check"] == check)].to_dict("records"):
         scale, digits = (1, 3) if check == "text" else (100, 1)
+        unit = "nats a token" if check == "text" else "points"
         low, high = (f"{scale * row[one]:+.{digits}f}".replace("-", "−") for one in DRAWS)
         found = with_interval(row, scale=scale, least=digits)
         larger = "items" if row["se_items"] >= row["se_seeds"] else "draws"
         said.append(
-            f"{row['how']}: {found}, single draws from {low} to {high}, the larger error that of "
-            f"{larger}; {came(row)}"
+            f"{row['how']}: {found} {unit}, single draws from {low} to {high}, the larger error "
+            f"that of {larger}; {came(row)}"
         )
+    return "; ".join(said)
+
+
+def design(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """What `metrics.repair_seeds.over_seeds` compares: cells by compression, and draws of each.
+    names: what cells are called."""
+    said = []
+    for how, its in table.drop_duplicates(["how", "cell"]).groupby("how", sort=False):
+        cells = [f"{names.get(row.cell, row.cell)}, {row.seeds} draws" for row in its.itertuples()]
+        said.append(f"{how}: {listed(cells)}")
     return "; ".join(said)
 
 
