@@ -195,7 +195,7 @@ def test_only_the_checks_that_are_asked_for_are_told():
 def test_the_design_names_what_is_there():
     table = pd.DataFrame([drawn(), drawn(check="text"), drawn(cell="shift", seeds=2)])
     said = words.design(table, {"exact": "both"})
-    assert said == "GPTQ 3-bit: both, 3 draws and shift, 2 draws"
+    assert said == "GPTQ 3-bit: both (3 draws) and shift (2 draws)"
 
 
 def test_fewer_stereotypes_with_less_sense_are_no_repair():

@@ -169,7 +169,7 @@ def design(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     names: what cells are called."""
     said = []
     for how, its in table.drop_duplicates(["how", "cell"]).groupby("how", sort=False):
-        cells = [f"{names.get(row.cell, row.cell)}, {row.seeds} draws" for row in its.itertuples()]
+        cells = [f"{names.get(row.cell, row.cell)} ({row.seeds} draws)" for row in its.itertuples()]
         said.append(f"{how}: {listed(cells)}")
     return "; ".join(said)
 
