@@ -10,6 +10,13 @@ tokens; beside them the same shape with random weights, and the embedded model. 
 question answering, moral stories, StereoSet and held-out text, the same items for all
 (`score.small_models`). ETHICAL_COMPRESSION_DATA names the mirror's folder.
 
+Stated before any of these models was raised. Hypothesis: with the same number of words, and chance
+taken away, children's books give no advantage in moral judgement over adult text. Judged by ETHICS
+virtue as a choice of one in five and by deontology's and justice's `pairs`, of the probe and of
+what a text gains (justice: a byte), which are six comparisons, corrected by Holm; the unit is the
+seed, the margin of equivalence five points. Not predicted: held-out text, where each mixture should
+be best on its own kind; BLiMP; what a mixture of both does.
+
 The table has a row a model and number, and is written after every model; one that is in it is not
 made again, so that a run that was stopped, here or on another machine, goes on where it was. A
 model that is half raised goes on from its state in the cache ($ETHICAL_COMPRESSION_CACHE), which
