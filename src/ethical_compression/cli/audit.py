@@ -17,6 +17,7 @@ examples:
   a checkpoint, a folder or id   audit BASE --compressed my-4bit-model --output report
   what it will take, first       audit BASE --recipe nf4 --plan
   two runs of lm-eval            audit --samples FULL-RUN SMALL-RUN --output report
+  on a cluster, a job a check    audit BASE --recipe nf4 --output report --workflow Snakefile
   in a pipeline                  audit BASE --compressed X --output report --fail-on worse
 
 exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
@@ -65,6 +66,12 @@ def add(commands) -> None:
         help="the largest change that does not matter; may be given several times",
     )
     command.add_argument("--plan", action="store_true", help="say what it will take, and stop")
+    command.add_argument(
+        "--workflow", type=place, metavar="FILE", help="write it as a Snakemake workflow, and stop"
+    )
+    command.add_argument(
+        "--only-ask", action="store_true", help="score and keep, and write no report"
+    )
     command.add_argument(
         "--fail-on", choices=GRAVE, help="exit with 3 where a verdict is that, or graver"
     )
@@ -139,9 +146,10 @@ def _audit_samples(given: argparse.Namespace) -> None:
     from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import samples
 
-    if given.model is not None or given.plan or given.minutes:
+    if given.model is not None or given.minutes or given.plan or given.workflow or given.only_ask:
         raise InputError(
-            "--samples compares runs that are there: leave out the model, --plan and --minutes."
+            "--samples compares runs that are there: leave out the model, --minutes, --plan, "
+            "--workflow and --only-ask."
         )
     if given.output is None:
         raise InputError("Say where the report goes, with --output FOLDER.")
@@ -169,7 +177,7 @@ def _audit_models(given: argparse.Namespace) -> None:
     from ethical_compression.audit import run
     from ethical_compression.score.subjects import Checkpoint, Compressed
 
-    if not given.plan and given.output is None:
+    if given.output is None and not (given.plan or given.only_ask):
         raise InputError("Say where the report goes, with --output FOLDER, or ask for the --plan.")
     if given.output is not None:
         place_of_report.check_place(given.output)
@@ -188,6 +196,8 @@ def _audit_models(given: argparse.Namespace) -> None:
     if given.plan:
         print(plan.round(0).to_string(index=False))
         return
+    if given.workflow:
+        return _write_workflow(given, list(plan["check"]), each)
     found = run.audit(
         full,
         other,
@@ -198,7 +208,22 @@ def _audit_models(given: argparse.Namespace) -> None:
         progress=sys.stderr.isatty(),
         tell=lambda line: print(line, file=sys.stderr),
     )
-    _tell(run.page(found, command=_said(sys.argv[1:])), given)
+    if not given.only_ask:
+        _tell(run.page(found, command=_said(sys.argv[1:])), given)
+
+
+def _write_workflow(given: argparse.Namespace, checks: list[str], each: int) -> None:
+    from ethical_compression.audit import workflow
+
+    which = ["--recipe", given.recipe] if given.recipe else ["--compressed", given.compressed]
+    which += ["--label", given.label] if given.label else []
+    how = {"items": each, "seed": given.seed, "dtype": given.dtype, "device": given.device}
+    command = ["audit", given.model, *which]
+    command += [word for name, value in how.items() for word in (f"--{name}", str(value))]
+    last = [word for margin in given.margin for word in ("--margin", *margin)]
+    last += ["--fail-on", given.fail_on] if given.fail_on else []
+    workflow.write(given.workflow, command, last, checks, given.output)
+    print(f"The workflow is at {given.workflow}: snakemake -s {given.workflow} --cores 2")
 
 
 def _tell(page, given: argparse.Namespace) -> None:
