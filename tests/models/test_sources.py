@@ -85,3 +85,27 @@ def test_conversion_shows_no_bars_and_gives_them_back_afterwards(capfd):
     assert capfd.readouterr() == ("", "")
     assert gguf.tqdm is bar and logging.is_progress_bar_enabled()
     assert logging.get_verbosity() == level
+
+
+def test_a_model_that_the_repository_keeps_is_loaded_by_its_name(monkeypatch, tmp_path):
+    made = models.load("tiny-random-llama")
+    folder = tmp_path / "results" / "bebe"
+    made.model.half().save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    entry = {
+        "kind": "kept",
+        "folder": "results/bebe",
+        "sha256": sources.sha256(folder / "model.safetensors"),
+        "parameters": 6_587_008,
+        "licence": "Apache-2.0",
+        "caveat": "",
+    }
+    monkeypatch.setitem(sources.EMBEDDED, "bebe", entry)
+    place = tmp_path / "src" / "ethical_compression" / "models" / "sources.py"
+    monkeypatch.setattr(sources, "__file__", str(place))
+    found = models.load("bebe")
+    assert found.source["kind"] == "kept" and len(found.source["fingerprint"]) == 64
+    assert found.model.num_parameters() == entry["parameters"]
+    monkeypatch.setitem(sources.EMBEDDED, "bebe", entry | {"sha256": "0" * 64})
+    with pytest.raises(InputError, match="work in a whole copy of the repository"):
+        models.describe("bebe")

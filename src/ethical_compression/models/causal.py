@@ -32,13 +32,13 @@ class Loaded(NamedTuple):
 def describe(name: str, *, revision: str | None = None) -> dict[str, Any]:
     """Where model `name` comes from, without its weights being loaded: JSON-ready.
 
-    Keys: name; kind (`embedded`, `random`, `folder` or `hub`); fingerprint, which changes with the
-    weights (SHA-256 of the embedded file, of a random model's recipe, of a folder's configuration,
-    weights and tokenizer; the hub's commit); parameters, their number; licence; caveat, a sentence
-    or "". Errors are those of `load`.
+    Keys: name; kind (`embedded`, `random`, `kept` in this repository, `folder` or `hub`);
+    fingerprint, which changes with the weights (SHA-256 of the embedded file, of a random model's
+    recipe, of a folder's configuration, weights and tokenizer; the hub's commit); parameters, their
+    number; licence; caveat, a sentence or "". Errors are those of `load`.
     """
     kind = kind_of(name, revision)
-    if kind in ("embedded", "random"):
+    if kind in ("embedded", "random", "kept"):
         entry = EMBEDDED[name]
         known = {key: entry[key] for key in ("parameters", "licence", "caveat")}
         return {"name": name, "kind": kind, "fingerprint": embedded_fingerprint(name), **known}

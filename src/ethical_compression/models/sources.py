@@ -107,8 +107,23 @@ def _embedded_path(name: str) -> Path:
     return path
 
 
+def kept_folder(name: str) -> Path:
+    """The folder of a model that the repository keeps, once its weights' hash has been checked."""
+    entry = EMBEDDED[name]
+    folder = Path(__file__).parents[3] / entry["folder"]
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or sha256(weights) != entry["sha256"]:
+        raise InputError(
+            f"The weights of {name} are not in {entry['folder']} as this book was made with them: "
+            "work in a whole copy of the repository."
+        )
+    return folder
+
+
 def embedded_fingerprint(name: str) -> str:
     entry = EMBEDDED[name]
+    if entry["kind"] == "kept":
+        return folder_fingerprint(kept_folder(name))
     if entry["kind"] == "random":
         recipe = {key: entry[key] for key in ("tokenizer", "seed", "scale", "config")}
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -155,6 +170,8 @@ def hub_folder(name: str, patterns: tuple[str, ...], revision: str | None) -> Pa
 def weights_folder(name: str, source: dict[str, Any]) -> Path:
     if source["kind"] == "embedded":
         return converted(name, "model", convert_model)
+    if source["kind"] == "kept":
+        return kept_folder(name)
     if source["kind"] == "folder":
         return Path(name).expanduser()
     return hub_folder(name, CONTENT, source["fingerprint"])
