@@ -235,6 +235,8 @@ def in_french(source: Path, names: list[str]) -> None:
     A chapter that the page does not name yet stands at its end, under its own title.
     """
     path = source / "francais.md"
+    if not path.is_file():
+        return  # a book made of this one may leave the page out
     text = path.read_text(encoding="utf-8")
     for name in names:
         cells = nbformat.read(source / "notebooks" / f"{name}.ipynb", as_version=4).cells

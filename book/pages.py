@@ -40,7 +40,9 @@ def finish(html: Path, published: bool = False) -> None:
 
     html: its folder; published: whether it goes to the branch `gh-pages` of its repository.
     """
-    words = terms(BeautifulSoup((html / "glossary.html").read_text("utf-8"), "html.parser"))
+    glossary = html / "glossary.html"  # which a book made of this one may leave out
+    text = glossary.read_text("utf-8") if glossary.is_file() else ""
+    words = terms(BeautifulSoup(text, "html.parser"))
     for path in sorted(html.rglob("*.html")):
         if "_static" in path.relative_to(html).parts:
             continue
@@ -56,7 +58,7 @@ def finish(html: Path, published: bool = False) -> None:
             ways_on(page, up)
             buttons(page, path.stem, up, published)
             files_of_values(page, path.stem, html / "values", up)
-        if path.name != "glossary.html":
+        if words and path != glossary:
             link_words(page, words, f"{up}glossary.html")
         path.write_text(str(page), "utf-8")
 

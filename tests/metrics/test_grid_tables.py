@@ -258,7 +258,7 @@ def test_the_interval_of_a_rank_correlation_covers_where_families_go_together():
     rounds, true = 150, 6 / np.pi * np.arcsin(0.5 / 2)  # Spearman's of a correlation of 0.5
     covered = np.zeros(2)
     for _ in range(rounds):
-        shared = {one: rng.normal(size=2) for one in set(family)}
+        shared = {one: rng.normal(size=2) for one in sorted(set(family))}
         own = rng.normal(size=(len(LABELS), 2))
         x, noise = (0.8 * np.array([shared[one] for one in family]) + 0.6 * own).T
         rows = pd.DataFrame({"x": x, "y": 0.5 * x + np.sqrt(0.75) * noise, "one": 0})
