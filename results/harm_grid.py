@@ -50,10 +50,10 @@ def main() -> None:
     end = time.monotonic() + 60 * chosen.minutes
     every, missing = harm_grid.asked(EACH)
     parts = harm_grid.parts(MODEL, harm_grid.recipes(BLOCKS, **READS), seeds=SEEDS, dtype=DTYPE)
-    memory, tables = refuse if chosen.stored else Memory(parts[0].subject), before()
+    memory, tables = refuse if chosen.stored else Memory(parts[0]), before()
     done = {name for table in tables for name in table["compression"].unique()}
     for part in parts:
-        if part.name in done:
+        if part.compression in done:
             continue
         if time.monotonic() > end:
             break
@@ -63,23 +63,27 @@ def main() -> None:
         except InputError as error:
             # One that cannot be made now stays among those that wait: the others need not.
             if not chosen.stored:
-                print(f"{part.name} is left out: {error}", file=sys.stderr, flush=True)
+                print(f"{part.compression} is left out: {error}", file=sys.stderr, flush=True)
             continue
-        done.add(part.name)
-        waiting = [one.name for one in parts if one.name not in done]
+        done.add(part.compression)
+        waiting = [one.compression for one in parts if one.compression not in done]
         kept_tables.keep_larger(
             "harm_grid",
             harm_grid.merged(tables),
             command="python results/harm_grid.py",
             model=models.describe(MODEL),
             settings=SETTINGS,
-            recipes={one.name: one.recipe.inputs() for one in parts if one.name in done},
+            recipes={
+                one.compression: one.recipe.inputs() for one in parts if one.compression in done
+            },
             waiting=waiting,
             missing=missing,
             data=batteries.source_records(list(harm_grid.GROUPS)),
         )
         spent = time.process_time() - began
-        print(f"{part.name}: {spent:.0f} s, {len(waiting)} to go", file=sys.stderr, flush=True)
+        print(
+            f"{part.compression}: {spent:.0f} s, {len(waiting)} to go", file=sys.stderr, flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -150,6 +150,28 @@ def test_corrections_by_hand():
         statistics.holm([0.1, np.nan])
 
 
+@pytest.mark.parametrize("ours", ["holm", "benjamini_hochberg"])
+def test_corrections_are_those_of_statsmodels(ours):
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(3)
+    method = {"holm": "holm", "benjamini_hochberg": "fdr_bh"}[ours]
+    for count in (1, 2, 7, 40):
+        p = np.round(rng.random(count) ** 3, 2)  # with ties, and with zeros
+        wanted = multipletests(p, method=method)[1]
+        np.testing.assert_allclose(getattr(statistics, ours)(p), wanted, rtol=1e-12)
+
+
+def test_a_correction_over_the_tests_that_there_were_leaves_the_others_nan():
+    p = pd.Series([0.03, np.nan, 0.01], index=[5, 7, 6])
+    found = statistics.over_tests(p)
+    assert found.index.equals(p.index) and np.isnan(found[7])
+    assert found[[5, 6]].tolist() == statistics.holm([0.03, 0.01]).tolist()
+    screened = statistics.over_tests(p, statistics.benjamini_hochberg)
+    assert screened[[5, 6]].tolist() == pytest.approx([0.03, 0.02])
+    assert statistics.over_tests(p[p.isna()]).isna().all()
+
+
 def test_mcnemar_is_the_binomial_test_of_the_discordant():
     before = np.array([1] * 50 + [1] * 12 + [0] * 3 + [0] * 35)
     after = np.array([1] * 50 + [0] * 12 + [1] * 3 + [0] * 35)

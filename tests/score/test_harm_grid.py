@@ -37,19 +37,19 @@ def parts():
 
 @pytest.fixture(scope="module")
 def tables(parts, every):
-    memory = Memory(parts[0].subject)
+    memory = Memory(parts[0])
     return [
         harm_grid.records(part, parts[0], every, memory=memory, progress=False) for part in parts
     ]
 
 
 def test_parts_are_the_full_model_twice_and_what_reads_text_once_a_seed(parts):
-    names = [part.name for part in parts]
+    names = [part.compression for part in parts]
     assert names == ["full", "full, float32", "Wanda 50%", "Wanda 50%, seed 1", "RTN 2-bit"]
-    assert [part.subject.dtype for part in parts[:3]] == ["bfloat16", "float32", "bfloat16"]
-    assert [part.recipe.seed for part in parts[2:4]] == [0, 1] == [one.seed for one in parts[2:4]]
+    assert [part.dtype for part in parts[:3]] == ["bfloat16", "float32", "bfloat16"]
+    assert [part.recipe.seed for part in parts[2:4]] == [0, 1]
     one_type = harm_grid.parts(MODEL, [Recipe("nf4")])
-    assert [part.name for part in one_type] == ["full", "NF4"]
+    assert [part.compression for part in one_type] == ["full", "NF4"]
 
 
 def test_recipes_are_every_method_at_every_amount_and_differ():
@@ -62,7 +62,7 @@ def test_recipes_are_every_method_at_every_amount_and_differ():
     early = parts[2 : 2 + len(harm_grid.FIRST) + 7]
     assert {one.recipe.method for one in early} == {one.method for one in found}
     twice = [one for one in early if one.recipe.reads_text]
-    assert {one.seed for one in twice} == {0, 1} and len(twice) == 14
+    assert {one.recipe.seed for one in twice} == {0, 1} and len(twice) == 14
 
 
 def test_records_have_their_columns_and_a_row_an_item_and_check(tables, every):
@@ -84,9 +84,9 @@ def test_records_have_their_columns_and_a_row_an_item_and_check(tables, every):
 
 def test_harm_values_are_those_of_the_batterys_own_table(tables, parts, every):
     """Of the compressed model, whose weights are its own."""
-    memory = Memory(parts[0].subject)
+    memory = Memory(parts[0])
     for battery in every:
-        table = runs.measure(parts[4].subject, battery, memory=memory, progress=False)
+        table = runs.measure(parts[4], battery, memory=memory, progress=False)
         if battery.name == "real_toxicity_prompts":
             p = judges.judged(judges.load("redditbias"), table["text"])["p"]
             table = table.assign(toxicity=p.to_numpy())
@@ -106,7 +106,7 @@ def test_answers_are_beside_the_full_models(tables, parts, every):
     assert (own["before"] == own["after"]).all()
     assert (own[["kl", "logprob_change"]] == 0).all(axis=None)
     bbq = next(one for one in every if one.name == "bbq")
-    sides = [runs.measure(parts[at].subject, bbq, progress=False) for at in (0, 4)]
+    sides = [runs.measure(parts[at], bbq, progress=False) for at in (0, 4)]
     taken = [choices.chosen(side) for side in sides]
     found = tables[4][tables[4]["check"] == "answers: bbq"]
     assert found["before"].tolist() == taken[0]
@@ -141,10 +141,12 @@ def test_what_has_no_data_here_is_told_and_not_asked(tmp_path):
 def test_shards_are_merged_into_the_same_table_in_any_order(parts, tables, count):
     whole = harm_grid.merged(tables)
     assert len(whole) == sum(map(len, tables))
-    by_name = {part.name: table for part, table in zip(parts, tables, strict=True)}
+    by_name = {part.compression: table for part, table in zip(parts, tables, strict=True)}
     shares = [harm_grid.shard(parts, number, count) for number in range(1, count + 1)]
-    assert sorted(part.name for share in shares for part in share) == sorted(by_name)
-    merged = [harm_grid.merged([by_name[one.name] for one in share]) for share in shares if share]
+    assert sorted(part.compression for share in shares for part in share) == sorted(by_name)
+    merged = [
+        harm_grid.merged([by_name[one.compression] for one in share]) for share in shares if share
+    ]
     np.random.default_rng(count).shuffle(merged)
     pd.testing.assert_frame_equal(harm_grid.merged(merged), whole, check_exact=True)
     # A shard that was made twice, on two machines, counts once.

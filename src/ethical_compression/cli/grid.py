@@ -85,7 +85,7 @@ def _make(model: str, asked: dict[str, Any], shard: tuple[int, int], output: Pat
     mine = harm_grid.shard(parts, *shard)
     tables, made, refused = [harm_grid.none()], {}, {}
     for number, part in enumerate(mine, 1):
-        print(f"{part.name}: {number} of {len(mine)} …", file=sys.stderr, flush=True)
+        print(f"{part.compression}: {number} of {len(mine)} …", file=sys.stderr, flush=True)
         try:
             tables.append(
                 harm_grid.records(
@@ -94,10 +94,10 @@ def _make(model: str, asked: dict[str, Any], shard: tuple[int, int], output: Pat
             )
         except InputError as error:
             # One that this model does not allow keeps no other from being made, and is told.
-            print(f"{part.name} is left out: {error}", file=sys.stderr, flush=True)
-            refused[part.name] = str(error)
+            print(f"{part.compression} is left out: {error}", file=sys.stderr, flush=True)
+            refused[part.compression] = str(error)
         else:
-            made[part.name] = part.recipe.inputs()
+            made[part.compression] = part.recipe.inputs()
     names = ("each", "seeds", "samples", "tokens", "group_size", "dtype", "seed")
     kept_tables.keep(
         output,
@@ -105,10 +105,10 @@ def _make(model: str, asked: dict[str, Any], shard: tuple[int, int], output: Pat
         command=f"ethical-compression grid {model}",
         model=models.describe(model),
         settings={name: asked[name] for name in names} | {"reads": reads},
-        parts=[part.name for part in parts],
+        parts=[part.compression for part in parts],
         recipes=made,
         refused=refused,
-        waiting=[part.name for part in parts if part.name not in made],
+        waiting=[part.compression for part in parts if part.compression not in made],
         missing=missing,
         data=batteries.source_records(
             [one.name for one in every if one.name in batteries.BATTERIES]

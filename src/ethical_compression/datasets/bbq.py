@@ -71,6 +71,11 @@ class Question:
     target: int | None
     stereotyped: tuple[str, ...]
 
+    @property
+    def item(self) -> str:
+        """The question's name in tables: its number is of its category alone."""
+        return f"{self.category}-{self.id}"
+
 
 def load(
     category: str,

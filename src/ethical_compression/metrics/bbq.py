@@ -46,7 +46,7 @@ def bbq_items(
         biased = bbq_biased(one, definition)[option]
         rows.append(
             {
-                "item": f"{one.category}-{one.id}",
+                "item": one.item,
                 "group": one.category,
                 "cluster": f"{one.category}-{one.template}",
                 "condition": one.condition,

@@ -19,7 +19,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.metrics.contrasts import contrast_scores
 from ethical_compression.metrics.small_groups import FEWEST
 from ethical_compression.statistics.clusters import clustered_interval
-from ethical_compression.statistics.tests import benjamini_hochberg
+from ethical_compression.statistics.tests import benjamini_hochberg, over_tests
 
 NEEDED = ["pair", "template", "cluster", "side", "word", "logprob"]
 
@@ -95,9 +95,6 @@ def associations(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
             | {"note": f"fewer than {FEWEST} items" if few else ""}
         )
     found = pd.DataFrame(rows)
-    adjusted = np.full(len(found), np.nan)
-    known = found["p"].notna().to_numpy()
-    if known.any():
-        adjusted[known] = benjamini_hochberg(found.loc[known, "p"])
+    adjusted = over_tests(found["p"], benjamini_hochberg)
     found.insert(found.columns.get_loc("p") + 1, "p_bh", adjusted)
     return found.sort_values("relative", ascending=False, ignore_index=True)

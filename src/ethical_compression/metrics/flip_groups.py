@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics.flips import LOOK, holm_of, turned, turns
-from ethical_compression.metrics.four_harms import MARGINS
-from ethical_compression.metrics.harm_grid import FULL
-from ethical_compression.metrics.harm_values import HARMS, floor, paired
-from ethical_compression.statistics import minimum_detectable
+from ethical_compression.metrics.flips import LOOK, turned, turns
+from ethical_compression.metrics.harm_grid import ABOUT_PEOPLE, part_changes
+from ethical_compression.metrics.harm_values import HARMS
+from ethical_compression.statistics import minimum_detectable, over_tests
 from ethical_compression.statistics.clusters import clustered_interval
 from ethical_compression.statistics.verdicts import (
     LEAST_CLUSTERS,
@@ -28,8 +27,8 @@ from ethical_compression.statistics.verdicts import (
     judge,
 )
 
-# Batteries whose groups are people: those of others are kinds of question, or of grammar.
-PEOPLE = ("bbq", "unqover", "stereoset_within", "crows_pairs", "winobias", "reddit_bias")
+# Batteries whose groups are people.
+PEOPLE = tuple(dict.fromkeys(HARMS[name].battery for name in ABOUT_PEOPLE))
 # Harms that are preferences, so that a flip goes with the stereotype or against it. Of all but the
 # first the stereotype is the first of two options.
 DIRECTED = ("bbq_ambiguous", "stereoset_within", "crows_pairs", "winobias", "reddit_bias")
@@ -66,7 +65,7 @@ def by_group(
             row["floor"] = noise.get((battery, group), np.nan)
             told.append(row | _group_row(part, part["group"] == group, direction, level))
     found = pd.DataFrame(told)
-    found["p_holm"] = found.groupby("compression", sort=False)["p"].transform(holm_of)
+    found["p_holm"] = found.groupby("compression", sort=False)["p"].transform(over_tests)
     families = found.groupby("compression")["p"].transform("count")
     found["detectable"] = [
         minimum_detectable(row["se"], row["df"], alpha=(1 - level) / many)
@@ -132,25 +131,10 @@ def directed(table: pd.DataFrame) -> pd.DataFrame:
     the check (0 where nothing was asked twice), and `margin`.
     Raises InputError where the table has none of them.
     """
-    parts = []
-    for name in DIRECTED:
-        sides = dict(iter(table[table["check"] == name].groupby("compression", sort=False)))
-        columns = ["item", "group", "cluster", "value"]
-        if FULL not in sides:
-            continue
-        start = sides.pop(FULL)[columns]
-        twice = sides.pop(LOOK, None)
-        noise = 0.0 if twice is None else floor(start, twice[columns])
-        margin = MARGINS[HARMS[name].unit]
-        parts += [
-            paired(start, side[columns], (FULL, other)).assign(
-                compression=other, check=name, floor=noise, margin=margin
-            )
-            for other, side in sides.items()
-        ]
-    if not parts:
+    found = part_changes(table, DIRECTED)
+    if found.empty:
         raise InputError(f"The table has no harm that is a preference ({', '.join(DIRECTED)}).")
-    return pd.concat(parts, ignore_index=True)
+    return found
 
 
 def who_gains(changes: pd.DataFrame) -> pd.DataFrame:
@@ -196,7 +180,7 @@ def asymmetry(rows: pd.DataFrame, *, draws: int = 4000, seed: int = 0) -> pd.Dat
             | {"spread_chance": np.quantile(spread, 0.95), "p": (1 + beyond) / (1 + draws)}
         )
     found = pd.DataFrame(told)
-    return found.assign(p_holm=holm_of(found["p"])) if len(found) else found
+    return found.assign(p_holm=over_tests(found["p"])) if len(found) else found
 
 
 def _ends(part: pd.DataFrame, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -29,7 +29,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.harm_grid import ANSWERS, FULL, OTHER, in_order
-from ethical_compression.statistics import holm
+from ethical_compression.statistics import over_tests
 from ethical_compression.statistics.clusters import clustered_interval
 from ethical_compression.statistics.verdicts import clustered_mean, judge
 
@@ -170,7 +170,7 @@ def concentration(rows: pd.DataFrame, *, margin: float = 0.05) -> pd.DataFrame:
         values.append(_valued(some, unsure, "unsure", name, margin))
     judged = judge(pd.concat(values, ignore_index=True), {"unsure": "unsure"})
     found = pd.DataFrame(told).drop(columns="ratio_p")
-    found["size_ratio_p_holm"] = holm_of(found["size_ratio_p"])
+    found["size_ratio_p_holm"] = over_tests(found["size_ratio_p"])
     judged = judged.drop(columns=["stage", "check", "changed"]).rename(
         columns={"group": "compression"}
     )
@@ -205,13 +205,6 @@ def _of_items(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
 def clusters_of(rows: pd.DataFrame) -> pd.Series:
     """Clusters of answers, those of different batteries apart."""
     return rows["battery"] + " " + rows["cluster"].astype(str)
-
-
-def holm_of(p: pd.Series) -> pd.Series:
-    """Holm's correction over the tests that there were; NaN stays."""
-    found = pd.Series(np.nan, index=p.index)
-    found[p.notna()] = holm(p[p.notna()])
-    return found
 
 
 def _valued(

@@ -25,6 +25,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "Degeneration": ("honest_en", "honest_fr", "toxicity", "repetition", "answered"),
     "Language modelling": ("held_out_text", "questions"),
 }
+# {harm: kind}, in the order of tables.
+KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 # The largest change that does not matter, by unit: named before anything is measured. One answer in
 # twenty, of which a reader would hardly notice less; the same of BBQ's lean, where an answer that
 # turns from against the stereotype to with it counts two; and a likelihood, or a perplexity, that
@@ -36,8 +38,7 @@ NORMALISATION = {"stereoset_within": "token", "habitual_be": "token"}
 
 def asked(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """{harm: kind} of the harms of `KINDS` that the tables, by battery, hold."""
-    found = {name: kind for kind, names in KINDS.items() for name in names}
-    return {name: kind for name, kind in found.items() if HARMS[name].battery in tables}
+    return {name: kind for name, kind in KIND_OF.items() if HARMS[name].battery in tables}
 
 
 def verdicts(

@@ -9,10 +9,10 @@ import pandas as pd
 from ethical_compression.datasets.bbq import CONDITIONS
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import published_harms, stereotypes
-from ethical_compression.metrics.four_harms import KINDS
+from ethical_compression.metrics.four_harms import KIND_OF, KINDS
 from ethical_compression.metrics.harm_grid import ANSWERS, FAMILIES, dose, without_seed
 from ethical_compression.metrics.harm_values import HARMS
-from ethical_compression.statistics import holm
+from ethical_compression.statistics import over_tests
 from ethical_compression.statistics.verdicts import VERDICTS
 from ethical_compression.words.grid import group_name
 
@@ -79,8 +79,8 @@ def group_lines(groups: pd.DataFrame) -> pd.DataFrame:
         line=groups["title"].str.replace(", ", " ") + ": " + groups["group"].map(names),
         verdict=np.where(groups["p_bh"] < 0.05, found, "cannot tell"),
     )
-    order = {one: at for at, one in enumerate(one for names in KINDS.values() for one in names)}
-    return table.sort_values("check", key=lambda checks: checks.map(order), kind="stable")
+    order = list(KIND_OF)
+    return table.sort_values("check", key=lambda checks: checks.map(order.index), kind="stable")
 
 
 def both_ranks(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def released_score(table: pd.DataFrame, questions: Sequence) -> pd.Series:
     questions: those that were asked, or more. Read off the options taken (`answers: bbq`).
     """
     rows = table[table["check"] == f"{ANSWERS}bbq"]
-    by_name = {f"{one.category}-{one.id}": one for one in questions}
+    by_name = {one.item: one for one in questions}
     if not rows["item"].isin(by_name).all():
         raise InputError("The grid was asked other questions of BBQ: give those it was asked.")
     scores = {}
@@ -163,12 +163,10 @@ def ranks_by_loss(judged: pd.DataFrame, released: pd.Series | None = None) -> pd
             found |= {"n": int(wide[check].notna().sum()), "clusters": wide["family"].nunique()}
         rows.append({"score": title, "check": check} | found)
     table = pd.DataFrame(rows)
-    order = [name for names in KINDS.values() for name in names]
+    order = list(KIND_OF)
     order.insert(order.index("bbq_ambiguous") + 1, "released")
     table = table.sort_values("check", key=lambda names: names.map(order.index))
-    known, table["p_holm"] = table["p"].notna(), np.nan
-    table.loc[known, "p_holm"] = holm(table.loc[known, "p"])
-    return table.reset_index(drop=True)
+    return table.assign(p_holm=over_tests(table["p"])).reset_index(drop=True)
 
 
 def beside_published(judged: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -14,9 +14,9 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import harm_values
-from ethical_compression.metrics.four_harms import KINDS, MARGINS
+from ethical_compression.metrics.four_harms import KIND_OF, MARGINS
 from ethical_compression.metrics.harm_values import HARMS
-from ethical_compression.statistics import benjamini_hochberg
+from ethical_compression.statistics import benjamini_hochberg, over_tests
 from ethical_compression.statistics.permutation import p_unequal
 from ethical_compression.statistics.verdicts import LEAST_ITEMS, judge
 
@@ -120,26 +120,48 @@ def changes(
     """
     if table["model"].nunique() != 1:
         raise InputError("The grid is of several models: compare each with itself.")
-    kinds = {name: kind for kind, names in KINDS.items() for name in names}
-    named = table.assign(compression=without_seed(table["compression"]))
-    if full not in set(named["compression"]):
+    if full not in set(table["compression"]):
         raise InputError(f"The grid holds no {full!r} to compare with: make that part first.")
-    parts = []
-    for check, some in named[named["check"].isin(kinds)].groupby("check", sort=False):
-        sides = dict(iter(some.groupby(["compression", "seed"], sort=False)))
-        start, again = sides.pop((full, 0)), sides.pop((other, 0), None)
-        floor = harm_values.floor(start, again) if again is not None else 0.0
-        keep = start[["item", "group", "cluster", "value"]]
-        for (name, seed), side in sides.items():
-            found = harm_values.paired(keep, side, (full, name)).assign(
-                kind=kinds[check], check=check, compression=name, seed=seed, floor=floor
-            )
-            parts.append(found.assign(margin=margins[HARMS[check].unit]))
-    if not parts:
+    asked = [name for name in table["check"].unique() if name in KIND_OF]
+    found = part_changes(table, asked, margins=margins, full=full, other=other)
+    if found.empty:
         raise InputError("The grid holds the full model only: make a compression of it, too.")
+    seeds = table.drop_duplicates("compression").set_index("compression")["seed"]
+    found = found.assign(
+        kind=found["check"].map(KIND_OF),
+        seed=found["compression"].map(seeds),
+        compression=without_seed(found["compression"]),
+    )
     columns = ["kind", "check", "compression", "seed", "item", "group", "cluster"]
-    found = pd.concat(parts, ignore_index=True)
     return found[[*columns, "before", "after", "value", "floor", "margin"]]
+
+
+def part_changes(
+    table: pd.DataFrame,
+    checks: Sequence[str],
+    *,
+    margins: Mapping[str, float] = MARGINS,
+    full: str = FULL,
+    other: str = OTHER,
+) -> pd.DataFrame:
+    """`changes` of these harms, by part: `compression` has its seed, and there is no `kind`.
+
+    No rows where there is nothing beside the full model; a harm that it was not asked is left out.
+    """
+    columns = ["item", "group", "cluster", "value"]
+    parts = [pd.DataFrame(columns=[*columns, "before", "after", "compression", "check"])]
+    for check in checks:
+        sides = dict(iter(table[table["check"] == check].groupby("compression", sort=False)))
+        if full not in sides:
+            continue
+        start, again = sides.pop(full)[columns], sides.pop(other, None)
+        floor = 0.0 if again is None else harm_values.floor(start, again[columns])
+        known = {"check": check, "floor": floor, "margin": margins[HARMS[check].unit]}
+        parts += [
+            harm_values.paired(start, side[columns], (full, name)).assign(compression=name, **known)
+            for name, side in sides.items()
+        ]
+    return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
 
 
 def over_seeds(found: pd.DataFrame) -> pd.DataFrame:
@@ -184,16 +206,15 @@ def cells(found: pd.DataFrame, *, by_group: bool = False) -> pd.DataFrame:
     judged["title"] = [HARMS[name].title for name in judged["check"]]
     judged["unit"] = [HARMS[name].unit for name in judged["check"]]
     if by_group:
-        tested = judged["p"].notna()
-        judged.loc[tested, "p_bh"] = benjamini_hochberg(judged.loc[tested, "p"])
+        judged["p_bh"] = over_tests(judged["p"], benjamini_hochberg)
     return _sorted(judged)
 
 
 def _sorted(judged: pd.DataFrame) -> pd.DataFrame:
     """Compressions in order, and harms in that of `KINDS`."""
     labels = {one: at for at, one in enumerate(in_order(judged["compression"]))}
-    checks = {one: at for at, one in enumerate(one for names in KINDS.values() for one in names)}
-    place = pd.DataFrame({"a": judged["compression"].map(labels), "b": judged["check"].map(checks)})
+    checks = judged["check"].map(list(KIND_OF).index)
+    place = pd.DataFrame({"a": judged["compression"].map(labels), "b": checks})
     return judged.loc[place.sort_values(["a", "b"], kind="stable").index].reset_index(drop=True)
 
 

@@ -41,7 +41,7 @@ class Harm:
 
 def _answers(table: pd.DataFrame, items: Sequence) -> pd.DataFrame:
     """`bbq_items` of the questions that the table is of, in its order."""
-    by_name = {f"{one.category}-{one.id}": one for one in items}
+    by_name = {one.item: one for one in items}
     names = table["item"].drop_duplicates()
     if not names.isin(by_name).all():
         raise InputError("The table is of other questions than the items: give those it is of.")

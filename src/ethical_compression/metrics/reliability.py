@@ -21,6 +21,7 @@ from ethical_compression.statistics import (
     holm,
     mean_interval,
     minimum_detectable,
+    over_tests,
     p_within,
     paired_test,
 )
@@ -278,7 +279,4 @@ def against_guessing(items: pd.DataFrame) -> pd.DataFrame:
             found = {name: getattr(test, name) for name in found}
         rows.append(row | found)
     table = pd.DataFrame(rows)
-    table["p_holm"] = math.nan
-    tested = table["p"].notna()
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
-    return table
+    return table.assign(p_holm=over_tests(table["p"]))

@@ -18,7 +18,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.metrics import bias_auc
 from ethical_compression.metrics.bias_auc import ALL, LEAST
 from ethical_compression.metrics.reliability import squared_error
-from ethical_compression.statistics import holm, mean_interval, share
+from ethical_compression.statistics import mean_interval, over_tests, share
 from ethical_compression.statistics.auc import auc
 from ethical_compression.statistics.misclassification import (
     JudgeErrors,
@@ -209,11 +209,7 @@ def changes(
     table = pd.DataFrame(rows)
     if table.empty:
         raise InputError("There is no compressed model to compare with the full one.")
-    tested = table["p"].notna()
-    table["p_holm"] = np.nan
-    if tested.any():
-        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
-    return table
+    return table.assign(p_holm=over_tests(table["p"]))
 
 
 def _keys(texts, by, group, cluster) -> list[str]:

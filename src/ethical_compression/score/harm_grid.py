@@ -1,13 +1,13 @@
 """Every method against every harm: what a model answers under many compressions, item by item.
 
-A *subject* of the grid is the model under one recipe (`subjects`); `records` asks it every battery
-and keeps of each answer what a paired comparison needs, and no text. Subjects are independent of
+A *part* of the grid is the model under one recipe (`parts`); `records` asks it every battery
+and keeps of each answer what a paired comparison needs, and no text. Parts are independent of
 each other, so that a grid can be made in any order, stopped, and put together from the tables of
 several machines (`merged`). What it shows is read off the merged table by `metrics.harm_grid`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ethical_compression.datasets import bbq, honest, multiple_choice, text, unq
 from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices
 from ethical_compression.metrics.four_harms import NORMALISATION
+from ethical_compression.metrics.harm_grid import ANSWERS, OTHER
 from ethical_compression.metrics.harm_values import HARMS, harm_values
 from ethical_compression.score import batteries, judges, loglikelihood, runs
 from ethical_compression.score.runs import Battery, Memory
@@ -26,8 +27,6 @@ from ethical_compression.score.subjects import Compressed
 # What a row is told by, and what it says; `value` of a harm, the others of an answer.
 KEYS = ["model", "compression", "method", "seed", "check", "item", "group", "cluster"]
 VALUES = ["value", "before", "after", "kl", "logprob_change", "margin", "margin_after"]
-# A row of answers is no harm: its check is this and the battery's name.
-ANSWERS = "answers: "
 # About how many groups a battery's items are shared by: `each` items for each of them.
 GROUPS = {
     "bbq": 2 * len(bbq.CATEGORIES),
@@ -50,24 +49,6 @@ FIRST = {(method, bits) for method in BITS for bits in (4, 3)} | {
     *(("magnitude", 0.5), ("wanda", 0.5), ("sparsegpt", 0.5)),
     *(("int8", None), ("nf4", None), ("layers", "contribution")),
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """One subject of a grid, and how its rows are told: `seed` is that of its calibration text."""
-
-    subject: Compressed
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """As tables name it, its seed said."""
-        return self.subject.compression
-
-    @property
-    def recipe(self) -> Recipe:
-        """What is done to the model."""
-        return self.subject.recipe
 
 
 def recipes(blocks: int, group_size: int = 64, **reads: Any) -> list[Recipe]:
@@ -118,17 +99,16 @@ def parts(
     seeds: int = 1,
     dtype: str = "float32",
     device: str = "cpu",
-) -> list[Part]:
+) -> list[Compressed]:
     """The full model, then every recipe; those that read text once for each seed. Those of `FIRST`
     come first, with all their seeds.
 
     Where `dtype` is not float32, the full model in float32 too, whose distance from the full model
     is the noise of arithmetic.
     """
-    found = [Part(Compressed(model, Recipe(), dtype, device), 0)]
+    found = [Compressed(model, Recipe(), dtype, device)]
     if dtype != "float32":
-        label = "full, float32"
-        found.append(Part(Compressed(model, Recipe(), "float32", device, label), 0))
+        found.append(Compressed(model, Recipe(), "float32", device, OTHER))
     compressed = []
     for seed in range(seeds):
         for recipe in wanted:
@@ -137,7 +117,7 @@ def parts(
             if recipe.reads_text:
                 recipe = Recipe.from_dict(recipe.to_dict() | {"seed": seed})
             label = f"{recipe.label}, seed {seed}" if seed else recipe.label
-            compressed.append(Part(Compressed(model, recipe, dtype, device, label), seed))
+            compressed.append(Compressed(model, recipe, dtype, device, label))
     return found + sorted(compressed, key=lambda part: _waits(part.recipe))
 
 
@@ -187,7 +167,7 @@ def fewer(every: Sequence[Battery], each: int) -> list[Battery]:
     return found
 
 
-def shard(parts: Sequence[Part], number: int, count: int) -> list[Part]:
+def shard(parts: Sequence[Compressed], number: int, count: int) -> list[Compressed]:
     """The parts of shard `number` of `count`, from 1: every count-th, so that all take about as
     long. Raises InputError for a number that is not one of 1 to count."""
     if not 1 <= number <= count:
@@ -198,8 +178,8 @@ def shard(parts: Sequence[Part], number: int, count: int) -> list[Part]:
 
 
 def records(
-    part: Part,
-    full: Part,
+    part: Compressed,
+    full: Compressed,
     every: Sequence[Battery],
     *,
     memory: Memory | None = None,
@@ -213,9 +193,9 @@ def records(
     nats, the full model's `margin` before the next option, and the lead of that same option here,
     `margin_after`, in nats.
     """
-    memory, rows = memory or Memory(full.subject), []
+    memory, rows = memory or Memory(full), []
     for battery in every:
-        table = runs.measure(part.subject, battery, memory=memory, progress=progress)
+        table = runs.measure(part, battery, memory=memory, progress=progress)
         if battery.name == "real_toxicity_prompts":
             judged = judges.judged(judges.load("redditbias"), table["text"])
             table = table.assign(toxicity=judged["p"].to_numpy())
@@ -225,14 +205,14 @@ def records(
             if harm.battery == battery.name
         ]
         if "option" in table.columns:
-            start = runs.measure(full.subject, battery, memory=memory, progress=progress)
+            start = runs.measure(full, battery, memory=memory, progress=progress)
             rows.append(_answers(battery.name, start, table))
     found = pd.concat(rows, ignore_index=True)
     found = found.assign(
-        model=part.subject.model,
-        compression=part.name,
+        model=part.model,
+        compression=part.compression,
         method=part.recipe.method,
-        seed=part.seed,
+        seed=part.recipe.seed if part.recipe.reads_text else 0,
         item=found["item"].astype(str),
         cluster=found["cluster"].astype(str),
     )

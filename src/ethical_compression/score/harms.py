@@ -71,7 +71,7 @@ def bbq_options(items: Sequence[Question]) -> list[Options]:
         Options(
             {
                 "benchmark": "bbq",
-                "item": f"{one.category}-{one.id}",
+                "item": one.item,
                 "group": one.category,
                 "cluster": f"{one.category}-{one.template}",
                 "gold": one.label,

@@ -5,6 +5,7 @@ models answered, so the spread between items, much larger than any effect, drops
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -323,6 +324,15 @@ def benjamini_hochberg(pvalues) -> np.ndarray:
     ratios = p[order] * len(p) / np.arange(1, len(p) + 1)
     found[order] = np.minimum.accumulate(ratios[::-1])[::-1]
     return np.minimum(found, 1.0)
+
+
+def over_tests(pvalues: pd.Series, correct: Callable = holm) -> pd.Series:
+    """`correct` (`holm` or `benjamini_hochberg`) over the tests that there were: NaN stays, and
+    counts for none."""
+    found = pd.Series(math.nan, index=pvalues.index)
+    known = pvalues.notna()
+    found[known] = correct(pvalues[known])
+    return found
 
 
 def _checked(pvalues) -> tuple[np.ndarray, np.ndarray]:

@@ -50,9 +50,7 @@ def slope_table(slopes: Sequence, margin: float) -> pd.DataFrame:
         }
     )
     for name in ("p", "p_tost"):
-        known = table[name].notna()
-        table[f"{name}_holm"] = math.nan
-        table.loc[known, f"{name}_holm"] = statistics.holm(table.loc[known, name])
+        table[f"{name}_holm"] = statistics.over_tests(table[name])
     return table
 
 

@@ -7,11 +7,14 @@ import pandas as pd
 
 from ethical_compression.words import between, listed, p_text, signed, span, with_interval
 from ethical_compression.words.grid import group_name
+from ethical_compression.words.harms import SAID, counts, many
 
 # What arXiv 2602.06181 reports of 50 quantized models: the most answers that flipped, the ratio of
 # unsure to sure answers, that of 4 to 8 bits, and how far groups moved apart.
 PUBLISHED = {"most": 0.21, "ratio": (3, 11), "widths": (4, 6), "worst": 0.186, "best": 0.141}
 
+# What came of an excess of flips over a blind shift.
+EXCESS = SAID | {"worse": "settled as more than blind", "better": "settled as less than blind"}
 
 # Batteries and their groups as figures and tables call them; other names with spaces for _ and -.
 BATTERIES = {
@@ -89,17 +92,15 @@ def answer(table: pd.DataFrame, groups: pd.DataFrame, direction: pd.DataFrame) -
         f"confidence would flip them {_middle(table['expected_ratio'])} as often: "
     )
     if more:
-        text += f"under {more} {_many(more, 'compression')} there is more than that. "
+        text += f"under {more} {many(more, 'compression')} there is more than that. "
     elif fewer:
         text += (
             f"nowhere is there settled evidence of more, and under {fewer} "
-            f"{_many(fewer, 'compression')} of less. "
+            f"{many(fewer, 'compression')} of less. "
         )
     else:
         text += "nowhere is there settled evidence of more. "
-    smaller = int(((table["size_ratio"] < 1) & (table["size_ratio_p_holm"] < 0.05)).sum())
-    larger = int(((table["size_ratio"] > 1) & (table["size_ratio_p_holm"] < 0.05)).sum())
-    text += _sizes(smaller, larger, len(table))
+    text += _sizes(table)
     found = [int((one["p_holm"] < 0.05).sum()) for one in (groups, direction)]
     tests = [int(one["p_holm"].notna().sum()) for one in (groups, direction)]
     return (
@@ -108,7 +109,9 @@ def answer(table: pd.DataFrame, groups: pd.DataFrame, direction: pd.DataFrame) -
     )
 
 
-def _sizes(smaller: int, larger: int, total: int) -> str:
+def _sizes(table: pd.DataFrame) -> str:
+    settled = table.loc[table["size_ratio_p_holm"] < 0.05, "size_ratio"]
+    smaller, larger, total = int((settled < 1).sum()), int((settled > 1).sum()), len(table)
     if not smaller and not larger:
         return f"The shifts are not shown to be larger or smaller there under any of the {total}."
     parts = []
@@ -133,7 +136,7 @@ def unsure_said(table: pd.DataFrame) -> str:
     below = int((known["ratio"] < known["expected_ratio"]).sum())
     text += (
         f" In {below} of {len(known)} the ratio is below that of a blind shift. Of the excess in "
-        f"the unsure third, {_verdicts(table)}; the largest is "
+        f"the unsure third, {counts(table, EXCESS)}; the largest is "
         f"{with_interval(table.loc[table['difference'].abs().idxmax()])}."
     )
     missed = table[(table["verdict"] == "cannot tell") & table["detectable"].notna()]
@@ -145,29 +148,12 @@ def unsure_said(table: pd.DataFrame) -> str:
     return text
 
 
-def _verdicts(table: pd.DataFrame) -> str:
-    names = {
-        "worse": "settled as more than blind",
-        "better": "settled as less than blind",
-        "equivalent": "shown to lie within the margin",
-        "cannot tell": "not told",
-    }
-    found = table["verdict"].value_counts()
-    return listed(
-        f"{found[one]} {'is' if found[one] == 1 else 'are'} {said}"
-        for one, said in names.items()
-        if one in found
-    )
-
-
 def sizes_said(table: pd.DataFrame) -> str:
     """By how much shifts are larger or smaller where the model was unsure."""
     known = table[table["size_ratio"].notna()]
-    smaller = int(((known["size_ratio"] < 1) & (known["size_ratio_p_holm"] < 0.05)).sum())
-    larger = int(((known["size_ratio"] > 1) & (known["size_ratio_p_holm"] < 0.05)).sum())
     return (
         f"By the second look, the shifts of unsure answers have {span(known['size_ratio'], 2)} "
-        f"times the size of those of sure ones. {_sizes(smaller, larger, len(known))}"
+        f"times the size of those of sure ones. {_sizes(known)}"
     )
 
 
@@ -191,7 +177,7 @@ def control_said(table: pd.DataFrame) -> str:
         f"Between two draws of the calibration text ({listed(table['compression'])}), where "
         f"neither model is more compressed, a share of {between(table['flipped'], 2)} of the "
         f"answers differ, and unsure ones {_range(known['ratio'])} times as often as sure ones. "
-        f"Of the excess over a blind shift, {_verdicts(table)}."
+        f"Of the excess over a blind shift, {counts(table, EXCESS)}."
     )
 
 
@@ -354,7 +340,3 @@ def _points(table: pd.DataFrame, worst: str, best: str) -> str:
     if table.empty:
         return "–"
     return f"{signed(100 * table[worst].max(), 1)} and {signed(100 * table[best].min(), 1)} points"
-
-
-def _many(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.words import interval, listed, p_text, signed, span
-from ethical_compression.words.harms import SAID
+from ethical_compression.words.harms import SAID, plain
 
 MARKS = {"worse": "▲", "better": "▼", "equivalent": "■", "cannot tell": ""}
 # A family in a sentence and in a legend.
@@ -145,7 +145,7 @@ def seeds_said(judged: pd.DataFrame) -> str:
     return (
         f"In {len(rows)} cells with more than one draw of the calibration text, the draws lie "
         f"{apart.median():.1f} standard errors over items apart in the median, and at most "
-        f"{size:.1f} margins ({most['title'].replace(', ', ' ')}, {most['compression']}); "
+        f"{size:.1f} margins ({plain(most['title'])}, {most['compression']}); "
         f"{turned or 'none'} of the {len(settled)} that are settled as worse or better "
         f"{'points' if turned == 1 else 'point'} in different directions."
     )
@@ -161,8 +161,8 @@ def power_said(harms: pd.DataFrame) -> str:
     return (
         f"In the median over compressions, a change of one margin would be found four times in "
         f"five in {within} of {len(known)} harms; the sharpest is "
-        f"{sharp['title'].replace(', ', ' ')} ({sharp['detectable']:.1f} margins, {sharp['n']} "
-        f"items), the bluntest {blunt['title'].replace(', ', ' ')} ({blunt['detectable']:.1f} "
+        f"{plain(sharp['title'])} ({sharp['detectable']:.1f} margins, {sharp['n']} "
+        f"items), the bluntest {plain(blunt['title'])} ({blunt['detectable']:.1f} "
         f"margins, {blunt['n']} items)."
     )
 
@@ -188,7 +188,7 @@ def groups_said(groups: pd.DataFrame) -> str:
         change = interval(most["standard"], most["standard_low"], most["standard_high"], least=1)
         text += (
             f" The largest, in margins, is that of {group_name(most['group'])} "
-            f"({most['title'].replace(', ', ' ')}) under {most['compression']}: {change}, "
+            f"({plain(most['title'])}) under {most['compression']}: {change}, "
             f"{p_text(most['p_bh'])} in the screen."
         )
     return text
@@ -216,7 +216,7 @@ def unequal_said(table: pd.DataFrame) -> str:
     if found.empty:
         return f"{text}: with this many items, that is no sign that they change alike."
     counts = found["title"].value_counts()
-    parts = [f"{title.replace(', ', ' ')} ({count})" for title, count in counts.items()]
+    parts = [f"{plain(title)} ({count})" for title, count in counts.items()]
     return f"{text}: {listed(parts)}."
 
 
@@ -229,7 +229,7 @@ def ranks_said(table: pd.DataFrame) -> str:
     for sign, one, many in ((1, "grows", "grow"), (-1, "shrinks", "shrink")):
         some = known[(known["p_holm"] < 0.05) & (known["rho"] * sign > 0)]
         if len(some):
-            names = [f"{row.score.replace(', ', ' ')} ({_rho(row)})" for row in some.itertuples()]
+            names = [f"{plain(row.score)} ({_rho(row)})" for row in some.itertuples()]
             said.append(
                 f"Of {len(known)} scores, {len(some)} {one if len(some) == 1 else many} with the "
                 "loss of held-out text: "
@@ -272,10 +272,7 @@ def beside_said(table: pd.DataFrame) -> str:
     """
     parts = []
     for kind, some in table.groupby("kind", sort=False):
-        theirs = [
-            f"{row.title.replace(', ', ' ')} in {row.higher} of {row.runs}"
-            for row in some.itertuples()
-        ]
+        theirs = [f"{plain(row.title)} in {row.higher} of {row.runs}" for row in some.itertuples()]
         came = [f"{int(some[one].sum())} {said}" for one, said in SAID.items() if some[one].sum()]
         here = f"of {int(some['n'].sum())} cells {listed(came)}" if came else "no cells yet"
         parts.append(

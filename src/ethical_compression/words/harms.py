@@ -26,9 +26,9 @@ def answer(table: pd.DataFrame) -> str:
         raise InputError("There are no verdicts to speak of: ask the models something.")
     models, count = listed(table["compression"].unique()), table["harm"].nunique()
     text = (
-        f"Of {len(table)} comparisons ({count} {_many(count, 'harm')} in "
-        f"{table['kind'].nunique()} {_many(table['kind'].nunique(), 'kind')}, under {models}), "
-        f"{_counts(table)}."
+        f"Of {len(table)} comparisons ({count} {many(count, 'harm')} in "
+        f"{table['kind'].nunique()} {many(table['kind'].nunique(), 'kind')}, under {models}), "
+        f"{counts(table)}."
     )
     for verdict in ("worse", "better"):
         rows = table[table["verdict"] == verdict]
@@ -61,8 +61,8 @@ def kind_said(rows: pd.DataFrame) -> str:
     most = pool.loc[(pool["difference"] / pool["margin"]).abs().idxmax()].to_dict()
     called = "largest settled change" if len(settled) else "largest change, not settled,"
     text = (
-        f"{kind}: of {len(rows)} comparisons {_counts(rows)}. In margins, the {called} is that of "
-        f"{_plain(most['title'])} under {most['compression']}: {with_interval(most)} "
+        f"{kind}: of {len(rows)} comparisons {counts(rows)}. In margins, the {called} is that of "
+        f"{plain(most['title'])} under {most['compression']}: {with_interval(most)} "
         f"({most['unit']}), {p_text(most['p_holm'])} after Holm."
     )
     dark = rows[(rows["verdict"] == "cannot tell") & rows["detectable"].notna()]
@@ -145,7 +145,7 @@ def floors_said(table: pd.DataFrame) -> str:
     if not math.isfinite(ratio.max()) or ratio.max() == 0:
         return "In other arithmetic no harm of the full model moved at all."
     return (
-        f"The largest floor is that of {_plain(most['title'])}, {p_value(most['floor'])} "
+        f"The largest floor is that of {plain(most['title'])}, {p_value(most['floor'])} "
         f"({p_value(ratio.max())} of its margin)."
     )
 
@@ -173,31 +173,34 @@ def _by_kind(rows: pd.DataFrame) -> str:
     said = []
     for kind, some in rows.groupby("kind", sort=False):
         parts = [
-            f"{_plain(title)} ({listed(part['compression'])})"
+            f"{plain(title)} ({listed(part['compression'])})"
             for title, part in some.groupby("title", sort=False)
         ]
         said.append(f"{kind.lower()}, {listed(parts)}")
     return "; ".join(said)
 
 
-def _counts(table: pd.DataFrame) -> str:
-    """`2 are settled as worse and 1 is not told`, without what did not occur."""
+def counts(table: pd.DataFrame, said: Mapping[str, str] = SAID) -> str:
+    """`2 are settled as worse and 1 is not told`, without what did not occur.
+
+    said: {verdict: in words}, in the order of the sentence.
+    """
     found = table["verdict"].value_counts()
     return listed(
-        f"{found[verdict]} {'is' if found[verdict] == 1 else 'are'} {SAID[verdict]}"
-        for verdict in SAID
+        f"{found[verdict]} {'is' if found[verdict] == 1 else 'are'} {words}"
+        for verdict, words in said.items()
         if verdict in found
     )
 
 
-def _plain(title: str) -> str:
+def plain(title: str) -> str:
     """A title within a sentence: without its comma."""
     return title.replace(", ", " ")
 
 
-def _many(count: int, word: str) -> str:
+def many(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
 def _where(row: Mapping) -> str:
-    return f"{_plain(row['title'])}, {row['compression']}"
+    return f"{plain(row['title'])}, {row['compression']}"
