@@ -86,3 +86,14 @@ def test_what_is_asked_again_is_spread_over_the_items_and_in_other_arithmetic():
     assert len(batteries.asked_again(asked, 1000).items) == len(asked.items)
     with pytest.raises(InputError, match="other arithmetic"):
         batteries.in_other_arithmetic(replace(asked, again=None))
+
+
+def test_every_data_set_is_told_once_and_what_is_not_here_by_its_battery(tmp_path):
+    table = batteries.source_table(tmp_path).set_index("title")
+    assert not table.index.has_duplicates
+    missing = table[table["package"] == "not here"]
+    # Of these alone the files come with no package.
+    assert sorted(missing.index) == ["Dialect", "Matched guise"]
+    assert missing["rows"].isna().all()
+    assert table.loc["BBQ", "rows"] == 58_492 and table.loc["BBQ", "files"] == 11
+    assert table.drop(missing.index)["licence"].notna().all()

@@ -276,7 +276,8 @@ def source_table(data_dir=None):
     left_out`, a DataFrame.
 
     rows: of what is read; None where texts are made of word lists, or the data are not here, which
-    `package` then says. left_out: how many rows say nothing, by reason, in words.
+    `package` then says, and `title` is the battery's. left_out: how many rows say nothing, by
+    reason, in words.
     """
     import pandas as pd
 
@@ -285,8 +286,8 @@ def source_table(data_dir=None):
         try:
             records = entry.records(data_dir)
         except InputError:
-            title = "Matched guise"  # the only data that come with no package
-            found.setdefault(title, {"title": title, "package": "a folder, not here"})
+            title = entry.title.partition(":")[0]
+            found.setdefault(title, {"title": title, "package": "not here"})
             continue
         first = records[0]
         title = first["title"].partition(",")[0]
