@@ -17,21 +17,19 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ethical_compression import store
 from ethical_compression.datasets.files import known
 from ethical_compression.datasets.moral_stories import DIRECTIONS, MoralStory
 from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.models.quantized import keep_unpacked
 from ethical_compression.score import layouts, loglikelihood, moral, networks, token_tree, tokens
+from ethical_compression.train import state
 from ethical_compression.train.adapters import add_adapters, trained_weights
-
-MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of each weight's gradients
 
 
 class Pair(NamedTuple):
@@ -277,7 +275,7 @@ def train(
     if len(log) == len(steps):
         return pd.DataFrame(log)
     if reference is None and log:
-        reference = _read_notes(folder)["reference"]
+        reference = state.notes(folder)["reference"]
     elif reference is None:
         reference = reference_logprobs(model, encoded, token_budget=token_budget)
     truth = _checked_reference(reference, len(pairs)).to(model.device)
@@ -295,7 +293,7 @@ def train(
             raise _not_finite(f"loss at step {number + 1} of {len(steps)}", settings, folder)
         # Only now is it known that the weights which earlier steps left are of use.
         if folder and number and number % every == 0:
-            _write(folder, weights, optimizer, log, truth, settings)
+            state.write(folder, weights, optimizer, asdict(settings), log, reference=truth.tolist())
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1 - number / len(steps))
         optimizer.step()
@@ -308,7 +306,7 @@ def train(
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise _not_finite("weight that the last step left", settings, None)
     if folder:
-        _write(folder, weights, None, log, truth, settings)
+        state.write(folder, weights, None, asdict(settings), log, reference=truth.tolist())
     return pd.DataFrame(log)
 
 
@@ -334,7 +332,7 @@ def _make_room(weights, optimizer) -> None:
     taken after the first, it would lie in that step's space, and the second need new pages."""
     for weight in weights.values():
         if not optimizer.state[weight]:
-            moments = {moment: torch.zeros_like(weight) for moment in MOMENTS}
+            moments = {moment: torch.zeros_like(weight) for moment in state.MOMENTS}
             step = torch.zeros((), device=weight.device)
             optimizer.state[weight] = {"step": step, **moments}
         weight.grad = torch.zeros_like(weight)
@@ -364,7 +362,7 @@ def prepared(model, settings: Settings, folder: Path | None = None):
     """(weights by name, optimizer, log) to go on with: those in `folder`, or fresh ones.
 
     Adapters are added if the settings ask for them and the model has none yet.
-    Raises InputError for weights in half precision without adapters.
+    Raises InputError for weights in half precision without adapters, and as `state.read`.
     """
     if settings.rank:
         if not any(".lora_" in name for name in trained_weights(model)):
@@ -378,48 +376,5 @@ def prepared(model, settings: Settings, folder: Path | None = None):
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True
     )
-    notes = _read_notes(folder) if folder else None
-    if notes is None:
-        return weights, optimizer, []
-    if notes["settings"] != asdict(settings):
-        raise InputError(
-            f"The folder {folder.name} holds a run with other settings: name another folder."
-        )
-    from safetensors.torch import load_file
-
-    kept = load_file(folder / "state.safetensors")
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(kept[name])
-            if f"{name}.{MOMENTS[0]}" in kept:
-                state = {one: kept[f"{name}.{one}"].to(weight.device) for one in MOMENTS}
-                steps = torch.tensor(float(len(notes["log"])), device=weight.device)
-                optimizer.state[weight] = {"step": steps, **state}
-    return weights, optimizer, notes["log"]
-
-
-def _write(folder: Path, weights, optimizer, log, truth, settings) -> None:
-    """Keep a run's state: `state.safetensors`, and `notes.json` with its log and reference.
-
-    optimizer: None once the run is finished, and its moments are of no more use.
-    """
-    from safetensors.torch import save_file
-
-    tensors = {name: weight.detach().contiguous() for name, weight in weights.items()}
-    for name, weight in weights.items() if optimizer else ():
-        for moment in MOMENTS:
-            tensors[f"{name}.{moment}"] = optimizer.state[weight][moment].contiguous()
-    with store.whole_or_nothing(folder, folder=True) as place:
-        save_file(tensors, place / "state.safetensors")
-        store.write_note(
-            place / "notes.json",
-            [place / "state.safetensors"],
-            settings=asdict(settings),
-            log=log,
-            reference=truth.tolist(),
-        )
-
-
-def _read_notes(folder: Path) -> dict[str, Any] | None:
-    """The notes of a state that can be trusted, or None."""
-    return store.read_note(f"run {folder.name}", folder / "notes.json")
+    log = state.read(folder, weights, optimizer, asdict(settings)) if folder else []
+    return weights, optimizer, log
