@@ -25,68 +25,27 @@ from ethical_compression.memory import keep_freed_memory
 from ethical_compression.score.runs import fingerprint
 from ethical_compression.train import state, windows
 
-_ROUND = {"tie_word_embeddings": True, "max_position_embeddings": 512}
+
+def _sized(width: int, inner: int, depth: int, heads: int) -> dict[str, Any]:
+    """Sizes in the names that the configurations of Llama, BERT and RoFormer share."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    }
+
+
 # kind: "causal" or "masked". config: of transformers, without the vocabulary.
 SHAPES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "kind": "causal",
-        "architecture": "llama",
-        "config": _ROUND
-        | {
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-        },
-    },
+    "tiny": {"kind": "causal", "architecture": "llama", "config": _sized(32, 64, 2, 2)},
     # Multiples of 128 throughout: groups of weights come out even.
-    "small": {
-        "kind": "causal",
-        "architecture": "llama",
-        "config": _ROUND
-        | {
-            "hidden_size": 256,
-            "intermediate_size": 640,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-        },
-    },
-    "book": {
-        "kind": "causal",
-        "architecture": "llama",
-        "config": _ROUND
-        | {
-            "hidden_size": 384,
-            "intermediate_size": 1024,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 6,
-        },
-    },
-    "tiny-encoder": {
-        "kind": "masked",
-        "architecture": "bert",
-        "config": _ROUND
-        | {
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-        },
-    },
-    "small-encoder": {
-        "kind": "masked",
-        "architecture": "bert",
-        "config": _ROUND
-        | {
-            "hidden_size": 256,
-            "intermediate_size": 1024,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-        },
-    },
+    "small": {"kind": "causal", "architecture": "llama", "config": _sized(256, 640, 6, 4)},
+    "book": {"kind": "causal", "architecture": "llama", "config": _sized(384, 1024, 6, 6)},
+    "tiny-encoder": {"kind": "masked", "architecture": "bert", "config": _sized(32, 64, 2, 2)},
+    "small-encoder": {"kind": "masked", "architecture": "bert", "config": _sized(256, 1024, 6, 4)},
     # Proskurina et al. 2023; what the text leaves open is transformers' default. Relative positions
     # are rotary here.
     "zlata": {
@@ -94,17 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "architecture": "gpt2",
         "config": {"n_embd": 768, "n_layer": 6, "n_head": 12, "n_positions": 512},
     },
-    "bebeshka": {
-        "kind": "masked",
-        "architecture": "roformer",
-        "config": _ROUND
-        | {
-            "hidden_size": 560,
-            "intermediate_size": 1412,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 8,
-        },
-    },
+    "bebeshka": {"kind": "masked", "architecture": "roformer", "config": _sized(560, 1412, 4, 8)},
 }
 DROPOUTS = (
     "resid_pdrop",
@@ -261,21 +210,23 @@ def loss_of(model, tokenizer, batch: np.ndarray, training: Training, seed: Seque
     import torch
     from torch.nn import functional
 
-    read, targets = batch[:, :-1], batch[:, 1:]
-    asked = None
+    def tensor(array):
+        return torch.from_numpy(array).to(model.device)
+
+    text = batch[:, :-1]
+    given = inputs_of(model, text, tokenizer.bos_token_id, across=training.across)
     if training.masked:
-        targets = read
-        read, asked = hidden(read, tokenizer, seed)
-    # What is hidden never hides a border: the borders are those of the text.
-    numbers = batch[:, :-1]
-    given = inputs_of(model, numbers, tokenizer.bos_token_id, across=training.across)
-    given["input_ids"] = torch.from_numpy(read.astype(np.int64)).to(model.device)
+        # What is hidden never hides a border: the borders are those of the text.
+        read, asked = hidden(text, tokenizer, seed)
+        given["input_ids"] = tensor(read.astype(np.int64))
+    else:
+        given["use_cache"] = False
     half = training.dtype == "bfloat16"
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-        logits = model(**given, **({} if training.masked else {"use_cache": False})).logits
-    wanted = torch.from_numpy(targets.astype(np.int64)).to(model.device)
-    if asked is not None:
-        chosen = torch.from_numpy(asked).to(model.device)
+        logits = model(**given).logits
+    wanted = tensor((text if training.masked else batch[:, 1:]).astype(np.int64))
+    if training.masked:
+        chosen = tensor(asked)
         logits, wanted = logits[chosen], wanted[chosen]
     return functional.cross_entropy(logits.flatten(0, -2).float(), wanted.flatten())
 
@@ -326,21 +277,18 @@ def train(
         desc=progress,
         disable=progress is None,
     )
-    for step, batch in enumerate(islice(line, training.steps)):
-        if step < len(log):
-            continue
+    for step, batch in enumerate(islice(line, len(log), training.steps), start=len(log)):
+        last = step + 1 == training.steps
         row = _step(model, tokenizer, batch, training, step, weights, optimizer)
-        if step % look == look - 1 or step == training.steps - 1:
+        if (step + 1) % look == 0 or last:
             row["development"] = development_loss(model, tokenizer, development, training)
         log.append(row)
         if after:
             after(step)
-        if folder and (step + 1) % every == 0 and step + 1 < training.steps:
-            state.write(folder, weights, optimizer, said, log)
+        if folder and ((step + 1) % every == 0 or last):
+            state.write(folder, weights, None if last else optimizer, said, log)
         bar.update()
         bar.set_postfix(loss=f"{row['loss']:.3f}")
-        if folder and step + 1 == training.steps:
-            state.write(folder, weights, None, said, log)
     bar.close()
     return model.eval(), pd.DataFrame(log)
 
@@ -401,8 +349,7 @@ def development_loss(
     import torch
 
     length = max(training.lengths)
-    rows = windows.in_order(documents, length)
-    rows = sorted((one for one in rows if len(one) > 1), key=len)
+    rows = sorted(windows.in_order(documents, length), key=len)
     total = count = 0
     was = model.training
     model.eval()

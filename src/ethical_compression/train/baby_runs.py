@@ -66,6 +66,10 @@ class Raising:
         """The name under which it is kept."""
         return store.key("raised", asdict(self), __name__)
 
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return store.cache_dir() / "raised" / self.key()
+
 
 def raised(run: Raising, *, data_dir=None, progress: bool = False, every: int = 50):
     """(the folder of the model, as transformers writes it, in float32; its learning curve).
@@ -76,8 +80,8 @@ def raised(run: Raising, *, data_dir=None, progress: bool = False, every: int = 
     """
     import pandas as pd
 
-    place = store.cache_dir() / "raised" / run.key()
-    if store.read_note(f"model {run.label}", place / NOTE):
+    place = run.folder()
+    if _whole(run, place):
         return place, pd.read_parquet(place / CURVE)
     texts = run.texts(data_dir=data_dir)
     model, curve = baby.train(
@@ -89,30 +93,36 @@ def raised(run: Raising, *, data_dir=None, progress: bool = False, every: int = 
         every=every,
         progress=run.label if progress else None,
     )
-    with store.whole_or_nothing(place, folder=True) as new, quiet():
-        model.save_pretrained(new)
-        texts.tokenizer.save_pretrained(new)
-        curve.to_parquet(new / CURVE, index=False)
-        store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
+    _keep(run, place, model, texts.tokenizer, curve)
     return place, pd.read_parquet(place / CURVE)
 
 
 def is_raised(run: Raising) -> bool:
     """Whether `raised` would read it from the store."""
-    place = store.cache_dir() / "raised" / run.key()
-    return store.read_note(f"model {run.label}", place / NOTE) is not None
+    return _whole(run, run.folder())
 
 
 def untrained(run: Raising, *, data_dir=None) -> Path:
     """The folder of the same model with its first, random weights: what its shape alone gives."""
-    place = store.cache_dir() / "raised" / f"{run.key()}-untrained"
-    if not store.read_note(f"model {run.label}", place / NOTE):
+    place = run.folder().with_name(f"{run.key()}-untrained")
+    if not _whole(run, place):
         tokenizer = run.texts(data_dir=data_dir).tokenizer
-        with store.whole_or_nothing(place, folder=True) as new, quiet():
-            baby.made(run.training, tokenizer).save_pretrained(new)
-            tokenizer.save_pretrained(new)
-            store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
+        _keep(run, place, baby.made(run.training, tokenizer), tokenizer)
     return place
+
+
+def _whole(run: Raising, place: Path) -> bool:
+    return store.read_note(f"model {run.label}", place / NOTE) is not None
+
+
+def _keep(run: Raising, place: Path, model, tokenizer, curve=None) -> None:
+    """Write a model, whole or not at all, with what it came of."""
+    with store.whole_or_nothing(place, folder=True) as new, quiet():
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        if curve is not None:
+            curve.to_parquet(new / CURVE, index=False)
+        store.write_note(new / NOTE, sorted(new.iterdir()), run=asdict(run))
 
 
 def exported(folder: Path, place: Path, card: str, *, megabytes: float = 30) -> None:
