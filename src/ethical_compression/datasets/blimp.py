@@ -35,7 +35,14 @@ TERMS = {
     "subject_verb_agreement": "subject-verb agreement",
 }
 PHENOMENA = tuple(dict.fromkeys(TERMS.values()))
-FILE = "blimp/BLiMP.zip"
+STUDY = files.Study(
+    name="blimp",
+    title="BLiMP",
+    citation="Warstadt et al. 2020, TACL",
+    licence="CC-BY-4.0",
+    folders={"mirror": "blimp"},
+)
+FILE = "BLiMP.zip"
 
 
 def load(
@@ -57,7 +64,7 @@ def load(
 
 
 def _read(source, data_dir) -> tuple[list[Contrast], dict[str, int]]:
-    place = files.path(source, _origin(source), data_dir)
+    place = files.study_file(STUDY, FILE, source, data_dir)
     found = []
     for name, number, row in _rows(place):
         where = f"Row {number} of {name} in {place}"
@@ -103,17 +110,5 @@ def source_record(
 ) -> dict[str, Any]:
     """Where the pairs come from, and what was left out: JSON-ready."""
     kept, left_out = _read(source, data_dir)
-    return {
-        "benchmark": "blimp",
-        "title": "BLiMP",
-        "citation": "Warstadt et al. 2020, TACL",
-        "licence": "CC-BY-4.0",
-        **files.record(source, _origin(source), data_dir=data_dir),
-        "rows": len(kept),
-        "left_out": left_out,
-    }
-
-
-def _origin(source: str) -> dict[str, str]:
-    files.known("source of BLiMP", source, ("mirror",))
-    return {"file": FILE}
+    record = files.study_record(STUDY, FILE, source, data_dir)
+    return record | {"rows": len(kept), "left_out": left_out}
