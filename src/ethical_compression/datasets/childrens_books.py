@@ -217,6 +217,13 @@ def adult_text(split: str, *, data_dir: str | os.PathLike | None = None) -> list
     return found
 
 
+def documents_of(name: str, split: str, *, data_dir: str | os.PathLike | None = None) -> list[str]:
+    """Documents of "adult_text" (`adult_text`), or of a text in `TEXTS` (`load`)."""
+    if name == "adult_text":
+        return adult_text(split, data_dir=data_dir)
+    return load(name, split, data_dir=data_dir)
+
+
 def _without_headings(article: str) -> str:
     """An article of WikiText without the marks of its headings, empty lines and outer spaces."""
     lines = (line.strip().strip("=").strip(" =") for line in article.split("\n"))
@@ -248,10 +255,7 @@ def mixture(
         raise InputError(f"{count} words are too few for {name}: ask for one a part at least.")
     found = []
     for part, share in parts.items():
-        if part == "adult_text":
-            documents = adult_text(split, data_dir=data_dir)
-        else:
-            documents = load(part, split, data_dir=data_dir)
+        documents = documents_of(part, split, data_dir=data_dir)
         found += first_words(documents, round(share * count), part, seed=seed)
     return found
 

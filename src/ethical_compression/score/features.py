@@ -73,6 +73,6 @@ def features(
     return pd.concat([labels, numbers], axis=1)
 
 
-def battery(task: str, items: Sequence[Judgement]) -> Battery:
-    """`features` of items, kept in parts."""
-    return Battery("features", items, features, title=f"ETHICS {task}, read", again={"batch": 5})
+def battery(task: str, items: Sequence[Judgement], *, name: str = "features") -> Battery:
+    """`features` of items, kept in parts. name: of the table."""
+    return Battery(name, items, features, title=f"ETHICS {task}, read", again={"batch": 5})

@@ -1,6 +1,7 @@
 """What every small model is asked, and the large one beside them: the same items for all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ethical_compression.datasets import (
@@ -15,7 +16,7 @@ from ethical_compression.datasets import (
 )
 from ethical_compression.score import features, harms, judgements, loglikelihood, moral
 from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC
-from ethical_compression.score.runs import Battery, Memory, Subject, measure
+from ethical_compression.score.runs import Battery, Subject, grid
 
 # Words of each held-out text; sets of ETHICS; rows to train a probe on; pairs of BLiMP; items of
 # each question-answering benchmark; stories; items of StereoSet. None: all.
@@ -39,10 +40,7 @@ def held_out(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> dict[
     """Documents by text (`HELD_OUT`), of each the same number of words, that no model here read."""
     found = {}
     for name in HELD_OUT:
-        if name == "adult_text":
-            documents = childrens_books.adult_text("held_out", data_dir=data_dir)
-        else:
-            documents = childrens_books.load(name, "held_out", data_dir=data_dir)
+        documents = childrens_books.documents_of(name, "held_out", data_dir=data_dir)
         count = sizes["words"] or childrens_books.words(documents)
         found[name] = childrens_books.first_words(documents, count, name)
     return found
@@ -66,7 +64,7 @@ def judgement_items(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None):
 
 
 def asked(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> list[Battery]:
-    """The batteries of a causal language model, for `runs.measure`: a table a battery's name.
+    """The batteries of a causal language model, for `runs.grid`: a table a battery's name.
 
     "windows_…" of each held-out text, "ethics_question", "ethics_text", "blimp", "scores" (question
     answering), "moral-preferences", "stereoset", and "probe_train", "probe_test" (`features`).
@@ -87,21 +85,12 @@ def asked(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> list[Bat
     triplets = contrast.stratified(
         stereoset.load("test"), sizes["stereotypes"], 0, lambda one: one.bias_type
     )
-    how: dict[str, Any] = {"again": OTHER_ARITHMETIC}
     reading = [
-        Battery(
-            f"windows_{name}",
-            documents,
-            loglikelihood.score_text,
-            READING,
-            part=None,
-            title=name,
-            **how,
-        )
+        replace(loglikelihood.text_battery(documents, READING), name=f"windows_{name}", title=name)
         for name, documents in held_out(sizes, data_dir=data_dir).items()
     ]
     probes = [
-        Battery(f"probe_{part}", some, features.features, title=f"ETHICS {task}, {part}")
+        features.battery(task, some, name=f"probe_{part}")
         for part, tasks in (("train", train), ("test", test))
         for task, some in tasks.items()
     ]
@@ -110,18 +99,13 @@ def asked(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> list[Bat
         *judgements.batteries(test, pairs),
         *loglikelihood.batteries(questions),
         *moral.batteries(stories, norms=(True,)),
-        Battery("stereoset", triplets, harms.stereoset, title="StereoSet", **how),
+        Battery("stereoset", triplets, harms.stereoset, title="StereoSet", again=OTHER_ARITHMETIC),
         *probes,
     ]
 
 
 def tables(subject: Subject, batteries: Sequence[Battery]) -> dict[str, Any]:
-    """What a subject says to every battery, kept as `runs.measure` keeps it: a DataFrame a
+    """What a subject says to every battery, kept as `runs.grid` keeps it: a DataFrame a
     battery's name, without the columns that tell models apart."""
-    import pandas as pd
-
-    memory, found = Memory(), {}
-    for battery in batteries:
-        said = measure(subject, battery, memory=memory, progress=False)
-        found.setdefault(battery.name, []).append(said.drop(columns=["model", "compression"]))
-    return {name: pd.concat(some, ignore_index=True) for name, some in found.items()}
+    found = grid([subject], batteries, progress=False)
+    return {name: table.drop(columns=["model", "compression"]) for name, table in found.items()}
