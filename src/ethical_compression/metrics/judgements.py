@@ -91,6 +91,16 @@ def unread(table: pd.DataFrame, answerer: str) -> pd.DataFrame:
     return found
 
 
+def _by_rule(found: pd.DataFrame) -> dict[str, pd.Series]:
+    """Of the form of `by_set`, the values of the sets that each rule applies to: rules that apply
+    to some."""
+    by_rule = {rule: found[rule].dropna() for rule in RULES}
+    # Chosen among some sets only, a choice would be another question.
+    if len(by_rule["choice"]) < len(found):
+        del by_rule["choice"]
+    return {rule: values for rule, values in by_rule.items() if len(values)}
+
+
 def scores(
     table: pd.DataFrame,
     *,
@@ -114,11 +124,7 @@ def scores(
         for benchmark, part in some.groupby("benchmark", sort=False):
             found = by_set(part, value=value, threshold=threshold)
             blind = {one: unread(part, one) for one in UNREAD}
-            for rule in RULES:
-                values = found[rule].dropna()
-                # Chosen among some sets only, a choice would be another question.
-                if values.empty or (rule == "choice" and len(values) < len(found)):
-                    continue
+            for rule, values in _by_rule(found).items():
                 told = clustered_share(
                     values.to_numpy(), found.loc[values.index, "set"], level=level
                 )
@@ -146,10 +152,7 @@ def unread_scores(table: pd.DataFrame) -> pd.DataFrame:
     for benchmark, part in table.groupby("benchmark", sort=False):
         for answerer in ANSWERERS:
             found = unread(part, answerer)
-            for rule in RULES:
-                values = found[rule].dropna()
-                if values.empty or (rule == "choice" and len(values) < len(found)):
-                    continue
+            for rule, values in _by_rule(found).items():
                 rows.append(
                     {
                         "answerer": answerer,
