@@ -38,7 +38,7 @@ def describe(name: str, *, revision: str | None = None) -> dict[str, Any]:
     number; licence; caveat, a sentence or "". Errors are those of `load`.
     """
     kind = kind_of(name, revision)
-    if kind in ("embedded", "random", "kept"):
+    if name in EMBEDDED:
         entry = EMBEDDED[name]
         known = {key: entry[key] for key in ("parameters", "licence", "caveat")}
         return {"name": name, "kind": kind, "fingerprint": embedded_fingerprint(name), **known}
