@@ -18,6 +18,7 @@ import pandas as pd
 
 from ethical_compression import store, words
 from ethical_compression.audit.place import bare, cell, check_place
+from ethical_compression.audit.said import Said
 
 SCHEMA = {
     "stage": "damage (is it still the model?) or harm (by group)",
@@ -40,17 +41,6 @@ SCHEMA = {
 MARKS = {"worse": "▲", "better": "▼", "equivalent": "≈", "cannot tell": "?"}
 # Offensive sentences stand in the data sets; so many flips a check are shown, behind a fold.
 EXAMPLES = 3
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the page says of a check, beside its numbers (`checks.Check`, without its functions)."""
-
-    title: str
-    question: str
-    unit: str
-    margin: float
-    reason: str
 
 
 @dataclass(frozen=True)

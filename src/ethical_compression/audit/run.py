@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import pandas as pd
 from ethical_compression import provenance, store
 from ethical_compression.audit import report
 from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
+from ethical_compression.audit.said import Said, check_margin
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.harm_values import floor
 from ethical_compression.score import batteries, runs
@@ -111,8 +111,7 @@ def check_margins(margins: Mapping[str, float], names: Sequence[str] | None) -> 
             raise InputError(
                 f"The check {name!r} has a margin and is not asked: add it, or leave it out."
             )
-        if not (math.isfinite(margin) and margin > 0):
-            raise InputError(f"The margin of {name} is a number above 0, not {margin}.")
+        check_margin(name, margin)
 
 
 def audit(
@@ -289,9 +288,9 @@ def costs(full: Subject, compressed: Subject) -> tuple[dict[str, str], ...]:
     )
 
 
-def _said(check: Check, margin: float) -> report.Said:
-    reason = check.reason if margin == check.margin else "named for this audit"
-    return report.Said(check.title, check.question, check.unit, margin, reason)
+def _said(check: Check, margin: float) -> Said:
+    own = Said(check.title, check.question, check.unit, check.margin, check.reason)
+    return own.within(margin)
 
 
 def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Page:

@@ -298,6 +298,13 @@ def paired(
     return found.dropna(subset=["value"]).reset_index()
 
 
+def paired_answers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """`paired`, of values that hold an `answer` in words too: `before` and `after` are these."""
+    found = paired(before, after)
+    told = [side.set_index("item")["answer"].loc[found["item"]] for side in (before, after)]
+    return found.assign(before=told[0].to_numpy(), after=told[1].to_numpy())
+
+
 def floor(
     before: pd.DataFrame, again: pd.DataFrame, change: Callable[..., pd.DataFrame] = paired
 ) -> float:
