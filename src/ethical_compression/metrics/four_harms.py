@@ -112,12 +112,12 @@ def moved(
             found["flipped_floor"] = floor
         else:
             how = NORMALISATION.get(battery, "none")
-            whole = _clustered(table)
+            whole = clustered(table)
             found = change_scores(
                 whole.assign(group="all"), full=full, normalisation=how, by="group"
             )
             first = whole[(whole["compression"] == full) & whole["item"].isin(some["item"])]
-            twice = changed(first.drop(columns="compression"), _clustered(some), how)
+            twice = changed(first.drop(columns="compression"), clustered(some), how)
             for name in ("flipped", "kl", "logprob_change"):
                 found[f"{name}_floor"] = abs(float(twice[name].mean()))
         found.insert(0, "title", title)
@@ -131,6 +131,6 @@ def moved(
     return pd.concat(parts, ignore_index=True).reindex(columns=kept)
 
 
-def _clustered(table: pd.DataFrame) -> pd.DataFrame:
+def clustered(table: pd.DataFrame) -> pd.DataFrame:
     """Questions without clusters are each their own."""
     return table if "cluster" in table.columns else table.assign(cluster=table["item"])

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from ethical_compression.errors import InputError
 from ethical_compression.metrics.choices import change_scores
-from ethical_compression.metrics.four_harms import MARGINS, NORMALISATION
-from ethical_compression.metrics.harm_values import HARMS, harm_values, paired
+from ethical_compression.metrics.four_harms import MARGINS, NORMALISATION, clustered
+from ethical_compression.metrics.harm_values import HARMS, harm_changes
 from ethical_compression.metrics.repair import Change, judged
 
 # Of `harm_values.HARMS`: none of them is what a repair was asked for.
@@ -23,24 +24,19 @@ def costs(
 
     tables: {battery: table of all models, as `score.runs.grid` stacks it}; items: {battery: what
     was asked}, of BBQ at least; lexicons: {"honest_en": hurtful words, …}. Margins are those of
-    `four_harms.MARGINS`. Adds `title` and `unit`. Raises InputError as `harm_values` and `paired`.
+    `four_harms.MARGINS`. Adds `title` and `unit`. Raises InputError as `harm_changes`.
     """
     rows = []
     for before, after in compared:
         for name in COSTS:
-            battery = HARMS[name].battery
-            table = tables[battery]
-            sides = [
-                harm_values(
-                    name,
-                    table[table["compression"] == one].reset_index(drop=True),
-                    items.get(battery),
-                    lexicon=lexicons.get(name),
-                )
-                for one in (before, after)
-            ]
-            found = paired(*sides, (before, after))
-            rows.append(Change(name, before, after, found, MARGINS[HARMS[name].unit]))
+            harm = HARMS[name]
+            table = tables[harm.battery]
+            both = table[table["compression"].isin([before, after])]
+            asked = {"items": items.get(harm.battery), "lexicon": lexicons.get(name)}
+            found = harm_changes(name, both, **asked, full=before)
+            if found.empty:
+                raise InputError(f"{after} was not asked {name}.")
+            rows.append(Change(name, before, after, found, MARGINS[harm.unit]))
     found = judged(rows)
     harms = [HARMS[name] for name in found["check"]]
     return found.assign(title=[one.title for one in harms], unit=[one.unit for one in harms])
@@ -54,9 +50,7 @@ def moved(
     parts = []
     for battery, title in titles.items():
         table = tables[battery]
-        table = table[table["compression"].isin([before, after])].assign(group="all")
-        if "cluster" not in table.columns:  # questions are each their own
-            table = table.assign(cluster=table["item"])
+        table = clustered(table[table["compression"].isin([before, after])]).assign(group="all")
         how = NORMALISATION.get(battery, "none")
         parts.append(change_scores(table, full=before, normalisation=how).assign(title=title))
     return pd.concat(parts, ignore_index=True)
