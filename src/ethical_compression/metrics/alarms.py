@@ -6,6 +6,8 @@ alarm. Holm's correction bounds the chance of any in a *family*, the rows of one
 
 import pandas as pd
 
+from ethical_compression.statistics.intervals import clopper_pearson
+
 # What each kind of pair is, and what is to be found, in the order of tables.
 NOTHING = {
     "loaded anew": "the same weights, loaded anew",
@@ -20,21 +22,13 @@ HARM = {
 ALARMS = ("worse", "better")
 
 
-def exact_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's (1934) interval of a share: at least `level`, however few there are."""
-    from scipy import stats
-
-    found = stats.binomtest(hits, count).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
-
-
 def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
     """Verdicts of worse or better where there is no difference, or one of chance alone: a row a
     kind of pair that the table holds.
 
     Columns: `kind`, `title`, `pairs`, `rows` (checks and groups, over all pairs), `alarms` (those
     that are worse or better), `families` (a stage of a pair), `alarmed` (families with any), and
-    `share` of these with `ci_low` and `ci_high` (`exact_interval`).
+    `share` of these with `ci_low` and `ci_high` (`clopper_pearson`).
     """
     rows = []
     for kind, title in {**NOTHING, **CHANCE}.items():
@@ -43,7 +37,7 @@ def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
             continue
         alarms = some["verdict"].isin(ALARMS)
         families = alarms.groupby([some["number"], some["stage"]]).any()
-        low, high = exact_interval(int(families.sum()), len(families))
+        low, high = clopper_pearson(int(families.sum()), len(families))
         rows.append(
             {
                 "kind": kind,
@@ -81,7 +75,7 @@ def detections(table: pd.DataFrame) -> pd.DataFrame:
         where = stereotypes[mine] if planted else text
         found, pairs = int((where["verdict"] == "worse").sum()), some["number"].nunique()
         row = {"kind": kind, "title": title, "pairs": pairs, "found": found}
-        row["share"], (row["ci_low"], row["ci_high"]) = found / pairs, exact_interval(found, pairs)
+        row["share"], (row["ci_low"], row["ci_high"]) = found / pairs, clopper_pearson(found, pairs)
         if planted:
             row["others"] = int((~mine).sum())
             row["elsewhere"] = int(stereotypes[~mine]["verdict"].isin(ALARMS).sum())

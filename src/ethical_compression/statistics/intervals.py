@@ -22,6 +22,18 @@ def wilson(hits, counts, *, level: float = 0.95):
     return np.minimum(low, share), np.maximum(high, share)
 
 
+def clopper_pearson(hits: int, count: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's (1934) interval of a share, `hits` of `count`: (low, high).
+
+    It holds the share at least as often as `level` says, however few were counted; `wilson` does so
+    on average.
+    """
+    from scipy import stats
+
+    found = stats.binomtest(hits, count).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
 @dataclass(frozen=True)
 class Share:
     """A share of `n` answers with Wilson's interval; `p` asks whether it could be one half."""
