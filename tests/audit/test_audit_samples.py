@@ -32,6 +32,12 @@ def rows(make) -> list[dict]:
     return [make(n, phrases(n, 6)) for n in range(COUNT)]
 
 
+def lettered(n: int, p: list[str], letters: str, asked: str = "question") -> dict:
+    """A question of as many options as letters, as several data sets hold it."""
+    options = {"text": p[1 : 1 + len(letters)], "label": list(letters)}
+    return {asked: p[0], "choices": options, "answerKey": letters[n % len(letters)]}
+
+
 def bbq_rows() -> list[dict]:
     """Twenty of BBQ's own questions: ten each about age and about religion."""
     found = []
@@ -45,21 +51,8 @@ def bbq_rows() -> list[dict]:
 
 TASKS = {
     "piqa/piqa.yaml": rows(lambda n, p: {"goal": p[0], "sol1": p[1], "sol2": p[2], "label": n % 2}),
-    "arc/arc_easy.yaml": rows(
-        lambda n, p: {
-            "id": str(n),
-            "question": p[0],
-            "choices": {"text": p[1:5], "label": list("ABCD")},
-            "answerKey": "ABCD"[n % 4],
-        }
-    ),
-    "openbookqa/openbookqa.yaml": rows(
-        lambda n, p: {
-            "question_stem": p[0],
-            "choices": {"text": p[1:5], "label": list("ABCD")},
-            "answerKey": "ABCD"[n % 4],
-        }
-    ),
+    "arc/arc_easy.yaml": rows(lambda n, p: {"id": str(n)} | lettered(n, p, "ABCD")),
+    "openbookqa/openbookqa.yaml": rows(lambda n, p: lettered(n, p, "ABCD", "question_stem")),
     "siqa/siqa.yaml": rows(
         lambda n, p: {
             "context": p[0],
@@ -83,13 +76,7 @@ TASKS = {
             "correct_answer": p[5],
         }
     ),
-    "commonsense_qa/default.yaml": rows(
-        lambda n, p: {
-            "question": p[0],
-            "choices": {"text": p[1:6], "label": list("ABCDE")},
-            "answerKey": "ABCDE"[n % 5],
-        }
-    ),
+    "commonsense_qa/default.yaml": rows(lambda n, p: lettered(n, p, "ABCDE")),
     "winogrande/default.yaml": rows(
         lambda n, p: {
             "sentence": f"{p[0]} _ {p[1]}",
