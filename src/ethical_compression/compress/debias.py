@@ -36,8 +36,7 @@ from ethical_compression.compress.pairs import (
     POSITIONS,
     SCALINGS,
     Contrasted,
-    batches,
-    check_causal,
+    drawn_batches,
     gatherer,
     output_projections,
 )
@@ -314,16 +313,7 @@ class DebiasSparseGPTSettings(Repair, sparsity.Amount):
 
 def _calls(settings: Repair, model, inputs, tokenizer):
     """(the calls of a model, what gathers from them): the text's windows, then the pairs."""
-    if tokenizer is None:
-        raise InputError("Pairs of sentences need the model's tokenizer: give tokenizer=….")
-    check_causal(model)
-    drawn = repair_pairs.load(
-        settings.pairs,
-        source=settings.pairs_source,
-        limit=settings.pair_count,
-        seed=settings.seed,
-    )
-    calls = batches(tokenizer, [one.texts for one in drawn], positions=settings.positions)
+    calls = drawn_batches(settings, model, tokenizer, positions=settings.positions)
     texts = inputs if settings.hessian_of == "text" else ()
     gather = gatherer(
         calls,

@@ -21,7 +21,7 @@ from pydantic import Field
 from ethical_compression.compress.blocks import read
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Settings, register
-from ethical_compression.compress.pairs import Batch, batches, check_causal
+from ethical_compression.compress.pairs import Batch, drawn_batches
 from ethical_compression.compress.weight_files import restorable
 from ethical_compression.datasets import repair_pairs
 from ethical_compression.errors import InputError
@@ -138,13 +138,7 @@ def _label(settings: NullSpaceSettings) -> str:
 
 
 def _apply(settings: NullSpaceSettings, model, inputs, *, tokenizer=None, **_) -> Compressed:
-    if tokenizer is None:
-        raise InputError("Pairs of sentences need the model's tokenizer: give tokenizer=….")
-    check_causal(model)
-    drawn = repair_pairs.load(
-        settings.pairs, source=settings.pairs_source, limit=settings.pair_count, seed=settings.seed
-    )
-    rows, sides = sides_of_pairs(model, batches(tokenizer, [one.texts for one in drawn]))
+    rows, sides = sides_of_pairs(model, drawn_batches(settings, model, tokenizer))
     found, told = directions(rows, sides, settings.directions, spared=rows.mean(0))
     kept = Projection(torch.from_numpy(found).float())
     project(model, kept)

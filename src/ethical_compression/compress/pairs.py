@@ -13,6 +13,7 @@ import torch
 
 from ethical_compression.compress.blocks import read, short_text, survey
 from ethical_compression.compress.hessian import Gather, Hessian, add_to_hessian
+from ethical_compression.datasets import repair_pairs
 from ethical_compression.datasets.contrast import shared_ends
 from ethical_compression.datasets.files import known
 from ethical_compression.errors import InputError
@@ -108,6 +109,23 @@ def batches(
     """
     tokens = [tuple(tokenizer(text)["input_ids"] for text in pair) for pair in pairs]
     return of_tokens(tokens, positions=positions, size=size, length=length)
+
+
+def drawn_batches(
+    settings, model: torch.nn.Module, tokenizer, *, positions: str = "aligned"
+) -> list[Batch]:
+    """The pairs that a recipe asks for (its `pairs`, `pairs_source`, `pair_count` and `seed`), as
+    `batches`. Raises InputError without a tokenizer, and as `check_causal`."""
+    if tokenizer is None:
+        raise InputError("Pairs of sentences need the model's tokenizer: give tokenizer=….")
+    check_causal(model)
+    found = repair_pairs.load(
+        settings.pairs,
+        source=settings.pairs_source,
+        limit=settings.pair_count,
+        seed=settings.seed,
+    )
+    return batches(tokenizer, [one.texts for one in found], positions=positions)
 
 
 def of_tokens(
