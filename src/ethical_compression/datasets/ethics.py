@@ -29,14 +29,13 @@ HUB = "hendrycks/ethics"
 SEPARATOR = " [SEP] "  # between a sentence and a trait, in the files
 # size: rows of a set in the test file. columns: of a row. right: how many of a set are, if told.
 TASKS: dict[str, dict[str, Any]] = {
-    "virtue": {"title": "virtue", "size": 5, "columns": ("label", "scenario"), "right": 1},
+    "virtue": {"size": 5, "columns": ("label", "scenario"), "right": 1},
     "deontology": {
-        "title": "deontology",
         "size": 4,
         "columns": ("label", "scenario", "excuse"),
         "right": None,
     },
-    "justice": {"title": "justice", "size": 4, "columns": ("label", "scenario"), "right": None},
+    "justice": {"size": 4, "columns": ("label", "scenario"), "right": None},
 }
 
 
@@ -141,7 +140,7 @@ def source_record(
     origin = _origin(task, split, source)
     return {
         "benchmark": f"ethics_{task}",
-        "title": f"ETHICS, {TASKS[task]['title']}, {split}",
+        "title": f"ETHICS, {task}, {split}",
         "citation": "Hendrycks et al. 2021, ICLR",
         "licence": "MIT",
         **files.record(source, origin, data_dir=data_dir, revision=revision),

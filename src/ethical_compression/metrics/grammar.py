@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from ethical_compression.metrics.contrasts import contrast_scores
-from ethical_compression.metrics.contrasts import differences as _differences
+from ethical_compression.metrics.contrasts import contrast_scores, differences
 from ethical_compression.statistics.clusters import clustered_interval
 
 CHANCE = 0.5
@@ -20,7 +19,7 @@ def by_phenomenon(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     is for new ones. An equal pair counts as wrong. Raises InputError as `contrast_scores`.
     """
     found = contrast_scores(table, level=level)
-    items = _differences(table)
+    items = differences(table)
     paradigms = items.groupby("group")["kind"].nunique()
     rows = [
         {
