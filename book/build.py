@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import colab
@@ -126,6 +126,11 @@ def configured_address(root: Path) -> str:
     return (_config(root).get("repository") or {}).get("url") or ""
 
 
+def address_of_pages(root: Path) -> str:
+    """The address that the pages lead to: the configured one, or else the git remote's."""
+    return configured_address(root) or remote_address(root)
+
+
 def _config(root: Path) -> dict:
     return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
 
@@ -199,12 +204,10 @@ def chapters(toc: dict) -> list[str]:
 
 def assemble(root: Path, executed: Path, source: Path, published: bool = False) -> None:
     """Lay out what Jupyter Book reads: pages at the top, executed chapters in ``notebooks/``."""
-    shutil.copytree(
-        root / "book", source, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml")
-    )
-    shutil.copy(root / "book" / "_toc.yml", source)
+    shutil.copytree(root / "book", source, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     (source / "notebooks").mkdir()
+    first = {}
     for name in chapters(toc):
         path = executed / f"{name}.ipynb"
         if not path.is_file():
@@ -222,29 +225,30 @@ def assemble(root: Path, executed: Path, source: Path, published: bool = False) 
             raise SystemExit(str(error)) from None
         notebook.metadata.pop("papermill", None)
         nbformat.write(notebook, source / "notebooks" / path.name)
-    in_french(source, chapters(toc))
-    address = configured_address(root) or remote_address(root)
+        first[name] = notebook.cells[0].source
+    in_french(source, first)
+    address = address_of_pages(root)
     opens = published or bool(configured_address(root))
     config = with_address(_config(root), address, branch_of(root), opens)
     (source / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
 
 
-def in_french(source: Path, names: list[str]) -> None:
+def in_french(source: Path, first: Mapping[str, str]) -> None:
     """Put each chapter's summary into the page in French, which has their titles and their order.
 
-    A chapter that the page does not name yet stands at its end, under its own title.
+    first: {chapter: its first cell}, in the book's order. A chapter that the page does not name yet
+    stands at its end, under its own title.
     """
     path = source / "francais.md"
     if not path.is_file():
         return  # a book made of this one may leave the page out
     text = path.read_text(encoding="utf-8")
-    for name in names:
-        cells = nbformat.read(source / "notebooks" / f"{name}.ipynb", as_version=4).cells
-        found = re.search(r"\*\*En français\.\*\*\s+(.*?)(?=\n\s*\n|\n`{3})", cells[0].source, re.S)
+    for name, cell in first.items():
+        found = re.search(r"\*\*En français\.\*\*\s+(.*?)(?=\n\s*\n|\n`{3})", cell, re.S)
         if not found:
             raise SystemExit(f"{name}.ipynb has no paragraph in its first cell: **En français.**")
         if f"(notebooks/{name})" not in text:
-            title = cells[0].source.splitlines()[0].strip("# ")
+            title = cell.splitlines()[0].strip("# ")
             text += f"\n[{title}](notebooks/{name})\n: {{résumé}}\n"
         summary = " ".join(found[1].split())
         text = re.sub(
@@ -276,7 +280,7 @@ def open_notebooks(root: Path, source: Path, html: Path) -> None:
     source: where the executed chapters were laid out. Their set-up cells know the address that the
     pages know, be it configured or the git remote's.
     """
-    address = configured_address(root) or remote_address(root)
+    address = address_of_pages(root)
     works = colab.read_works(root / "book" / "references.bib")
     (html / "colab").mkdir()
     for path in sorted((source / "notebooks").glob("*.ipynb")):
