@@ -41,8 +41,8 @@ def plain(
     chapter's; empty where it has none. Raises KeyError for a name that no cell glued.
     """
     numbers, cells = glued(notebook), []
-    cited = list(dict.fromkeys(_keys("\n".join(cell.source for cell in notebook.cells))))
-    listed = "\n".join(f"- {works[key].line}" for key in sorted(cited, key=lambda k: works[k].line))
+    cited = {key for cell in notebook.cells for key in _keys(cell.source)}
+    listed = "\n".join(sorted(f"- {works[key].line}" for key in cited))
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             continue  # of the run that made the book: the cell above has the reader's
