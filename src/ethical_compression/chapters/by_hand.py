@@ -39,9 +39,8 @@ def check_parameters(
     declared, _ = _declared(history)
     injected = next((cell for cell in reversed(history) if cell.startswith("# Parameters\n")), "")
     names = [name for node in ast.parse(injected).body if (name := assigned(node))]
-    check_values({name: namespace[name] for name in names}, declared)
     values = {name: namespace[name] for name in declared if name in namespace}
-    check_values(values, declared)
+    check_values({name: namespace[name] for name in names} | values, declared)
     return values
 
 
@@ -85,7 +84,7 @@ def _declared(history: Sequence[str]) -> tuple[dict[str, Parameter], Path | None
     notebook, known = _own_chapter(names)
     if known is None:
         # A line whose type the reader left out takes its value as it is.
-        return declared_parameters(source, known=_typed_only(source)), None
+        return declared_parameters(source, known=_untyped(source)), None
     # A line that was taken out is a parameter nonetheless, if the session has it.
     return known | declared_parameters(source, known=known), notebook
 
@@ -100,7 +99,7 @@ def _names(source: str) -> list[str]:
     return [name for node in body if (name := assigned(node))] if typed else []
 
 
-def _typed_only(source: str) -> dict[str, Parameter]:
+def _untyped(source: str) -> dict[str, Parameter]:
     body = ast.parse(source).body
     plain = [node for node in body if isinstance(node, ast.Assign) and assigned(node)]
     return {assigned(node): Parameter(assigned(node), "object", object, None, "") for node in plain}

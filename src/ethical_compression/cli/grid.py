@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import kept_tables, store
+from ethical_compression.chapters.by_hand import NOTEBOOKS
 from ethical_compression.chapters.run import chapter_parameters, resolve
 from ethical_compression.cli.given import add_changes, place
 from ethical_compression.errors import InputError
@@ -20,7 +21,7 @@ examples:
 
 What is asked is what the chapter `grid` declares, as the profile or -p changes it. Every part is
 kept as soon as it is scored: started again, the same command goes on."""
-CHAPTER = Path(__file__).parents[3] / "notebooks" / "grid.ipynb"
+CHAPTER = NOTEBOOKS / "grid.ipynb"
 
 
 def add(commands) -> None:
