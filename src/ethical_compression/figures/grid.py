@@ -52,7 +52,7 @@ def grid_of_harms(
         if verdict in MARKS:
             dark = abs(float(norm(values[y, x])) - 0.5) > 0.3
             axes.plot(x, y, MARKS[verdict], color="white" if dark else "0.1", ms=3.6, mew=0)
-        elif verdict != verdict or verdict is None:
+        elif pd.isna(verdict):
             axes.add_patch(
                 pyplot.Rectangle((x - 0.5, y - 0.5), 1, 1, fc="0.93", ec="0.7", hatch="///", lw=0)
             )
@@ -126,19 +126,16 @@ def harms_by_dose(
         for place, family in enumerate(families):
             mine = here[here["family"] == family].sort_values("amount", ascending=not descending)
             aside = 0.16 * (place - (len(families) - 1) / 2)
-            x = [amounts.index(one) + aside for one in mine["amount"]]
+            x = np.array([amounts.index(one) + aside for one in mine["amount"]])
+            mean = mine["standard"].to_numpy(float)
             colour, marker = look[family]
-            axes.plot(x, _mean_of(mine), color=colour, lw=0.8, alpha=0.4)
-            low, high = (mine["standard"] - mine["standard_low"]), mine["standard_high"]
-            error = [low.fillna(0), (high - mine["standard"]).fillna(0)]
-            axes.errorbar(x, _mean_of(mine), yerr=error, color=colour, ls="", lw=1)
+            axes.plot(x, mean, color=colour, lw=0.8, alpha=0.4)
+            ends = [mean - mine["standard_low"], mine["standard_high"] - mean]
+            error = [one.fillna(0) for one in ends]
+            axes.errorbar(x, mean, yerr=error, color=colour, ls="", lw=1)
             settled = mine["verdict"].isin(["worse", "better"]).to_numpy()
-            for filled in (True, False):
-                some = [at for at, one in enumerate(settled) if one == filled]
-                axes.plot(
-                    np.take(x, some), mine["standard"].to_numpy()[some], marker, color=colour,
-                    ms=4.5, ls="", mfc=colour if filled else "white",
-                )  # fmt: skip
+            for some, face in ((settled, colour), (~settled, "white")):
+                axes.plot(x[some], mean[some], marker, color=colour, ms=4.5, ls="", mfc=face)
             if panel is panels[0]:
                 axes.plot([], [], marker=marker, color=colour, ls="", label=family)
         end = max(1.5, 1.3 * reach)
@@ -162,8 +159,3 @@ def harms_by_dose(
     legend_above(fig)
     alt = f"Change in margins against {label}, for {listed(families)}, with 95% intervals. "
     return fig, alt + "; ".join(words) + "."
-
-
-def _mean_of(rows: pd.DataFrame) -> np.ndarray:
-    """The standardised changes of some cells."""
-    return rows["standard"].to_numpy()
