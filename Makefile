@@ -82,17 +82,16 @@ peers: $(PEERS:%=.peers/%/.done)
 	@touch $@
 
 # --rerun-incomplete and --nolock: a build that was killed goes on when it is started again.
+SNAKEMAKE = $(PY) -m snakemake --cores $(CORES) --rerun-triggers mtime input --rerun-incomplete \
+	--nolock --config profile="$(PROFILE)"
+
 # Quiet about what it plans, not about what went wrong.
 book: .venv/.book
-	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" published="$(PUBLISHED)" \
-		--quiet rules host reason \
-		--rerun-triggers mtime input --rerun-incomplete --nolock
+	@$(SNAKEMAKE) published="$(PUBLISHED)" --quiet rules host reason
 	@echo "The book is at $$PWD/_build/html/index.html"
 
 grid: .venv/.book
-	@$(PY) -m snakemake --cores $(CORES) --config profile="$(PROFILE)" model="$(MODEL)" \
-		shards="$(SHARDS)" --quiet rules progress host reason \
-		--rerun-triggers mtime input --rerun-incomplete --nolock -- grid
+	@$(SNAKEMAKE) model="$(MODEL)" shards="$(SHARDS)" --quiet rules progress host reason -- grid
 	@echo "The grid is in $$PWD/_build/grid/$(PROFILE)"
 
 # Two programs side by side, each on one core: the book's pages take as long as half of the rest.
