@@ -1,5 +1,6 @@
 """The built book in a headless browser: offline, at two widths, and nothing broken on any page."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -76,15 +77,16 @@ def test_no_p_value_is_shown_as_nothing(browser, site):
 
 
 def test_links_between_pages_lead_somewhere(browser, site, pages):
+    read = functools.cache(Path.read_text)  # each page leads to the glossary, many times
     for path in pages:
         page, _ = visit(browser, path, 1400)
-        for link in page.locator("article a[href]").all():
-            address = link.evaluate("link => link.href")
+        links = page.locator("article a[href]")
+        for address in links.evaluate_all("links => links.map(link => link.href)"):
             if address.startswith("file:"):
                 target, _, anchor = address.removeprefix("file://").partition("#")
                 assert Path(target).is_file(), f"{path.name}: {address}"
                 if anchor:
-                    assert re.search(rf'id="{re.escape(anchor)}"', Path(target).read_text()), (
+                    assert re.search(rf'id="{re.escape(anchor)}"', read(Path(target))), (
                         f"{path.name}: {address}"
                     )
         page.close()
