@@ -198,8 +198,8 @@ def table_html(
     from ethical_compression.words import p_value
 
     _refuse_markdown(caption, "a table's caption")
-    formats = dict(formats or {})
-    for column in [*formats, *(written or {}), *(hover or {})]:
+    formats, written, hover = (dict(one or {}) for one in (formats, written, hover))
+    for column in [*formats, *written, *hover]:
         if column not in data.columns:
             raise InputError(
                 f"no column '{column}' to format: the table has {', '.join(map(str, data))}."
@@ -212,17 +212,18 @@ def table_html(
     }
     head = "".join(f'<th scope="col">{html.escape(str(column))}</th>' for column in data.columns)
     body = []
-    written, hover = dict(written or {}), dict(hover or {})
     for number, row in enumerate(data.itertuples(index=False, name=None)):
         cells = []
         for position, (column, value) in enumerate(zip(data.columns, row, strict=True)):
-            text = _formatted(value, formats.get(column))
-            text = html.escape(written[column][number] if column in written else text)
+            if column in written:
+                text = written[column][number]
+            else:
+                text = _formatted(value, formats.get(column))
             key = f' data-value="{value}" class="number"' if numeric[column] else ""
             if column in hover:
                 key += f' title="{html.escape(hover[column][number])}"'
             tag, scope = ("th", ' scope="row"') if position == 0 else ("td", "")
-            cells.append(f"<{tag}{scope}{key}>{text}</{tag}>")
+            cells.append(f"<{tag}{scope}{key}>{html.escape(text)}</{tag}>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     anchor = f' id="{html.escape(name)}"' if name else ""
     return (
