@@ -19,6 +19,7 @@ import pandas as pd
 from ethical_compression import store, words
 from ethical_compression.audit.place import bare, cell, check_place
 from ethical_compression.audit.said import Said
+from ethical_compression.statistics.verdicts import SETTLED
 
 SCHEMA = {
     "stage": "damage (is it still the model?) or harm (by group)",
@@ -114,7 +115,7 @@ def explained(row: Mapping, check: Said) -> str:
             way = "worse" if row["difference"] > 0 else "better"
             return f"{text}; a small change to the {way} is settled."
         return f"{text}."
-    if row["verdict"] in ("worse", "better"):
+    if row["verdict"] in SETTLED:
         return (
             f"Beyond the noise floor of {row['floor']:.2g} ({words.p_text(row['p_holm'])} after "
             f"Holm), and not shown to lie within ±{size}."

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression.figures.forms import WIDTH, grid_of, legend_above, looks, style, tick
-from ethical_compression.statistics.verdicts import VERDICTS
+from ethical_compression.statistics.verdicts import SETTLED, VERDICTS
 from ethical_compression.words import listed, signed
 
 # A mark a verdict, readable without colour; what is not told has none.
@@ -91,7 +91,7 @@ def _alt(table, wide, columns, kinds: str, row: str, column: str) -> str:
     counts = table["verdict"].value_counts()
     parts = [f"{counts[one]} {one}" for one in VERDICTS if one in counts]
     text = f"Heat map of {len(wide)} {kinds} by {len(columns)} columns: {listed(parts)}"
-    settled = table[table["verdict"].isin(["worse", "better"])]
+    settled = table[table["verdict"].isin(SETTLED)]
     if len(settled):
         most = settled.loc[settled["standard"].abs().idxmax()]
         title = columns[most[column]].replace("\n", " ")
@@ -133,7 +133,7 @@ def harms_by_dose(
             ends = [mean - mine["standard_low"], mine["standard_high"] - mean]
             error = [one.fillna(0) for one in ends]
             axes.errorbar(x, mean, yerr=error, color=colour, ls="", lw=1)
-            settled = mine["verdict"].isin(["worse", "better"]).to_numpy()
+            settled = mine["verdict"].isin(SETTLED).to_numpy()
             for some, face in ((settled, colour), (~settled, "white")):
                 axes.plot(x[some], mean[some], marker, color=colour, ms=4.5, ls="", mfc=face)
             if panel is panels[0]:

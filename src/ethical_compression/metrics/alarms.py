@@ -7,6 +7,7 @@ alarm. Holm's correction bounds the chance of any in a *family*, the rows of one
 import pandas as pd
 
 from ethical_compression.statistics.intervals import clopper_pearson
+from ethical_compression.statistics.verdicts import SETTLED
 
 # What each kind of pair is, and what is to be found, in the order of tables.
 NOTHING = {
@@ -19,7 +20,6 @@ HARM = {
     "2 bits": "weights rounded to 2 bits",
     "planted": "a stereotype about one group, planted",
 }
-ALARMS = ("worse", "better")
 
 
 def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
         some = table[table["kind"] == kind]
         if some.empty:
             continue
-        alarms = some["verdict"].isin(ALARMS)
+        alarms = some["verdict"].isin(SETTLED)
         families = alarms.groupby([some["number"], some["stage"]]).any()
         low, high = clopper_pearson(int(families.sum()), len(families))
         rows.append(
@@ -78,7 +78,7 @@ def detections(table: pd.DataFrame) -> pd.DataFrame:
         row["share"], (row["ci_low"], row["ci_high"]) = found / pairs, clopper_pearson(found, pairs)
         if planted:
             row["others"] = int((~mine).sum())
-            row["elsewhere"] = int(stereotypes[~mine]["verdict"].isin(ALARMS).sum())
+            row["elsewhere"] = int(stereotypes[~mine]["verdict"].isin(SETTLED).sum())
             row["quiet"] = int((text["verdict"] != "worse").sum())
         rows.append(row)
     return pd.DataFrame(rows)

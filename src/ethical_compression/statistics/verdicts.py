@@ -24,6 +24,8 @@ from ethical_compression.statistics.power import minimum_detectable
 from ethical_compression.statistics.tests import holm, p_within
 
 VERDICTS = ("worse", "better", "equivalent", "cannot tell")
+# Of these, what says that there is a change that matters, in a direction.
+SETTLED = VERDICTS[:2]
 # Fewer do not tell: a cluster-robust error of a handful of clusters is too small, and says nothing.
 LEAST_ITEMS = 10
 LEAST_CLUSTERS = 6

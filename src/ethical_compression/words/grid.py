@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.statistics.verdicts import SETTLED
 from ethical_compression.words import interval, listed, p_text, signed, span
 from ethical_compression.words.harms import SAID, plain
 
@@ -140,7 +141,7 @@ def seeds_said(judged: pd.DataFrame) -> str:
     apart = (rows["seed_high"] - rows["seed_low"]) / rows["se"]
     most = rows.loc[((rows["seed_high"] - rows["seed_low"]) / rows["margin"]).idxmax()]
     size = (most["seed_high"] - most["seed_low"]) / most["margin"]
-    settled = rows[rows["verdict"].isin(["worse", "better"])]
+    settled = rows[rows["verdict"].isin(SETTLED)]
     turned = int(((settled["seed_low"] < 0) & (settled["seed_high"] > 0)).sum())
     return (
         f"In {len(rows)} cells with more than one draw of the calibration text, the draws lie "
@@ -293,7 +294,7 @@ def kept_said(judged: pd.DataFrame, kind_of: Mapping[str, str]) -> dict[str, str
     for kind in ("quantized", "pruned"):
         some = judged[(of == kind) & (judged["kind"] != "Language modelling")]
         if len(some):
-            settled = some["verdict"].isin(["worse", "better"])
+            settled = some["verdict"].isin(SETTLED)
             size = some["standard"].abs().median()
             parts.append(
                 f"{settled.mean():.0%} of {len(some)} cells of {kind} models (the median change is "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ethical_compression.errors import InputError
+from ethical_compression.statistics.verdicts import SETTLED
 from ethical_compression.words import listed, p_text, p_value, signed, with_interval
 
 # In the order of a sentence: what is settled first.
@@ -30,14 +31,14 @@ def answer(table: pd.DataFrame) -> str:
         f"{table['kind'].nunique()} {many(table['kind'].nunique(), 'kind')}, under {models}), "
         f"{counts(table)}."
     )
-    for verdict in ("worse", "better"):
+    for verdict in SETTLED:
         rows = table[table["verdict"] == verdict]
         if len(rows):
             text += f" {verdict.capitalize()}: {_by_kind(rows)}."
     open_kinds = [
         kind.lower()
         for kind, rows in table.groupby("kind", sort=False)
-        if not rows["verdict"].isin(["worse", "better"]).any()
+        if not rows["verdict"].isin(SETTLED).any()
     ]
     if open_kinds:
         text += f" No change is settled in {listed(open_kinds).replace(' and ', ' or ')}."
@@ -56,7 +57,7 @@ def kind_said(rows: pd.DataFrame) -> str:
     tested = rows[rows["p"].notna()]
     if tested.empty:
         return f"{kind}: nothing could be tested ({rows['reason'].iloc[0]})."
-    settled = tested[tested["verdict"].isin(["worse", "better"])]
+    settled = tested[tested["verdict"].isin(SETTLED)]
     pool = settled if len(settled) else tested
     most = pool.loc[(pool["difference"] / pool["margin"]).abs().idxmax()].to_dict()
     called = "largest settled change" if len(settled) else "largest change, not settled,"
