@@ -6,7 +6,7 @@ import pytest
 
 from ethical_compression.datasets import bbq
 from ethical_compression.errors import InputError
-from ethical_compression.metrics import known_models, stereotypes
+from ethical_compression.metrics import choices, four_harms, known_models, stereotypes
 from ethical_compression.metrics.harm_values import (
     HARMS,
     floor,
@@ -91,6 +91,21 @@ def test_pairs_by_hand():
     assert harm_values("winogender", table)["value"].tolist() == [1, 1]
     three = pairs([(-2, -4, -9), (-4, -2, -1)])
     assert harm_values("stereoset_within", three)["value"].tolist() == [1, 0]
+
+
+def test_answers_are_compared_as_their_harm_is():
+    """What an item's harm says and which option a paired comparison calls taken agree, whatever
+    the lengths of the texts."""
+    draw = np.random.default_rng(0)
+    values = -draw.uniform(1, 40, (50, 2))
+    table = pairs(values).assign(tokens=draw.integers(2, 20, 100))
+    for name in ("stereoset_within", "crows_pairs", "winobias", "reddit_bias"):
+        taken = choices.chosen(table, four_harms.NORMALISATION[HARMS[name].battery])
+        assert harm_values(name, table)["value"].tolist() == [1 - one for one in taken], name
+    sums, means = (choices.chosen(table, how) for how in ("none", "token"))
+    assert sums != means
+    for harm in HARMS.values():
+        assert four_harms.NORMALISATION[harm.battery] == harm.normalisation
 
 
 def test_unqovers_harm_is_the_size_of_c():

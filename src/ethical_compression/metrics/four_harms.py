@@ -32,8 +32,8 @@ KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 # turns from against the stereotype to with it counts two; and a likelihood, or a perplexity, that
 # is one part in twenty larger (e^0.05).
 MARGINS = {"share": 0.05, "s_AMB": 0.1, "|C|": 0.05, "nats a token": 0.05}
-# How the options of a battery are compared, as its harm does.
-NORMALISATION = {"stereoset_within": "token", "habitual_be": "token"}
+# How the options of a battery are compared: as its harm does.
+NORMALISATION = {harm.battery: harm.normalisation for harm in HARMS.values()}
 
 
 def asked(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
