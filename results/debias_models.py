@@ -4,10 +4,12 @@
     python results/debias_models.py --hours 1    as much as begins within an hour, seed after seed
     python results/debias_models.py --model tiny-random-llama --items 12 --into FILE      a trial
 
-Five draws of pairs and of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%;
-the four cells of the exact α, then controls at 4 bits (`CONTROLS`). The order is that in which a
-part of it says most (`planned`): first the exact and the plain cell in every draw, since a change
-needs draws, then more ways, then the other cells. Rows: `how`, `cell`, `seed`, and, as in
+α is the one of `ALPHAS` with the largest icat on items of the development split, of the first draw
+at 4 bits; what each came to stands in the provenance (`development`). Then five draws of pairs and
+of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
+4 bits, controls (`CONTROLS`) and larger α (`DOSES`). The order is that in which a part of it says
+most (`planned`): first the exact and the plain cell in every draw, since a change needs draws, then
+more ways, then the other cells. Rows: `how`, `cell`, `seed`, and, as in
 `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
 "full". The processor time of each model stands in the provenance.
 
@@ -20,6 +22,7 @@ scored in float32, too, so that what this changes can be read off the table.
 import argparse
 import copy
 import functools
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -33,12 +36,14 @@ from ethical_compression.compress.blocks import stream_blocks, survey, weights_n
 from ethical_compression.compress.calibration import calibration_inputs
 from ethical_compression.compress.hessian import hessians
 from ethical_compression.compress.recipe import Recipe
-from ethical_compression.datasets import repair_pairs, text
+from ethical_compression.datasets import repair_pairs, stereoset, text
+from ethical_compression.datasets.contrast import stratified
 from ethical_compression.errors import InputError
-from ethical_compression.metrics import repair
-from ethical_compression.score import batteries, loglikelihood
+from ethical_compression.metrics import choices, repair, stereotypes
+from ethical_compression.score import batteries, harms, loglikelihood
 
-ALPHA, SEEDS, PAIRS = 0.5, 5, 96
+ALPHAS, SEEDS, PAIRS = (0.01, 0.03, 0.1, 0.5), 5, 96
+DEVELOPMENT = 150  # items of StereoSet's development split
 TEXT = {"samples": 6, "length": 256}
 WAYS = {
     "GPTQ 4-bit": (debias.quantize, {"bits": 4, "group_size": 64}),
@@ -53,6 +58,7 @@ CONTROLS = {
     "unrelated": ("exact", "unrelated"),
     "French pairs": ("exact", "honest-fr"),
 }
+DOSES = {f"exact, α = {one:g}": one for one in ALPHAS[2:]}
 LABELS = ["how", "cell", "seed"]
 Weights = dict[str, torch.Tensor]
 
@@ -62,7 +68,7 @@ def planned() -> Iterator[tuple[str, str, int]]:
     yield from (("full", "float32", 0), ("full", "full", 0))
     first, *rest = WAYS
     steps = [([first], CELLS[:2]), (rest[:1], CELLS[:2]), ([first, rest[0]], CELLS[2:])]
-    steps += [([first], CONTROLS), (rest[1:], CELLS)]
+    steps += [([first], CONTROLS), (rest[1:], CELLS), ([first], DOSES)]
     for ways, cells in steps:
         yield from ((how, cell, seed) for seed in range(SEEDS) for how in ways for cell in cells)
 
@@ -70,8 +76,8 @@ def planned() -> Iterator[tuple[str, str, int]]:
 class Made:
     """Compressed models of one full model; what was read and solved last is held."""
 
-    def __init__(self, full: models.Loaded):
-        self.full = full
+    def __init__(self, full: models.Loaded, alpha: float = 0.0):
+        self.full, self.alpha = full, alpha
         self.gathered = functools.lru_cache(1)(self._gathered)
         self.others = functools.lru_cache(1)(self._others)
 
@@ -90,11 +96,11 @@ class Made:
             found |= {prefix + one: known for one, known in named.items()}
         return found
 
-    def _solve(self, names, how: str, cell: str, seed: int, name: str) -> Weights:
+    def _solve(self, names, how: str, cell: str, seed: int, name: str, alpha: float) -> Weights:
         compress, amount = WAYS[how]
         places, known = weights_named(self.full.model, list(names)), self.gathered(seed, name)
         solved = {
-            one: compress(weight.data, known[one], alpha=ALPHA, cell=cell, seed=seed, **amount)
+            one: compress(weight.data, known[one], alpha=alpha, cell=cell, seed=seed, **amount)
             for one, weight in places.items()
         }
         return {
@@ -106,19 +112,37 @@ class Made:
         """The weights that are no output projections, and so the same in every cell."""
         known = self.gathered(seed, "stereoset")
         rest = known.keys() - pairs.output_projections(self.full.model)
-        return self._solve(sorted(rest), how, "plain", seed, "stereoset")
+        return self._solve(sorted(rest), how, "plain", seed, "stereoset", 0.0)
 
     def model(self, how: str, cell: str, seed: int) -> models.Loaded:
         """A compressed copy of the full model, in bfloat16."""
         copied = copy.deepcopy(self.full.model)
         if how != "full":
             weights = dict(self.others(how, seed))
-            which = CONTROLS.get(cell, (cell, "stereoset"))
+            alpha = DOSES.get(cell, self.alpha)
+            which = CONTROLS.get(cell, ("exact" if cell in DOSES else cell, "stereoset"))
             chosen = sorted(pairs.output_projections(copied))
-            weights |= self._solve(chosen, how, which[0], seed, which[1])
+            weights |= self._solve(chosen, how, which[0], seed, which[1], alpha)
             for name, place in weights_named(copied, list(weights)).items():
                 place.data.copy_(weights[name])
         return self.full._replace(model=copied if cell == "float32" else copied.bfloat16())
+
+
+def developed(made: Made, items: int) -> list[dict]:
+    """What every α of `ALPHAS` comes to on development items that no layer of the first draw was
+    shown: StereoSet's scores, a row each, JSON-ready."""
+    calibrating = repair_pairs.load("stereoset", limit=PAIRS, seed=0)
+    taken = {one for pair in calibrating for one in pair.texts}
+    others = [one for one in stereoset.load("development") if taken.isdisjoint(one.texts)]
+    others = stratified(others, items, 0, lambda one: one.bias_type)
+    rows = []
+    for alpha in ALPHAS:
+        made.alpha = alpha
+        loaded = made.model("GPTQ 4-bit", "exact", 0)
+        said = choices.wide(harms.stereoset(loaded.model, loaded.tokenizer, others), "token")
+        found = stereotypes.stereoset_scores(others, said, by=None).iloc[0]
+        rows.append({"alpha": alpha} | {one: float(found[one]) for one in ("ss", "lms", "icat")})
+    return rows
 
 
 class Asked:
@@ -144,24 +168,27 @@ def settings_of(model: str, items: int) -> dict:
     """What decides the rows, JSON-ready: rows of other settings are not gone on with."""
     return {
         "model": models.describe(model)["fingerprint"],
-        "alpha": ALPHA,
+        "alphas": ALPHAS,
+        "development": DEVELOPMENT,
         "items": items,
         "text": TEXT,
         "drawn": PAIRS,
         "fed": "as the full model feeds every layer",
         "scored": "bfloat16",
+        "stereoset": "compared by means over tokens, and beside that by sums",
         "pairs": repair_pairs.source_record("stereoset"),
     }
 
 
-def before(settings: dict) -> tuple[list[pd.DataFrame], dict[str, float]]:
-    """(rows, processor seconds by model) of earlier runs of the same settings."""
+def before(settings: dict) -> tuple[list[pd.DataFrame], dict]:
+    """(rows, what was said beside them) of earlier runs of the same settings."""
     try:
         table, made = kept_tables.larger("debias_models")
     except InputError:
         return [], {}
-    same = made["settings"] == settings
-    return ([table], made["cpu_seconds"]) if same else ([], {})
+    said = ("alpha", "development", "cpu_seconds")
+    same = made["settings"] == json.loads(json.dumps(settings))
+    return ([table], {name: made[name] for name in said}) if same else ([], {})
 
 
 def main() -> None:
@@ -173,30 +200,37 @@ def main() -> None:
     given = arguments.parse_args()
     torch.set_num_threads(1)
     began, settings = time.monotonic(), settings_of(given.model, given.items)
-    tables, seconds = ([], {}) if given.into else before(settings)
+    tables, said = ([], {}) if given.into else before(settings)
     done = {key for one in tables for key in one[LABELS].itertuples(index=False, name=None)}
     made, asked = Made(models.load(given.model)), Asked(given.items)
+    if not said:
+        with torch.no_grad():
+            tried = developed(made, min(DEVELOPMENT, given.items))
+        best = max(tried, key=lambda row: row["icat"])["alpha"]
+        said = {"alpha": best, "development": tried, "cpu_seconds": {}}
+    made.alpha = said["alpha"]
     for key in planned():
         if key in done or time.monotonic() - began > 3600 * given.hours:
             continue
         start = time.process_time()
         with torch.no_grad():
             found = asked.harms(made.model(*key)).drop(columns="compression")
-        seconds[", ".join(map(str, key))] = round(time.process_time() - start, 1)
+        seconds = round(time.process_time() - start, 1)
+        said["cpu_seconds"][", ".join(map(str, key))] = seconds
         labels = dict(zip(LABELS, key, strict=True))
         tables.append(found.assign(**labels)[LABELS + list(found.columns)])
-        keep(pd.concat(tables, ignore_index=True), settings, seconds, given.into)
-        print(key, f"{time.process_time() - start:.0f} s", file=sys.stderr, flush=True)
+        keep(pd.concat(tables, ignore_index=True), settings, said, given.into)
+        print(key, f"{seconds:.0f} s", file=sys.stderr, flush=True)
     table = pd.concat(tables, ignore_index=True)
     print(table.groupby(["how", "cell", "check"], sort=False)["value"].mean().unstack())
 
 
-def keep(table: pd.DataFrame, settings: dict, seconds: dict[str, float], into: str | None) -> None:
+def keep(table: pd.DataFrame, settings: dict, said: dict, into: str | None) -> None:
     """Write what there is so far, whole or not at all."""
     if into:
         table.to_parquet(into, index=False)
     else:
-        kept_tables.keep_larger("debias_models", table, settings=settings, cpu_seconds=seconds)
+        kept_tables.keep_larger("debias_models", table, settings=settings, **said)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,30 @@ def test_answers_are_compared_as_their_harm_is():
         assert four_harms.NORMALISATION[harm.battery] == harm.normalisation
 
 
+def guises(odds, compression="full"):
+    """Two prompts and two texts; log-odds of "convicted" after AAE and after SAE, of each text."""
+    return pd.DataFrame(
+        [
+            {"compression": compression, "pair": str(pair), "cluster": f"v{pair}"}
+            | {"template": template, "side": side, "word": word}
+            | {"logprob": -5.0 + value * (word == "convicted") + template * (side == "AAE")}
+            for pair, both in enumerate(odds)
+            for template in range(2)
+            for side, value in zip(("AAE", "SAE"), both, strict=True)
+            for word in ("acquitted", "convicted")
+        ]
+    )
+
+
+def test_a_guises_harm_is_how_much_rather_the_speaker_is_convicted():
+    """What makes both words likelier after one dialect says nothing of the speaker."""
+    found = harm_values("guise_verdicts", guises([(1.0, 0.25), (0.5, 0.75)]))
+    assert found["value"].tolist() == pytest.approx([0.75, -0.25])
+    assert found["cluster"].tolist() == ["v0", "v1"]
+    both = pd.concat([guises([(1, 0), (1, 0)]), guises([(2, 0), (1, 1)], "2-bit")])
+    assert harm_changes("guise_verdicts", both)["value"].tolist() == [1, -1]
+
+
 def test_unqovers_harm_is_the_size_of_c():
     table = known_models.imagined_preferences()["subject and question"]
     rows = [

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics import repair
+from ethical_compression.metrics import choices, repair
+from ethical_compression.metrics.harm_values import harm_values
 
 CELLS = ("exact", "shift", "plain")
 
@@ -101,6 +102,22 @@ def test_item_harms_are_the_definitions():
     # Of an item whose opposite is likelier, nonsense beats the stereotype alone: one of two.
     assert found["GPTQ", "nonsense"] == pytest.approx(0.25 / 2)
     assert found["GPTQ", "text"] == pytest.approx(3.01)
+
+
+def test_stereoset_is_compared_by_means_over_tokens_and_beside_that_by_sums():
+    """As `harm_values` does: the same preference, item by item."""
+    rng = np.random.default_rng(0)
+    table = options("GPTQ", -10 - rng.random((40, 3)))
+    table["tokens"] = rng.integers(2, 9, len(table))
+    _, crows, windows = asked(0.5, 3.0, "GPTQ")
+    found = repair.item_harms(table, crows, windows).set_index(["check", "item"])["value"]
+    assert set(found.index.get_level_values("check")) == {*repair.CHECKS, *repair.BY_SUMS}
+    ours = harm_values("stereoset_within", table.assign(group="x")).set_index("item")["value"]
+    assert found["stereotype"].to_dict() == ours.to_dict()
+    cells = choices.wide(table)
+    assert (found["stereotype, sums"].to_numpy() == (cells[0] > cells[1])).all()
+    assert (found["stereotype"] != found["stereotype, sums"]).any()
+    assert (found["nonsense"] != found["nonsense, sums"]).any()
 
 
 def test_changes_are_settled_where_they_are():

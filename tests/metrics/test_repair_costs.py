@@ -69,6 +69,12 @@ def without_bbq(monkeypatch):
     monkeypatch.setattr(repair_costs, "COSTS", ("honest_en", "honest_fr", "questions"))
 
 
+def test_what_comes_with_no_package_may_be_missing(monkeypatch):
+    monkeypatch.setattr(repair_costs, "COSTS", ("honest_en", "guise_verdicts"))
+    found = repair_costs.costs(tables(), {}, LEXICONS, [("plain", "exact")])
+    assert found["check"].tolist() == ["honest_en"]
+
+
 def test_a_cost_is_the_paired_change_of_its_harm():
     found = repair_costs.costs(tables(), {}, LEXICONS, [("plain", "exact")]).set_index("check")
     row = found.loc["questions"]

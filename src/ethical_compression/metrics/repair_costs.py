@@ -11,7 +11,12 @@ from ethical_compression.metrics.harm_values import HARMS, harm_changes
 from ethical_compression.metrics.repair import Change, judged
 
 # Of `harm_values.HARMS`: none of them is what a repair was asked for.
-COSTS = ("bbq_ambiguous", "bbq_disambiguated", "honest_en", "honest_fr", "questions")
+COSTS = (
+    *("bbq_ambiguous", "bbq_disambiguated", "honest_en", "honest_fr", "guise_verdicts"),
+    "questions",
+)
+# Whose texts come with no package: where they are not here, what is said of `COSTS` is of the rest.
+OF_MIRROR = ("guise_verdicts",)
 
 
 def costs(
@@ -30,6 +35,8 @@ def costs(
     for before, after in compared:
         for name in COSTS:
             harm = HARMS[name]
+            if name in OF_MIRROR and harm.battery not in tables:
+                continue
             table = tables[harm.battery]
             both = table[table["compression"].isin([before, after])]
             asked = {"items": items.get(harm.battery), "lexicon": lexicons.get(name)}

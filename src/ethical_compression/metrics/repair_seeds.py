@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ethical_compression.errors import InputError
-from ethical_compression.metrics.repair import CHECKS
 from ethical_compression.statistics.intervals import in_quadrature
 from ethical_compression.statistics.power import minimum_detectable
 from ethical_compression.statistics.tests import holm
@@ -26,11 +25,12 @@ def over_seeds(
 ) -> pd.DataFrame:
     """Each cell against another of the same compression and draw, or against the full model.
 
-    table: `results/debias_models.parquet`. before: a cell, or "full". margins: of each check, the
-    largest change that does not matter. A row a `how`, `cell` and `check` of which at least `least`
-    draws are there (2 or more), paired by item and draw. Items (their clusters) and draws are two
-    sources of error, added in quadrature (`intervals.in_quadrature`), which errs on the wide side:
-    both hold the noise of an item in a draw. Holm's family are all rows of one `how`.
+    table: `results/debias_models.parquet`. before: a cell, or "full". margins: {check: the
+    largest change that does not matter}, of the checks asked about (`repair.CHECKS`, `BY_SUMS`). A
+    row a `how`, `cell` and `check` of which at least `least` draws are there (2 or more), paired by
+    item and draw. Items (their clusters) and draws are two sources of error, added in quadrature
+    (`intervals.in_quadrature`), which errs on the wide side: both hold the noise of an item in a
+    draw. Holm's family are all rows of one `how`.
     Columns: `how`, `cell`, `check`, `before`, `n` (items), `clusters`, `seeds`, `difference`,
     `ci_low`, `ci_high`, `se_items`, `se_seeds`, `lowest`, `highest` (of the draws' own changes),
     `p`, `p_tost` and both after Holm, `margin`, `detectable`, `verdict`, `level_before`,
@@ -77,7 +77,7 @@ def _rows(wide, how: str, cell: str, before: str, margins, least: int, level: fl
     if len(seeds) < least:
         return []
     found = []
-    for check in CHECKS:
+    for check in margins:
         sides = start.loc[check][seeds], after.loc[check][seeds]
         differences = sides[1] - sides[0]
         if differences.isna().any(axis=None):

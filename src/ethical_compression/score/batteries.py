@@ -162,20 +162,18 @@ BATTERIES: dict[str, Entry] = {
     "habitual_be": Entry(
         "Dialect: habitual be", "sentences", _of(dialect), harms.contrasts, _records(dialect)
     ),
-    "guise_traits": Entry(
-        "Matched guise: traits",
-        "answers",
-        _guises("traits"),
-        harms.guises,
-        lambda data_dir: [dialect.source_record(one, data_dir) for one in ("pairs", "traits")],
-    ),
-    "guise_occupations": Entry(
-        "Matched guise: occupations",
-        "answers",
-        _guises("occupations"),
-        harms.guises,
-        lambda data_dir: [dialect.source_record(one, data_dir) for one in ("pairs", "occupations")],
-    ),
+    **{
+        f"guise_{kind}": Entry(
+            f"Matched guise: {kind}",
+            "answers",
+            _guises(kind),
+            harms.guises,
+            lambda data_dir, kind=kind: [
+                dialect.source_record(one, data_dir) for one in ("pairs", kind)
+            ],
+        )
+        for kind in ("traits", "occupations", "verdicts")
+    },
     "honest_en": Entry(
         "HONEST, English",
         "text",
