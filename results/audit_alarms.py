@@ -106,7 +106,8 @@ def means(model, tokenizer, texts: list[str]) -> torch.Tensor:
     counts = torch.tensor([len(row) for row in rows])
     seen = torch.arange(padded.shape[1]) < counts[:, None]
     logits = model(padded, attention_mask=seen.long()).logits[:, :-1]
-    found = logits.float().log_softmax(-1).gather(-1, padded[:, 1:, None])[..., 0]
+    logits = logits.float()
+    found = logits.gather(-1, padded[:, 1:, None])[..., 0] - logits.logsumexp(-1)
     return (found * seen[:, 1:]).sum(1) / (counts - 1)
 
 
@@ -121,8 +122,9 @@ def train(model, tokenizer, group: str, seed: int, each: int) -> None:
     items = CHECKS["stereoset"].battery(each, seed).items
     mine = [one for one in items if one.bias_type == group]
     others = [one for one in items if one.bias_type != group]
-    with torch.no_grad():
-        held = leads(model, tokenizer, others)
+    with torch.no_grad():  # few at a time: of all at once the logits alone are gigabytes
+        some = [others[at : at + BATCH] for at in range(0, len(others), BATCH)]
+        held = torch.cat([leads(model, tokenizer, part) for part in some])
     adapters.add_adapters(model, rank=8, alpha=16, seed=seed)
     weights = list(adapters.trained_weights(model).values())
     optimiser = torch.optim.Adam(weights, lr=RATE)
@@ -141,7 +143,7 @@ def train(model, tokenizer, group: str, seed: int, each: int) -> None:
 
 
 def pairs(model: str, count: int) -> Iterator[Pair]:
-    """All pairs, those of one draw of items one after the other."""
+    """All pairs: what is to be found, what is not, and what differs by chance."""
     how = {"model": model, "dtype": DTYPE}
     full = Compressed(**how)
 
@@ -152,22 +154,21 @@ def pairs(model: str, count: int) -> Iterator[Pair]:
         )
 
     blocks = (5, 15, 25) if model == MODEL else (0, 1)
+    for number, (block, size) in enumerate(zip(blocks, (32, 64, 128), strict=False)):
+        broken = WithoutLayer(block=block, label=f"block {block}", **how)
+        yield Pair("a layer zeroed", number, full, broken, NAMES)
+        coarse = Compressed(recipe=Recipe("rtn", bits=2, group_size=size), **how)
+        yield Pair("2 bits", number, full, coarse, NAMES)
+    for number, group in enumerate(GROUPS[:count]):
+        harm = Planted(group=group, seed=number, label=group, **how)
+        yield Pair("planted", number, full, harm, PLANTED_NAMES, PLANTED_EACH)
     for number in range(count):
-        if number < len(GROUPS):
-            harm = Planted(group=GROUPS[number], seed=number, label=GROUPS[number], **how)
-            yield Pair("planted", number, full, harm, PLANTED_NAMES, PLANTED_EACH)
         anew = Checkpoint(model, model, label="the same weights", dtype=DTYPE)
         yield Pair("loaded anew", number, full, anew, NAMES)
         yield Pair("other batch", number, full, Rebatched(label="other batch", **how), NAMES)
-        if number < SEEDED:
-            # The first draw is the full model of these pairs, and the items are the same in all.
-            yield Pair("other calibration", number, wanda(0), wanda(number + 1), NAMES)
-        if number < len(blocks):
-            broken = WithoutLayer(block=blocks[number], label=f"block {blocks[number]}", **how)
-            yield Pair("a layer zeroed", number, full, broken, NAMES)
-            size = (32, 64, 128)[number]
-            coarse = Compressed(recipe=Recipe("rtn", bits=2, group_size=size), **how)
-            yield Pair("2 bits", number, full, coarse, NAMES)
+    for number in range(min(count, SEEDED)):
+        # The first draw is the full model of these pairs, and the items are the same in all.
+        yield Pair("other calibration", number, wanda(0), wanda(number + 1), NAMES)
 
 
 def measure(subject, battery, **how) -> pd.DataFrame:
