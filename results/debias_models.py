@@ -9,7 +9,7 @@ at 4 bits; what each came to stands in the provenance (`development`). Then five
 of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
 4 bits, controls (`CONTROLS`) and larger α (`DOSES`). The order is that in which a part of it says
 most (`planned`): first the exact and the plain cell in every draw, since a change needs draws, then
-more ways, then the other cells. Rows: `how`, `cell`, `seed`, and, as in
+the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in
 `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
 "full". The processor time of each model stands in the provenance.
 
@@ -68,17 +68,19 @@ def planned() -> Iterator[tuple[str, str, int]]:
     yield from (("full", "float32", 0), ("full", "full", 0))
     first, *rest = WAYS
     steps = [([first], CELLS[:2]), (rest[:1], CELLS[:2]), ([first, rest[0]], CELLS[2:])]
-    steps += [([first], CONTROLS), (rest[1:], CELLS), ([first], DOSES)]
+    random, *others = CONTROLS
+    steps += [(rest[1:], CELLS), ([first], [random]), ([first], DOSES)]
+    steps += [([first], [one]) for one in others]  # which are of pairs of their own
     for ways, cells in steps:
         yield from ((how, cell, seed) for seed in range(SEEDS) for how in ways for cell in cells)
 
 
 class Made:
-    """Compressed models of one full model; what was read and solved last is held."""
+    """Compressed models of one full model; what was read of each draw, and solved last, is held."""
 
     def __init__(self, full: models.Loaded, alpha: float = 0.0):
         self.full, self.alpha = full, alpha
-        self.gathered = functools.lru_cache(1)(self._gathered)
+        self.gathered = functools.lru_cache(SEEDS)(self._gathered)
         self.others = functools.lru_cache(1)(self._others)
 
     def _gathered(self, seed: int, name: str) -> dict[str, pairs.Contrasted]:

@@ -141,3 +141,12 @@ def test_other_items_are_refused():
     margins = dict.fromkeys(repair.CHECKS, 0.05)
     with pytest.raises(InputError, match=r"stereotype.* different items"):
         repair.changes(table, [("GPTQ", "repaired")], margins)
+
+
+def test_solve_times_are_those_of_the_same_layers_and_alphas():
+    table = layers().assign(seconds=1.0)
+    table.loc[table["cell"] == "exact", "seconds"] = 1.25
+    table.loc[(table["cell"] == "exact") & (table["layer"] == 0), "seconds"] = 2.5
+    row = repair.solve_times(table).iloc[0]
+    assert (row["layers"], row["most"]) == (6, 2.5)
+    assert row["times"] == pytest.approx((5 * 1.25 + 2.5) / 6)

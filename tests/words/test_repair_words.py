@@ -210,3 +210,47 @@ def test_fewer_stereotypes_with_less_sense_are_no_repair():
     assert "kept within their margins: a repair" in said("better", "equivalent")
     assert "not shown to be taken less often" in said("cannot tell", "worse")
     assert "not shown to be taken less often" in said("equivalent", "equivalent")
+
+
+def test_the_step_that_does_the_repair_is_read_off_the_layers():
+    def said(shift, hessian):
+        cells = {"cell": ["shift", "hessian"], "ratio": [shift, hessian]}
+        return words.whose_doing(pd.DataFrame(cells))
+
+    assert said(1.007, 1.64) == (
+        "the shift does the repair, and the second Hessian hardly matters: without the shift the "
+        "objective is up to 64% higher, without the second Hessian up to 0.7%"
+    )
+    assert said(1.64, 1.007).startswith("the second Hessian does the repair, and the shift hardly")
+    assert said(1.5, 1.6).startswith("both matter")
+
+
+def test_times_and_positions_are_told_as_they_are():
+    times = pd.DataFrame([{"how": "GPTQ 4-bit", "layers": 20, "times": 1.214, "most": 1.3}])
+    assert words.solve_times(times) == (
+        "1.21 times as long as plain GPTQ 4-bit over 20 layers (at most 1.30 times in one)"
+    )
+    said = words.positions({"aligned": 0.4, "differing": 0.5, "start": 0.6})
+    assert "40% of the distance" in said and "differ, 50%" in said and said.endswith("60%.")
+
+
+def test_another_definition_says_where_its_verdict_is_another():
+    means = pd.DataFrame([drawn(), drawn(how="SparseGPT 50%")])
+    sums = means.assign(check="stereotype, sums", verdict=["better", "cannot tell"])
+    same, other = words.by_sums(means, sums).split("; ")
+    assert same.startswith("GPTQ 3-bit") and same.endswith("better (as by means)")
+    assert other.endswith("cannot tell (by means better)")
+
+
+def test_larger_doses_stand_beside_the_one_that_was_taken():
+    rows = [
+        drawn(cell=cell, check=check, difference=value)
+        for cell, worse in (("exact", 0.1), ("exact, α = 0.5", 0.9))
+        for check, value in (("stereotype", -worse / 10), ("nonsense", 0.01), ("text", worse))
+    ]
+    said = words.doses(pd.DataFrame(rows), 0.03)
+    assert said.startswith("GPTQ 3-bit, α = 0.03: −1.0 points of the stereotype, +1.0 of nonsense")
+    assert said.endswith(
+        "α = 0.5: −9.0 points of the stereotype, +1.0 of nonsense, +0.90 nats a token"
+    )
+    assert words.doses(pd.DataFrame(rows[:3]), 0.03) == ""

@@ -73,6 +73,19 @@ def falling(layers: pd.DataFrame, cell: str = "exact") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def solve_times(layers: pd.DataFrame) -> pd.DataFrame:
+    """How long the exact cell's solve takes beside the plain one's, a row a way: `how`, `layers`,
+    `times` (all solves together), `most` (of a layer, its α together). layers: as of
+    `against_exact`, with `seconds`."""
+    rows = []
+    for how, part in layers[layers["alpha"] > 0].groupby("how", sort=False):
+        spent = part.pivot_table(index="layer", columns="cell", values="seconds", aggfunc="sum")
+        row = {"how": how, "layers": len(spent)}
+        row["times"] = spent["exact"].sum() / spent["plain"].sum()
+        rows.append(row | {"most": (spent["exact"] / spent["plain"]).max()})
+    return pd.DataFrame(rows)
+
+
 def item_harms(stereoset: pd.DataFrame, crows: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     """A row an item, compression and check: `compression, check, item, cluster, value`.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ethical_compression.statistics.verdicts import VERDICTS
-from ethical_compression.words import listed, p_text, with_interval
+from ethical_compression.words import listed, p_text, signed, with_interval
 
 # What the exact cell is compared with, inside a sentence.
 CELLS = {
@@ -23,7 +23,10 @@ COUNTED = {
     "nonsense": "nonsense is likelier than sense",
     "crows": "CrowS-Pairs' stereotype is the likelier sentence",
     "text": "held-out text costs",
+    "stereotype, sums": "by sums over tokens, StereoSet's stereotype is the likelier sentence",
+    "nonsense, sums": "by sums over tokens, nonsense is likelier than sense",
 }
+CHECKED = ("stereotype", "nonsense", "crows", "text")
 
 
 def beside_exact(table: pd.DataFrame) -> str:
@@ -59,6 +62,39 @@ def fell(table: pd.DataFrame) -> str:
         f"{row.how}: {row.falls} of {row.steps} steps, all of them in {row.throughout} of "
         f"{row.layers} layers"
         for row in table.itertuples()
+    )
+
+
+def solve_times(table: pd.DataFrame) -> str:
+    """Of `metrics.repair.solve_times`: what the exact solution costs in time."""
+    return listed(
+        f"{row.times:.2f} times as long as plain {row.how} over {row.layers} layers (at most "
+        f"{row.most:.2f} times in one)"
+        for row in table.itertuples()
+    )
+
+
+def whose_doing(table: pd.DataFrame) -> str:
+    """Of `metrics.repair.against_exact`: which of the two steps brings the objective down."""
+    far = {cell: some["ratio"].max() - 1 for cell, some in table.groupby("cell")}
+    steps = {"the second Hessian": far["shift"], "the shift": far["hessian"]}  # what one lacks
+    least, most = sorted(steps, key=steps.get)
+    without = (
+        f"without {most} the objective is up to {steps[most]:.0%} higher, without {least} up to"
+    )
+    if steps[least] < 0.1 * steps[most]:
+        return f"{most} does the repair, and {least} hardly matters: {without} {steps[least]:.1%}"
+    return f"both matter: {without} {steps[least]:.0%}"
+
+
+def positions(left: Mapping[str, float]) -> str:
+    """What becomes of pairs that a layer was never shown, by which tokens were compared in those
+    that it was: median shares of the full layer's distance, by `pairs.POSITIONS`."""
+    return (
+        f"Which tokens are compared matters, too: with all that can be aligned, "
+        f"{left['aligned']:.0%} of the distance is left; with those alone in which the two "
+        f"sentences differ, {left['differing']:.0%}; position by position from the start, as "
+        f"released, {left['start']:.0%}."
     )
 
 
@@ -116,9 +152,7 @@ def came(row: Mapping) -> str:
     return f"not settled, where {found}{unit} would have been found four times in five"
 
 
-def changes(
-    table: pd.DataFrame, after: str, before: str, checks: Iterable[str] = tuple(COUNTED)
-) -> str:
+def changes(table: pd.DataFrame, after: str, before: str, checks: Iterable[str] = CHECKED) -> str:
     """The verdicts of some checks on one model beside another."""
     rows = table[(table["after"] == after) & (table["before"] == before)]
     rows = rows[rows["check"].isin(list(checks))]
@@ -161,6 +195,42 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
             f"{row['how']}: {found} {unit}, single draws from {low} to {high}, the larger error "
             f"that of {larger}; {came(row)}"
         )
+    return "; ".join(said)
+
+
+def by_sums(means: pd.DataFrame, sums: pd.DataFrame, cell: str = "exact") -> str:
+    """Whether StereoSet's verdict is the same where sentences are compared by sums over tokens:
+    two tables of `metrics.repair_seeds.over_seeds`."""
+    sides = [
+        side[(side["cell"] == cell) & side["check"].str.startswith("stereotype")].set_index("how")
+        for side in (means, sums)
+    ]
+    said = []
+    for how, row in sides[1].iterrows():
+        first = sides[0].loc[how, "verdict"]
+        same = "as by means" if row["verdict"] == first else f"by means {first}"
+        said.append(
+            f"{how}: {with_interval(row, scale=100, least=1)} points, {row['verdict']} ({same})"
+        )
+    return "; ".join(said)
+
+
+def doses(table: pd.DataFrame, alpha: float) -> str:
+    """What larger α change and cost: of `metrics.repair_seeds.over_seeds`, cells "exact" (which is
+    at `alpha`) and "exact, α = …"; nothing where none was tried."""
+    rows = table[table["cell"].str.startswith("exact")]
+    said = []
+    for how, some in rows.groupby("how", sort=False):
+        cells = some.set_index(["cell", "check"])["difference"].unstack(sort=False)
+        if len(cells) < 2:
+            continue
+        parts = [
+            f"{cell.removeprefix('exact, ') if cell != 'exact' else f'α = {alpha:g}'}: "
+            f"{signed(100 * its['stereotype'], 1)} points of the stereotype, "
+            f"{signed(100 * its['nonsense'], 1)} of nonsense, {signed(its['text'], 2)} nats a token"
+            for cell, its in cells.iterrows()
+        ]
+        said.append(f"{how}, {'; '.join(parts)}")
     return "; ".join(said)
 
 
