@@ -7,11 +7,11 @@
 α is the one of `ALPHAS` with the largest icat on items of the development split, of the first draw
 at 4 bits; what each came to stands in the provenance (`development`). Then five draws of pairs and
 of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
-4 bits, controls (`CONTROLS`) and larger α (`DOSES`). The order is that in which a part of it says
-most (`planned`): first the exact and the plain cell in every draw, since a change needs draws, then
-the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in
-`metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
-"full". The processor time of each model stands in the provenance.
+4 bits, controls (`CONTROLS`) and the other α (`DOSES`). The order is that in which a part of it
+says most (`planned`): first the exact and the plain cell in every draw, since a change needs draws,
+then the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in `metrics.repair.item_harms`,
+`check`, `item`, `cluster` and `value`; of the full model `how` is "full". The processor time of
+each model stands in the provenance.
 
 Two things make it affordable on a processor, and differ from the chapter. Every layer is fed as the
 full model feeds it, as in debias_layers.py, so that a draw is read once for all ways and cells, and
@@ -58,19 +58,19 @@ CONTROLS = {
     "unrelated": ("exact", "unrelated"),
     "French pairs": ("exact", "honest-fr"),
 }
-DOSES = {f"exact, α = {one:g}": one for one in ALPHAS[2:]}
+DOSES = {f"exact, α = {one:g}": one for one in ALPHAS}  # those that were not chosen
 LABELS = ["how", "cell", "seed"]
 Weights = dict[str, torch.Tensor]
 
 
-def planned() -> Iterator[tuple[str, str, int]]:
-    """(how, cell, seed), in the order in which they are run."""
+def planned(alpha: float) -> Iterator[tuple[str, str, int]]:
+    """(how, cell, seed), in the order in which they are run; alpha: that of all cells but doses."""
     yield from (("full", "float32", 0), ("full", "full", 0))
     first, *rest = WAYS
     steps = [([first], CELLS[:2]), (rest[:1], CELLS[:2]), ([first, rest[0]], CELLS[2:])]
     random, *others = CONTROLS
-    steps += [(rest[1:], CELLS), ([first], [random]), ([first], DOSES)]
-    steps += [([first], [one]) for one in others]  # which are of pairs of their own
+    singly = [random, *(name for name, one in DOSES.items() if one != alpha), *others]
+    steps += [(rest[1:], CELLS), *(([first], [one]) for one in singly)]
     for ways, cells in steps:
         yield from ((how, cell, seed) for seed in range(SEEDS) for how in ways for cell in cells)
 
@@ -211,7 +211,7 @@ def main() -> None:
         best = max(tried, key=lambda row: row["icat"])["alpha"]
         said = {"alpha": best, "development": tried, "cpu_seconds": {}}
     made.alpha = said["alpha"]
-    for key in planned():
+    for key in planned(made.alpha):
         if key in done or time.monotonic() - began > 3600 * given.hours:
             continue
         start = time.process_time()

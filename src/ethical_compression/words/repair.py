@@ -216,7 +216,7 @@ def by_sums(means: pd.DataFrame, sums: pd.DataFrame, cell: str = "exact") -> str
 
 
 def doses(table: pd.DataFrame, alpha: float) -> str:
-    """What larger α change and cost: of `metrics.repair_seeds.over_seeds`, cells "exact" (which is
+    """What other α change and cost: of `metrics.repair_seeds.over_seeds`, cells "exact" (which is
     at `alpha`) and "exact, α = …"; nothing where none was tried."""
     rows = table[table["cell"].str.startswith("exact")]
     said = []
