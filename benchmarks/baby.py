@@ -45,13 +45,14 @@ def work(job):
     model = baby.made(training, tokenizer)
     weights = dict(model.named_parameters())
     optimizer = baby._optimizer(weights, training)
+    half = baby.working(model, training)
     line = windows.batches(texts, training.lengths, training.tokens, training.seed)
     rows = list(islice(line, training.steps + 1))
-    baby._step(model, tokenizer, rows[0], training, 0, weights, optimizer)
+    baby._step(half, tokenizer, rows[0], training, 0, weights, optimizer)
 
     def steps():
         return [
-            baby._step(model, tokenizer, row, training, step, weights, optimizer)["loss"]
+            baby._step(half, tokenizer, row, training, step, weights, optimizer)["loss"]
             for step, row in enumerate(rows[1:], start=1)
         ]
 

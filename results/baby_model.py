@@ -1,25 +1,24 @@
-"""Make bebe-14m, the book's own language model: children's books alone, in full precision.
+"""Make bebe-5m, the book's own language model: children's books alone, in full precision.
 
-    python results/baby_model.py              raise it, measure it, write it: two hours or so
+    python results/baby_model.py              raise it, measure it, write it: half an hour or so
     python results/baby_model.py --raise-only as far as the weights, in the cache
-    python results/baby_model.py --into DIR   write the model elsewhere than results/bebe-14m
+    python results/baby_model.py --into DIR   write the model elsewhere than results/bebe-5m
 
-The embedded model was born on a 4-bit grid; this one never was on any. 13.8 M parameters (a Llama
-of 6 layers, 384 wide, whose sizes are multiples of 128), 8,192 entries of a tokenizer of its own,
-all 769,000 words that `childrens_books` has to train on, ten rounds. Everything it read is in the
-public domain in the United States.
+The embedded model was born on a 4-bit grid; this one never was on any. 5.1 M parameters (a Llama
+of 4 layers, 256 wide, whose sizes are multiples of 128), 8,192 entries of a tokenizer of its own,
+all 769,000 words that `childrens_books` has to train on, four rounds. Everything it read is in the
+public domain in the United States. More rounds, and a larger shape ("book"), would be better.
 
-Written: `results/bebe-14m/` (float16 safetensors, 28 MB or so, configuration, tokenizer, and a card
+Written: `results/bebe-5m/` (float16 safetensors, 11 MB or so, configuration, tokenizer, and a card
 with licence and data statement), which transformers alone reads and `models.load` takes as a
 folder; and `results/baby_model.parquet` with its learning curve and its scores beside the embedded
-model's, both on the items of `score.small_models`. To be loaded by its name beside smollm2-135m it
-needs an entry in `models.sources.EMBEDDED` with the folder and the SHA-256 of its weights, to be
-made when the folder is committed.
+model's, both on the items of `score.small_models` (the embedded one on text and grammar alone). To
+be loaded by its name beside smollm2-135m it needs an entry in `models.sources.EMBEDDED` with the
+folder and the SHA-256 of its weights, to be made when the folder is committed.
 
 A stop loses at most 50 steps: the state lies in the cache ($ETHICAL_COMPRESSION_CACHE).
-ETHICAL_COMPRESSION_DATA names the mirror's folder. One step measured on one core that others used
-too (processor time, one thread; AMX): 1,900 to 2,000 tokens a second in bfloat16 by autocast, 1,250
-in float32. 2,560 steps of 4,096 tokens then take about 1.5 processor-hours.
+ETHICAL_COMPRESSION_DATA names the mirror's folder. 2,048 steps of 2,048 tokens take about a quarter
+of a processor-hour (one thread, AMX; `baby_models.py` has the speed).
 """
 
 import argparse
@@ -37,8 +36,8 @@ from ethical_compression.train import baby_runs
 from ethical_compression.train.baby import Training
 from ethical_compression.train.baby_runs import Raising
 
-NAME, LARGE = "bebe-14m", "smollm2-135m"
-TRAINING = Training("book", steps=2560, dtype="bfloat16")
+NAME, LARGE = "bebe-5m", "smollm2-135m"
+TRAINING = Training("small", steps=2048, tokens=2048, learning_rate=1.5e-3, dtype="bfloat16")
 PLACE = Path(__file__).parent / NAME
 CARD = """---
 license: apache-2.0
@@ -114,8 +113,10 @@ def scored(place: Path) -> pd.DataFrame:
     subjects = {NAME: Checkpoint(NAME, str(place)), LARGE: Compressed(LARGE)}
     return pd.concat(
         [
-            metrics.scores(small_models.tables(one, batteries), sizes).assign(model=name)
-            for name, one in subjects.items()
+            metrics.scores(small_models.tables(one, some), sizes).assign(model=name)
+            for (name, one), some in zip(
+                subjects.items(), (batteries, small_models.of_language(batteries)), strict=True
+            )
         ],
         ignore_index=True,
     )

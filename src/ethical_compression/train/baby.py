@@ -3,16 +3,19 @@
 A plain loop, because the transformers Trainer pads where this packs and draws its random numbers
 from a state that a stopped run has to restore: here a step's windows, dropout and masks follow from
 the seed and the step's number, so that a run that was stopped goes on to the same weights. The loss
-of a step is the Trainer's to rounding (tests/train/test_baby.py).
+of a step is the Trainer's to rounding (tests/train/test_baby.py). In bfloat16 a step is made with
+a copy of the weights, and AdamW moves the float32 ones; more that saves time is in `token_loss`.
 
 AdamW (weight decay on matrices only), gradients clipped to a norm of 1, a learning rate that rises
 in a straight line and falls along a cosine to a tenth. A token is predicted from those of its own
 document in its window alone, unless `across` says otherwise.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.memory import keep_freed_memory
 from ethical_compression.score.runs import fingerprint
 from ethical_compression.train import state, windows
+from ethical_compression.train.token_loss import dropout, root_mean_square, token_loss
 
 
 def _sized(width: int, inner: int, depth: int, heads: int) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def _sized(width: int, inner: int, depth: int, heads: int) -> dict[str, Any]:
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"kind": "causal", "architecture": "llama", "config": _sized(32, 64, 2, 2)},
     # Multiples of 128 throughout: groups of weights come out even.
-    "small": {"kind": "causal", "architecture": "llama", "config": _sized(256, 640, 6, 4)},
+    "small": {"kind": "causal", "architecture": "llama", "config": _sized(256, 640, 4, 4)},
     "book": {"kind": "causal", "architecture": "llama", "config": _sized(384, 1024, 6, 6)},
     "tiny-encoder": {"kind": "masked", "architecture": "bert", "config": _sized(32, 64, 2, 2)},
     "small-encoder": {"kind": "masked", "architecture": "bert", "config": _sized(256, 1024, 6, 4)},
@@ -72,7 +76,8 @@ class Training:
 
     shape: a name in `SHAPES`. steps: of `tokens` predicted tokens each (of a masked encoder, read).
     lengths: of windows. warmup: share of the steps in which the learning rate rises. decay: of
-    matrices. dtype: of the products ("bfloat16" by autocast; weights and sums stay float32).
+    matrices. dtype: of the products ("bfloat16": of what flows between them too; the weights that
+    AdamW moves and the loss's sums stay float32).
     across: read over the borders of documents. seed: of everything. device: as torch names it.
     """
 
@@ -155,14 +160,37 @@ def made(training: Training, tokenizer):
 def _with_dropout(model, share: float) -> None:
     """Dropout where GPT-2 has it, which Llama has not: behind the embedding and every block's two
     outputs. As hooks, so that what is saved is a plain Llama."""
-    from torch.nn import functional
 
     def hook(module, _inputs, output):
-        return functional.dropout(output, share, module.training)
+        return dropout(output, share, module.training)
 
     for name, module in model.named_modules():
         if name.endswith(("embed_tokens", "o_proj", "down_proj")):
             module.register_forward_hook(hook)
+
+
+def working(model, training: Training):
+    """What steps are made with: the model itself or, for bfloat16, a copy whose weights are in that
+    type, to be brought up to date after each step (`_step`).
+
+    The embedding stays float32: a frequent word's gradient is a sum of very many.
+    """
+    import torch
+
+    if training.dtype == "float32":
+        return model
+    half = copy.deepcopy(model)
+    half.set_attn_implementation("eager")  # on a CPU half the time of sdpa's backward pass
+    wide = half.get_input_embeddings().weight
+    for weight in half.parameters():
+        if weight is not wide:
+            weight.data = weight.data.bfloat16()
+    for module in half.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.register_forward_hook(lambda _m, _i, out: out.bfloat16(), prepend=True)
+        if type(module).__name__ == "LlamaRMSNorm":
+            module.forward = partial(root_mean_square, module.weight, module.variance_epsilon)
+    return half
 
 
 def inputs_of(model, tokens: np.ndarray, begin: int, *, across: bool = False) -> dict[str, Any]:
@@ -180,13 +208,16 @@ def inputs_of(model, tokens: np.ndarray, begin: int, *, across: bool = False) ->
     told = torch.from_numpy(numbers).to(model.device)
     seen = told[:, :, None] == told[:, None, :]
     family = model.config.model_type
-    if family == "roformer":  # adds its mask, and turns by relative positions
-        lowest = torch.finfo(torch.float32).min
-        return given | {"attention_mask": torch.where(seen, 0.0, lowest)[:, None]}
-    if family != "bert":
+    if family not in ("bert", "roformer"):
         seen = seen.tril()
+    seen = seen[:, None]
+    if model.config._attn_implementation == "eager":  # adds its mask
+        flowing = next(one.dtype for one in model.parameters() if one.dim() == 1)
+        seen = torch.where(seen, 0.0, torch.finfo(flowing).min).to(flowing)
+    if family == "roformer":  # turns by relative positions
+        return given | {"attention_mask": seen}
     places = torch.from_numpy(windows.positions(numbers)).to(model.device)
-    return given | {"attention_mask": seen[:, None], "position_ids": places}
+    return given | {"attention_mask": seen, "position_ids": places}
 
 
 def hidden(tokens: np.ndarray, tokenizer, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +239,6 @@ def loss_of(model, tokenizer, batch: np.ndarray, training: Training, seed: Seque
     """Mean negative log-likelihood (nats) of what a batch (n, L + 1) asks: the next token of each,
     or the hidden ones of the first L. seed: of what is hidden."""
     import torch
-    from torch.nn import functional
 
     def tensor(array):
         return torch.from_numpy(array).to(model.device)
@@ -223,12 +253,12 @@ def loss_of(model, tokenizer, batch: np.ndarray, training: Training, seed: Seque
         given["use_cache"] = False
     half = training.dtype == "bfloat16"
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-        logits = model(**given).logits
-    wanted = tensor((text if training.masked else batch[:, 1:]).astype(np.int64))
-    if training.masked:
-        chosen = tensor(asked)
-        logits, wanted = logits[chosen], wanted[chosen]
-    return functional.cross_entropy(logits.flatten(0, -2).float(), wanted.flatten())
+        states = model.base_model(**given).last_hidden_state
+        if training.masked:
+            states = model.cls.predictions.transform(states[tensor(asked)])
+    head = model.get_output_embeddings()
+    wanted = tensor((text[asked] if training.masked else batch[:, 1:]).astype(np.int64))
+    return token_loss(states.flatten(0, -2), head.weight, wanted.flatten(), head.bias)
 
 
 # --- Training -------------------------------------------------------------------------------------
@@ -269,6 +299,7 @@ def train(
     optimizer = _optimizer(weights, training)
     said = _inputs(tokenizer, documents, development, training, look)
     log = state.read(folder, weights, optimizer, said) if folder else []
+    half = working(model, training)
     line = windows.batches(documents, training.lengths, training.tokens, training.seed)
     bar = tqdm(
         total=training.steps,
@@ -279,9 +310,9 @@ def train(
     )
     for step, batch in enumerate(islice(line, len(log), training.steps), start=len(log)):
         last = step + 1 == training.steps
-        row = _step(model, tokenizer, batch, training, step, weights, optimizer)
+        row = _step(half, tokenizer, batch, training, step, weights, optimizer)
         if (step + 1) % look == 0 or last:
-            row["development"] = development_loss(model, tokenizer, development, training)
+            row["development"] = development_loss(half, tokenizer, development, training)
         log.append(row)
         if after:
             after(step)
@@ -294,14 +325,19 @@ def train(
 
 
 def _step(model, tokenizer, batch, training, step, weights, optimizer) -> dict[str, Any]:
-    """One step in place, and its row of the log."""
+    """One step in place, and its row of the log. model: of `working`, with the weights' names."""
     import torch
+
+    moved = {name: one for name, one in model.named_parameters() if name in weights}
 
     # Dropout follows from the step's number: no random state to keep.
     torch.manual_seed(training.seed * 1_000_003 + step)
     loss = loss_of(model, tokenizer, batch, training, [training.seed, step])
     loss.backward()
     loss = float(loss.detach())
+    for name, weight in weights.items():
+        if weight is not moved[name]:
+            weight.grad, moved[name].grad = moved[name].grad.float(), None
     gradient = float(torch.nn.utils.clip_grad_norm_(weights.values(), training.clip))
     if not (math.isfinite(loss) and math.isfinite(gradient)):
         raise InputError(
@@ -312,6 +348,10 @@ def _step(model, tokenizer, batch, training, step, weights, optimizer) -> dict[s
         group["lr"] = training.rate(step)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for name, weight in weights.items():
+            if weight is not moved[name]:
+                moved[name].copy_(weight)
     return {
         "step": step + 1,
         "tokens": (step + 1) * training.tokens,

@@ -15,6 +15,7 @@ from ethical_compression.train.baby import Training
 
 CURVE, NOTE = "curve.parquet", "raised.json"
 DEVELOPMENT = 20_000  # words
+LOOK = 40  # steps between two looks at them
 
 
 class Texts(NamedTuple):
@@ -91,6 +92,7 @@ def raised(run: Raising, *, data_dir=None, progress: bool = False, every: int = 
         run.training,
         folder=place.with_name(f"{place.name}-state"),
         every=every,
+        look=LOOK,
         progress=run.label if progress else None,
     )
     _keep(run, place, model, texts.tokenizer, curve)
