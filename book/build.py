@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import colab
+import gather
 import nbformat
 import pages
 import yaml
@@ -227,6 +228,7 @@ def assemble(root: Path, executed: Path, source: Path, published: bool = False) 
         nbformat.write(notebook, source / "notebooks" / path.name)
         first[name] = notebook.cells[0].source
     in_french(source, first)
+    gather.put_in(source)
     address = address_of_pages(root)
     opens = published or bool(configured_address(root))
     config = with_address(_config(root), address, branch_of(root), opens)
