@@ -217,7 +217,7 @@ def by_sums(means: pd.DataFrame, sums: pd.DataFrame, cell: str = "exact") -> str
 
 def doses(table: pd.DataFrame, alpha: float) -> str:
     """What other α change and cost: of `metrics.repair_seeds.over_seeds`, cells "exact" (which is
-    at `alpha`) and "exact, α = …"; nothing where none was tried."""
+    at `alpha`) and "exact, α = …"."""
     rows = table[table["cell"].str.startswith("exact")]
     said = []
     for how, some in rows.groupby("how", sort=False):
@@ -231,7 +231,7 @@ def doses(table: pd.DataFrame, alpha: float) -> str:
             for cell, its in cells.iterrows()
         ]
         said.append(f"{how}, {'; '.join(parts)}")
-    return "; ".join(said)
+    return "; ".join(said) or "no other was run in enough draws"
 
 
 def design(table: pd.DataFrame, names: Mapping[str, str]) -> str:
