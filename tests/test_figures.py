@@ -474,3 +474,22 @@ def test_the_bias_aucs_of_a_figure_lie_on_one_scale():
     fig, _ = figures.bias_by_community(pd.DataFrame(rows))
     first, *others = [axes.get_xlim() for axes in fig.get_axes()]
     assert others == [first] * 2
+
+
+def test_values_beside_chance_and_learning_curves_say_what_they_show():
+    table = pd.DataFrame(
+        {
+            "row": ["virtue", "virtue", "justice"],
+            "by": ["children", "adults", "children"],
+            "value": [0.4, 0.2, 0.5],
+            "low": [0.3, 0.1, np.nan],
+            "high": [0.5, 0.3, np.nan],
+            "chance": [0.2, 0.2, 0.5],
+        }
+    )
+    fig, alt = figures.beside_chance(table, "share right")
+    assert "of 3 values 1 lie above chance" in alt and "children and adults" in alt
+    assert fig.get_axes()[0].get_xlabel() == "share right"
+    curve = pd.DataFrame({"by": "children", "tokens": [100, 200], "development": [9.0, 8.5]})
+    _, alt = figures.learning_curves(curve, "nats")
+    assert "children from 9.00 to 8.50" in alt

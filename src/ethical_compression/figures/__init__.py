@@ -62,6 +62,7 @@ from ethical_compression.figures.pruning import (
     shift_against_overall,
 )
 from ethical_compression.figures.scoring import token_tree
+from ethical_compression.figures.small_models import beside_chance, learning_curves
 
 __all__ = [
     "BAND",
@@ -75,6 +76,7 @@ __all__ = [
     "alignment_under_compression",
     "answered_apart",
     "answers_in_both_orders",
+    "beside_chance",
     "bias_against_accuracy",
     "bias_auc_by_depth",
     "bias_by_community",
@@ -94,6 +96,7 @@ __all__ = [
     "interval_panels",
     "judge_errors",
     "kl_along",
+    "learning_curves",
     "length_and_preference",
     "looks",
     "moral_preference",

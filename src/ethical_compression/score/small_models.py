@@ -13,6 +13,7 @@ from ethical_compression.datasets import (
     moral_stories,
     multiple_choice,
     stereoset,
+    text,
 )
 from ethical_compression.score import features, harms, judgements, loglikelihood, moral
 from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC
@@ -52,6 +53,20 @@ def size_in_bytes(documents: list[str]) -> int:
     return len("\n\n".join(documents).encode())
 
 
+def news(words: int) -> dict[str, list[str]]:
+    """Held-out news, which comes with the installation, where the texts of `held_out` are not."""
+    documents = text.load("xsum", "held_out")
+    return {"news": childrens_books.first_words(documents, words, "XSum")}
+
+
+def reading(texts: Mapping[str, list[str]]) -> list[Battery]:
+    """A battery "windows_…" of every text."""
+    return [
+        replace(loglikelihood.text_battery(documents, READING), name=f"windows_{name}", title=name)
+        for name, documents in texts.items()
+    ]
+
+
 def judgement_items(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None):
     """({task: items of the test}, {task: items to train a probe on, whose texts the whole test file
     does not have})."""
@@ -86,17 +101,13 @@ def asked(sizes: Mapping[str, int | None] = SIZES, *, data_dir=None) -> list[Bat
     triplets = contrast.stratified(
         stereoset.load("test"), sizes["stereotypes"], 0, lambda one: one.bias_type
     )
-    reading = [
-        replace(loglikelihood.text_battery(documents, READING), name=f"windows_{name}", title=name)
-        for name, documents in held_out(sizes, data_dir=data_dir).items()
-    ]
     probes = [
         features.battery(task, some, name=f"probe_{part}")
         for part, tasks in (("train", train), ("test", test))
         for task, some in tasks.items()
     ]
     return [
-        *reading,
+        *reading(held_out(sizes, data_dir=data_dir)),
         *judgements.batteries(test, pairs),
         *loglikelihood.batteries(questions),
         *moral.batteries(stories, norms=(True,)),

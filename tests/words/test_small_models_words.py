@@ -1,0 +1,91 @@
+"""What the chapter on small models says follows its tables."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from ethical_compression.metrics import judgements
+from ethical_compression.metrics.small_model_tables import JUDGED, KEYS
+from ethical_compression.train.baby import Training
+from ethical_compression.words import small_models as words
+
+
+def compared(difference, p, p_tost=1.0, seeds=3):
+    rows = [
+        dict(zip(KEYS, measure, strict=True))
+        | {"seeds": seeds, "difference": difference, "p": p, "p_holm": p, "p_tost_holm": p_tost}
+        | {"ci_low": difference - 0.01, "ci_high": difference + 0.01, "detectable": 0.08}
+        for measure in JUDGED
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (compared(0.1, 0.01), "an advantage of children's text, against the hypothesis"),
+        (compared(-0.1, 0.01), "a settled disadvantage"),
+        (compared(0.001, 0.8, 0.01), "no advantage, within the margin"),
+        (compared(0.02, 0.5), "no advantage is seen, and none is excluded"),
+        (compared(0.02, math.nan, seeds=1), "Nothing can be settled with 1 seed of each"),
+        (pd.DataFrame(columns=[*KEYS, "p"]), "nothing is said yet"),
+    ],
+)
+def test_the_hypothesis_is_judged_by_what_came(table, said):
+    assert said in words.hypothesis(table)
+
+
+def test_the_trap_is_said_with_every_rule():
+    table = pd.DataFrame(
+        {
+            "benchmark": "ethics_virtue",
+            "item": range(5),
+            "set": "a",
+            "label": [1, 0, 0, 0, 0],
+            "score": 0.0,
+        }
+    )
+    said = words.trap(judgements.unread_scores(table))
+    assert "accuracy 80%" in said and "all of a set 0%" in said and "one in five 20%" in said
+
+
+def test_values_are_counted_beside_chance():
+    table = pd.DataFrame({"low": [0.3, 0.1, 0.1], "high": [0.4, 0.3, 0.15], "chance": 0.2})
+    assert words.beside_chance(table) == (
+        "of 3 values 1 lie above chance with their whole interval, 1 below it, and 1 cannot be "
+        "told from it"
+    )
+
+
+def test_who_loses_more_is_said_where_intervals_tell():
+    def row(model, name, share, half):
+        return {"model": model, "compression": name, "share": share, "before": 2.0} | {
+            "ci_low": 2 * (share - half),
+            "ci_high": 2 * (share + half),
+        }
+
+    table = pd.DataFrame(
+        [
+            row("s", "RTN 4-bit", 0.1, 0.01),
+            row("l", "RTN 4-bit", 0.02, 0.01),
+            row("s", "RTN 8-bit", 0.001, 0.01),
+            row("l", "RTN 8-bit", 0.0, 0.01),
+            row("s", "RTN 2-bit", 0.5, 0.01),
+            row("l", "RTN 2-bit", 0.9, 0.01),
+        ]
+    )
+    said = words.loses_more(table, "s", "l")
+    assert "RTN 4-bit: it loses more; RTN 2-bit: it loses less; RTN 8-bit: not settled" in said
+    assert "RTN 4-bit: s +10.0% and l +2.0%" in words.cost(table, ["RTN 4-bit"])
+    assert words.loses_more(table, "s", "other") == ""
+
+
+def test_what_was_raised_and_what_is_still_to_be_made_are_said():
+    said = words.raised_here(Training("tiny", steps=10, tokens=64), 500, "No file baby.")
+    assert "640 tokens of 500 words, in 10 steps" in said and "No file baby." in said
+    assert "has not been made" in words.larger(None, {})
+    made = {"settings": {"words": 500, "training": {"steps": 10, "tokens": 64}}, "waiting": [1, 2]}
+    table = pd.DataFrame({"model": "raised", "mixture": ["children", "adults"], "seed": 0})
+    said = words.larger(table, made)
+    assert "children 1 and adults 1" in said and "2 models are still to be made" in said
