@@ -19,6 +19,7 @@ from pathlib import Path
 import colab
 import gather
 import nbformat
+import overview
 import pages
 import yaml
 
@@ -229,6 +230,7 @@ def assemble(root: Path, executed: Path, source: Path, published: bool = False) 
         first[name] = notebook.cells[0].source
     in_french(source, first)
     gather.put_in(source)
+    overview.put_in(source)
     address = address_of_pages(root)
     opens = published or bool(configured_address(root))
     config = with_address(_config(root), address, branch_of(root), opens)

@@ -15,6 +15,7 @@ from ethical_compression.chapters.page import (
     refuse_stderr,
     table,
     table_html,
+    verdicts,
 )
 from ethical_compression.chapters.parameters import (
     Parameter,
@@ -39,4 +40,5 @@ __all__ = [
     "refuse_stderr",
     "table",
     "table_html",
+    "verdicts",
 ]

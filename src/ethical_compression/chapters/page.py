@@ -24,6 +24,9 @@ _MARKDOWN = re.compile(r"\*\*|`|\]\(|(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
 _SIGNED_ZERO = re.compile(r"(?<![\w.])[+−](?=0(?:\.0+)?(?!\.?\d))")
 _RECORD = "application/vnd.ethical-compression.provenance+json"
+_VERDICTS = "application/vnd.ethical-compression.verdicts+json"
+# The questions of the book's one picture, which stands on the front page.
+QUESTIONS = ("confidence", "groups", "moral", "harms", "language")
 
 
 def begin() -> None:
@@ -183,6 +186,26 @@ def comparisons(
 
     shown, known = columns.comparisons(data, first, titles, **how)
     table(shown, caption, known | dict(formats or {}), name)
+
+
+def verdicts(question: str, data: Any, anchor: str) -> None:
+    """Hand what a chapter's tests came to to the picture on the book's front page.
+
+    question: one of `QUESTIONS`; data: columns `compression` (its label) and `verdict` (of
+    `statistics.verdicts.VERDICTS`), a row a test; anchor: the name of the table that has the tests.
+    Nothing is shown on the page. Raises InputError for another question or verdict.
+    """
+    from IPython.display import display
+
+    from ethical_compression.statistics.verdicts import VERDICTS
+
+    if question not in QUESTIONS:
+        raise InputError(f"no question {question!r}: there are {', '.join(QUESTIONS)}.")
+    rows = data[["compression", "verdict"]].to_dict("records")
+    if unknown := {row["verdict"] for row in rows} - set(VERDICTS):
+        raise InputError(f"no verdict {unknown.pop()!r}: there are {', '.join(VERDICTS)}.")
+    record = {"question": question, "anchor": anchor, "tests": rows}
+    display({_VERDICTS: record, "text/plain": ""}, raw=True)
 
 
 def table_html(

@@ -209,3 +209,18 @@ def verdict(row: Mapping, alpha: float) -> str:
     if row["p_holm"] < alpha:
         return "worse" if row["difference"] > 0 else "better"
     return "cannot tell"
+
+
+def verdicts_of(table: pd.DataFrame, *, worse: str, alpha: float = 0.05) -> pd.Series:
+    """`verdict` of each row of a table of paired tests whose value is no harm yet.
+
+    worse: "lower" or "higher", which direction of `difference` is worse for people. table: columns
+    `difference`, `p_holm`, and `p_tost_holm` where equivalence was tested; a row without a p-value
+    cannot tell. Raises InputError for another direction.
+    """
+    if worse not in ("lower", "higher"):
+        raise InputError(f"Worse is 'lower' or 'higher', not {worse!r}.")
+    sign = 1 if worse == "higher" else -1
+    rows = table.reindex(columns=["difference", "p_holm", "p_tost_holm"])
+    rows = rows.assign(difference=sign * rows["difference"])
+    return pd.Series([verdict(row, alpha) for _, row in rows.iterrows()], table.index, dtype=object)
