@@ -9,9 +9,9 @@ at 4 bits; what each came to stands in the provenance (`development`). Then five
 of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
 4 bits, controls (`CONTROLS`) and the other α (`DOSES`). The order is that in which a part of it
 says most (`planned`): first the exact and the plain cell in every draw, since a change needs draws,
-then the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in `metrics.repair.item_harms`,
-`check`, `item`, `cluster` and `value`; of the full model `how` is "full". The processor time of
-each model stands in the provenance.
+then what a large α does, then the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in
+`metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
+"full". The processor time of each model stands in the provenance.
 
 Two things make it affordable on a processor, and differ from the chapter. Every layer is fed as the
 full model feeds it, as in debias_layers.py, so that a draw is read once for all ways and cells, and
@@ -66,11 +66,12 @@ Weights = dict[str, torch.Tensor]
 def planned(alpha: float) -> Iterator[tuple[str, str, int]]:
     """(how, cell, seed), in the order in which they are run; alpha: that of all cells but doses."""
     yield from (("full", "float32", 0), ("full", "full", 0))
-    first, *rest = WAYS
-    steps = [([first], CELLS[:2]), (rest[:1], CELLS[:2]), ([first, rest[0]], CELLS[2:])]
+    first, second, *rest = WAYS
+    largest, *doses = sorted((one for one in DOSES if DOSES[one] != alpha), key=DOSES.get)[::-1]
+    steps = [([first], CELLS[:2]), ([second], CELLS[:2]), ([first], [largest])]
+    steps += [([first, second], CELLS[2:]), (rest, CELLS)]
     random, *others = CONTROLS
-    singly = [random, *(name for name, one in DOSES.items() if one != alpha), *others]
-    steps += [(rest[1:], CELLS), *(([first], [one]) for one in singly)]
+    steps += [([first], [one]) for one in (random, *doses, *others)]
     for ways, cells in steps:
         yield from ((how, cell, seed) for seed in range(SEEDS) for how in ways for cell in cells)
 
