@@ -81,9 +81,15 @@ def test_who_loses_more_is_said_where_intervals_tell():
     assert words.loses_more(table, "s", "other") == ""
 
 
+def test_the_answer_leaves_out_what_is_not_there():
+    assert words.answer("No advantage", "", "Costs.") == "No advantage. Costs."
+    said = words.answer(words.MISSING, "A trap.", "Costs.")
+    assert said.startswith("Of the hypothesis that") and said.endswith(". A trap. Costs.")
+
+
 def test_what_was_raised_and_what_is_still_to_be_made_are_said():
     said = words.raised_here(Training("tiny", steps=10, tokens=64), 500, "No file baby.")
-    assert "640 tokens of 500 words, in 10 steps" in said and "No file baby." in said
+    assert "640 tokens of 500 words, in 10 steps" in said and "raised on news" in said
     assert "has not been made" in words.larger(None, {})
     made = {"settings": {"words": 500, "training": {"steps": 10, "tokens": 64}}, "waiting": [1, 2]}
     table = pd.DataFrame({"model": "raised", "mixture": ["children", "adults"], "seed": 0})

@@ -52,7 +52,7 @@ def raised_here(training, words: int, missing: str) -> str:
         f"{training.steps} steps."
     )
     if missing:
-        text += f" The books come with no package, so one model is raised on news. {missing}"
+        text += " The books come with no package, so one model is raised on news."
     return text
 
 
@@ -116,6 +116,13 @@ def hypothesis(table: pd.DataFrame) -> str:
         f"{p_text(most['p_holm'])} after Holm). Four times in five these seeds would have found "
         f"differences from {detectable.min():.0f} to {detectable.max():.0f} points, one test alone"
     )
+
+
+def answer(judged: str, trap_says: str, costs: str) -> str:
+    """What the chapter found: what became of the hypothesis, the trap, and what bits cost."""
+    if judged == MISSING:
+        judged = "Of the hypothesis that children's books give no advantage " + MISSING
+    return " ".join(part for part in (f"{judged}.", trap_says, costs) if part)
 
 
 def beside_chance(table: pd.DataFrame) -> str:
