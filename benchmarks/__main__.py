@@ -9,6 +9,8 @@
     python -m benchmarks harms        BBQ and StereoSet, against lm-eval scoring the same strings;
                                       continuations of a prompt, against transformers' generate
                                       (published with --items 200)
+    python -m benchmarks audit        a whole audit, against lm-eval scoring the same items under
+                                      both models (--items is a group's: 12 take minutes)
     python -m benchmarks dpo          three steps of DPO, against TRL's DPOTrainer
     python -m benchmarks baby         a small model raised, against transformers' Trainer as it
                                       comes: tokens of text a second
@@ -28,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import baby, dpo, gptq, harms, head, scoring
+from benchmarks import audit, baby, dpo, gptq, harms, head, scoring
 from ethical_compression import provenance, store
 from ethical_compression.errors import InputError
 
@@ -39,6 +41,7 @@ TASKS = {
     "kernels": head.speed,
     "gptq": gptq.speed,
     "harms": harms.speed,
+    "audit": audit.speed,
     "dpo": dpo.speed,
     "baby": baby.speed,
 }

@@ -11,9 +11,10 @@ from process import measured, serve
 logging.disable(logging.WARNING)
 
 
-def work(job):
+def loaded(job) -> HFLM:
+    """The model of a folder as lm-eval takes it."""
     model = transformers.AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32)
-    peer = HFLM(
+    return HFLM(
         pretrained=model.to(job["device"]).eval(),
         tokenizer=transformers.AutoTokenizer.from_pretrained(job["folder"]),
         backend="causal",
@@ -23,12 +24,17 @@ def work(job):
         softmax_dtype=job.get("softmax_dtype"),
     )
 
-    def score(requests):
-        ready = [Instance("loglikelihood", {}, tuple(one), i) for i, one in enumerate(requests)]
-        return peer.loglikelihood(ready, disable_tqdm=True)
 
-    score(job["requests"][:4])  # first calls allocate and choose
-    answers, seconds, memory = measured(lambda: score(job["requests"]), job["device"])
+def score(peer: HFLM, requests):
+    """(log-likelihood, greedy) of each (context, continuation)."""
+    ready = [Instance("loglikelihood", {}, tuple(one), i) for i, one in enumerate(requests)]
+    return peer.loglikelihood(ready, disable_tqdm=True)
+
+
+def work(job):
+    peer = loaded(job)
+    score(peer, job["requests"][:4])  # first calls allocate and choose
+    answers, seconds, memory = measured(lambda: score(peer, job["requests"]), job["device"])
     return {
         "seconds": seconds,
         "memory": memory,

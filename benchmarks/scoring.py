@@ -29,9 +29,10 @@ def requests_of(benchmark: str, source: str, items: int) -> list[tuple[str, str]
 
 
 @contextmanager
-def saved(name: str):
-    """The model in a folder that any program can read; and the model."""
-    loaded = models.load(name)
+def saved(name: str, load=None):
+    """The model in a folder that any program can read; and the model. load: of another than that
+    of the name."""
+    loaded = load() if load else models.load(name)
     with tempfile.TemporaryDirectory() as folder:
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)

@@ -27,7 +27,6 @@ from ethical_compression.audit import run
 from ethical_compression.audit.checks import CHECKS
 from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.compress.recipe import Recipe
-from ethical_compression.errors import InputError
 from ethical_compression.score import runs
 from ethical_compression.score.subjects import Checkpoint, Compressed
 from ethical_compression.train import adapters
@@ -39,6 +38,7 @@ PLANTED_NAMES, PLANTED_EACH = ["text", "flips", "answers", "stereoset"], 40
 PAIRS, SEEDED = 20, 10
 GROUPS = ("gender", "profession", "race", "religion")
 READS = {"calibration": "xsum", "source": "embedded", "samples": 16, "length": 256}
+SETTINGS = {"dtype": DTYPE, "each": EACH, "planted each": PLANTED_EACH, **READS}
 STEPS, RATE, BATCH, AHEAD, HOLD = 20, 2e-3, 8, 1.0, 5.0
 KEPT = ["kind", "number", "pair", "stage", "check", "group", "n", "clusters", "changed"]
 KEPT += ["difference", "ci_low", "ci_high", "floor", "margin", "p_holm", "p_tost_holm", "verdict"]
@@ -188,10 +188,8 @@ def rows_of(pair: Pair) -> pd.DataFrame:
 
 
 def before() -> pd.DataFrame:
-    try:
-        return kept_tables.larger("audit_alarms")[0]
-    except InputError:
-        return pd.DataFrame(columns=[*KEPT, "commit"])
+    found = kept_tables.earlier("audit_alarms", SETTINGS)
+    return found[0] if found else pd.DataFrame(columns=[*KEPT, "commit"])
 
 
 def main() -> None:
@@ -221,7 +219,7 @@ def main() -> None:
                 table.sort_values(["kind", "number"], kind="stable", ignore_index=True),
                 command="python results/audit_alarms.py",
                 model=models.describe(MODEL),
-                settings={"dtype": DTYPE, "each": EACH, "planted each": PLANTED_EACH, **READS},
+                settings=SETTINGS,
                 training={"steps": STEPS, "rate": RATE, "batch": BATCH, "ahead": AHEAD}
                 | {"hold": HOLD, "groups": GROUPS},
                 data=[record for name in NAMES for record in CHECKS[name].records()],

@@ -33,7 +33,6 @@ hours. Nothing was tuned on the held-out parts; rate and dropout were set once, 
 """
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import asdict
@@ -49,7 +48,6 @@ from ethical_compression.datasets import (
     multiple_choice,
     stereoset,
 )
-from ethical_compression.errors import InputError
 from ethical_compression.metrics import small_models as metrics
 from ethical_compression.score import small_models
 from ethical_compression.score.subjects import Checkpoint, Compressed
@@ -74,20 +72,8 @@ def runs() -> list[Raising]:
 
 def before(names) -> list[pd.DataFrame]:
     """What was made before, with these settings, by any of the tables' names."""
-    found = []
-    for name in names:
-        try:
-            table, made = kept_tables.larger(name)
-        except InputError:
-            continue
-        if made["settings"] == _plain(SETTINGS):
-            found.append(table)
-    return found
-
-
-def _plain(settings):
-    """As JSON gives it back."""
-    return json.loads(json.dumps(settings))
+    found = [kept_tables.earlier(name, SETTINGS) for name in names]
+    return [one[0] for one in found if one]
 
 
 def asked_of(subject, labels: dict, batteries, sizes) -> pd.DataFrame:

@@ -22,7 +22,6 @@ scored in float32, too, so that what this changes can be read off the table.
 import argparse
 import copy
 import functools
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -38,7 +37,6 @@ from ethical_compression.compress.hessian import hessians
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.datasets import repair_pairs, stereoset, text
 from ethical_compression.datasets.contrast import stratified
-from ethical_compression.errors import InputError
 from ethical_compression.metrics import choices, repair, stereotypes
 from ethical_compression.score import batteries, harms, loglikelihood
 
@@ -185,13 +183,10 @@ def settings_of(model: str, items: int) -> dict:
 
 def before(settings: dict) -> tuple[list[pd.DataFrame], dict]:
     """(rows, what was said beside them) of earlier runs of the same settings."""
-    try:
-        table, made = kept_tables.larger("debias_models")
-    except InputError:
+    if (found := kept_tables.earlier("debias_models", settings)) is None:
         return [], {}
-    said = ("alpha", "development", "cpu_seconds")
-    same = made["settings"] == json.loads(json.dumps(settings))
-    return ([table], {name: made[name] for name in said}) if same else ([], {})
+    table, made = found
+    return [table], {name: made[name] for name in ("alpha", "development", "cpu_seconds")}
 
 
 def main() -> None:

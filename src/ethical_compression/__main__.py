@@ -1,5 +1,5 @@
-"""Run a chapter, compress a model, audit one, ask one about every harm under every compression, or
-compare two runs of lm-eval.
+"""Run a chapter, compress a model, audit one, ask one about every harm under every compression,
+compare two runs of lm-eval, or list what there is to compress with and to ask.
 
     python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"
     python -m ethical_compression parameters notebooks/X.ipynb
@@ -7,6 +7,8 @@ compare two runs of lm-eval.
     python -m ethical_compression audit MODEL --recipe gptq-3bit --output FOLDER
     python -m ethical_compression grid MODEL --shard 1/4 --output FILE
     python -m ethical_compression compare FULL COMPRESSED
+    python -m ethical_compression recipes
+    python -m ethical_compression data
 
 `compare` takes two runs of lm-eval with --log_samples and needs no model. Everything that can be
 wrong with what is given is found before the work begins, and what is written is written whole or
@@ -27,7 +29,7 @@ from unicodedata import normalize
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ethical_compression import provenance
-from ethical_compression.cli import audit, chapter, compare, compress, grid
+from ethical_compression.cli import audit, chapter, compare, compress, grid, lists
 from ethical_compression.cli.given import Parser
 from ethical_compression.errors import InputError
 
@@ -59,7 +61,7 @@ def _parser() -> Parser:
     version = provenance.version("ethical-compression") or "(not installed)"
     parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (chapter, compress, compare, audit, grid):
+    for command in (chapter, compress, compare, audit, grid, lists):
         command.add(commands)
     return parser
 

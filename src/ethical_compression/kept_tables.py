@@ -87,6 +87,18 @@ def larger(name: str):
     )
 
 
+def earlier(name: str, settings: dict):
+    """What `larger` gives of a run that had the same settings, to go on with it; None where there
+    is no such table, or one of other settings."""
+    try:
+        table, made = larger(name)
+    except InputError:
+        return None
+    # As JSON gives them back.
+    same = made.get("settings") == json.loads(json.dumps(settings))
+    return (table, made) if same else None
+
+
 def read(path: Path):
     """A table kept by `keep` and what is known of its making: (DataFrame, dict).
 

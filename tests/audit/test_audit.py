@@ -197,7 +197,7 @@ def test_a_check_without_its_data_is_left_out_with_the_reason(monkeypatch, tmp_p
 
 
 def test_fewer_items_fit_a_time(monkeypatch):
-    monkeypatch.setattr(run, "_letters_a_second", lambda full: 100.0)
+    monkeypatch.setattr(run, "_letters_a_second", lambda *_: 100.0)
     each, plan = run.sized(Compressed(TINY), ["stereoset"], 40)
     fewer, shorter = run.sized(
         Compressed(TINY), ["stereoset"], 40, minutes=plan["seconds"].sum() / 120
@@ -239,9 +239,7 @@ def test_the_command_writes_a_report_and_fails_where_it_is_asked_to(tmp_path, ca
     assert "Damage, 1 comparison" in said.out
     assert "2 checks, 10 items a group" in said.err
     assert (tmp_path / "report" / "index.html").exists()
-    # Again: all is kept, and nothing is computed. The plan alone measures a rate.
-    monkeypatch.setattr(run, "_letters_a_second", lambda full: 1e4)
-    monkeypatch.setattr(run, "costs", lambda *_: ())
+    # Again: all is kept, the plan's rate and the costs too, and nothing is computed.
     monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("loaded"))
     assert main([*words, *out, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -251,6 +249,13 @@ def test_the_command_writes_a_report_and_fails_where_it_is_asked_to(tmp_path, ca
             with pytest.raises(SystemExit) as stopped:
                 main([*words, *out, "--fail-on", verdict])
             assert stopped.value.code == FAILED
+
+
+def test_a_job_of_a_workflow_times_no_plan(monkeypatch, capsys):
+    monkeypatch.setattr(run, "_letters_a_second", lambda *_: pytest.fail("timed"))
+    words = ["audit", TINY, "--recipe", "nf4", "--items", "10", "--checks", "moral_fr"]
+    assert main([*words, "--only-ask"]) == 0
+    assert "about" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

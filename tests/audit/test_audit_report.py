@@ -103,7 +103,7 @@ def test_examples_stand_behind_a_fold_with_a_warning_and_only_of_harm():
     assert len(found) == report.EXAMPLES
     text = report.page_html(page())
     fold = text.index("Warning: they hold stereotypes")
-    assert "<details>" in text[fold - 60 : fold]
+    assert '<details class="warned">' in text[fold - 60 : fold]
     assert text.index("the second") > fold
 
 

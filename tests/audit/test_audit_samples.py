@@ -230,6 +230,10 @@ def test_runs_of_other_settings_are_refused(places, tmp_path, name, words):
     [
         (["--samples", "a", "b"], "Say where the report goes"),
         (["model", "--samples", "a", "b", "--output", "new"], "leave out the model"),
+        (
+            ["--samples", "a", "b", "--output", "new", "--seed", "0", "--dtype", "float16"],
+            "leave out --seed and --dtype.",
+        ),
         (["--samples", "a", "b", "--output", "new", "--plan"], "--plan"),
         (["--samples", "nowhere", "b", "--output", "new"], "no file or folder nowhere"),
         (["--recipe", "nf4", "--plan"], "Say which the full model is"),

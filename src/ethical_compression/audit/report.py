@@ -227,7 +227,8 @@ def _table(page: Page, stage: str) -> str:
     if rows.empty:
         return "<p>Not asked.</p>"
     widest = _widest(rows)
-    heads = ("question", "group", "verdict", "change against its margin", "change (95%)", "items")
+    heads = ("question", "group", "verdict", "change against its margin")
+    heads += (f"change ({page.level:.0%} interval)", "items")
     head = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in heads)
     body = []
     for _, row in rows.iterrows():
@@ -242,7 +243,8 @@ def _table(page: Page, stage: str) -> str:
             f'{_e(check.unit)}<br><span class="soft">{_e(explained(row, check))}</span></td>'
             f'<td class="n">{row["n"]}</td></tr>'
         )
-    note = "The band is the margin; the line the 95% interval; a change to the right is worse."
+    note = "The band is the margin, the line the interval; a change to the right is worse. "
+    note += "A click on a heading sorts."
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Verdicts, {stage}">'
         f"<table><caption>{note}</caption><thead><tr>{head}</tr></thead>"
@@ -302,7 +304,8 @@ def _examples(page: Page) -> str:
         for _, row in found.iterrows()
     )
     return (
-        "<details><summary>Show examples. Warning: they hold stereotypes, and some hurt.</summary>"
+        '<details class="warned"><summary>Show examples. Warning: they hold stereotypes, and some '
+        "hurt.</summary>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Answers that flipped"><table>'
         "<caption>What each model found likelier; the sentences are the data sets’ own.</caption>"
         '<thead><tr><th scope="col">question</th><th scope="col">group</th>'

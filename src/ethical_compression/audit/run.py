@@ -126,13 +126,14 @@ def audit(
     progress: bool = True,
     tell: Callable[[str], None] = lambda line: None,
     measure: Callable[..., pd.DataFrame] = runs.measure,
+    memory: Memory | None = None,
 ) -> Audit:
     """Ask both models every check, and come to a verdict a check and group.
 
     each: items a group, as far as a data set has them; seed: which. margins: other than the
     checks' own, by name. tell: is given a line a check, before it is asked. Every part is kept in
     the store as soon as it is scored: stopped and started again, it goes on. measure: how a subject
-    is asked a battery.
+    is asked a battery. memory: what holds loaded models, where the caller has one.
 
     The floor of a check is the largest mean change, over `NOISE_ITEMS` of its items, of the full
     model against itself with every text a row of its own, and in bfloat16.
@@ -144,20 +145,21 @@ def audit(
     margins = dict(margins or {})
     check_margins(margins, names)
     questions, left_out = asked(names, each, seed)
-    memory = Memory(full)
+    memory = memory or Memory(full)
     check_comparable(full, compressed, memory, progress)
     ask = functools.partial(measure, full=full, memory=memory, progress=progress)
-    changes, floors, started = [], [], store.seconds_spent()
+    sides, floors, changes, started = {}, [], [], store.seconds_spent()
     for number, (name, (check, battery)) in enumerate(questions.items(), 1):
         tell(f"{number} of {len(questions)}: {check.title}, {len(battery.items)} items")
-        change, noise = compared(check, battery, full, compressed, ask)
-        floors += [{"check": name, "kind": kind, "floor": floor} for kind, floor in noise.items()]
-        change = change.assign(
-            check=name,
-            floor=max(noise.values()),
-            margin=margins.get(name, check.margin),
-        )
-        changes.append(change)
+        sides[name] = changed(check, battery, full, compressed, ask)
+    # Noise comes after all of them: then each model is loaded once.
+    tell("The noise: the full model against itself")
+    for name, (check, battery) in questions.items():
+        first, change = sides[name]
+        found = noise(check, battery, first, full, ask)
+        floors += [{"check": name, "kind": kind, "floor": size} for kind, size in found.items()]
+        said = {"floor": max(found.values()), "margin": margins.get(name, check.margin)}
+        changes.append(change.assign(check=name, **said))
     items = pd.concat(changes, ignore_index=True)
     stages = {name: check.stage for name, (check, _) in questions.items()}
     return Audit(
@@ -174,14 +176,22 @@ def audit(
     )
 
 
-def compared(
+def changed(
     check: Check, battery: Battery, full: Subject, compressed: Subject, ask: Callable
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The change of a check, a row an item (`checks.COLUMNS`), and how far the full model is from
-    itself (`harm_values.floor`), by kind of noise: over some items, drawn from all groups.
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """The full model's values of a check, None of a paired battery, and its change, a row an item
+    (`checks.COLUMNS`). ask: (subject, battery) -> its table."""
+    if battery.paired:
+        return None, check.values(ask(compressed, battery), battery.items)
+    first, other = (check.values(ask(one, battery), battery.items) for one in (full, compressed))
+    return first, check.change(first, other)
 
-    ask: (subject, battery) -> its table.
-    """
+
+def noise(
+    check: Check, battery: Battery, first: pd.DataFrame | None, full: Subject, ask: Callable
+) -> dict[str, float]:
+    """How far the full model is from itself (`harm_values.floor`), by kind of noise: over some
+    items, drawn from all groups. first, ask: of `changed`."""
 
     def values(subject: Subject, asked: Battery) -> pd.DataFrame:
         return check.values(ask(subject, asked), asked.items)
@@ -189,15 +199,12 @@ def compared(
     few = batteries.some_of(battery, NOISE_ITEMS)
     other = replace(full, dtype="bfloat16", label="bfloat16") if _is_float32(full) else None
     if battery.paired:  # both models are read in one and the same batch: that is no noise here
-        change = values(compressed, battery)
-        noise = {"bfloat16": abs(float(values(other, few)["value"].mean()))} if other else {}
-        return change, noise or {"none": 0.0}
-    first = values(full, battery)
-    change = check.change(first, values(compressed, battery))
+        found = {"bfloat16": abs(float(values(other, few)["value"].mean()))} if other else {}
+        return found or {"none": 0.0}
     again = {"batch": (full, batteries.in_other_arithmetic(few))}
     if other:
         again["bfloat16"] = (other, few)
-    return change, {kind: floor(first, values(*one), check.change) for kind, one in again.items()}
+    return {kind: floor(first, values(*one), check.change) for kind, one in again.items()}
 
 
 def _is_float32(subject: Subject) -> bool:
@@ -210,15 +217,17 @@ def sized(
     each: int,
     seed: int = 0,
     minutes: float | None = None,
+    memory: Memory | None = None,
 ) -> tuple[int, pd.DataFrame]:
     """Items a group, fewer than `each` where that takes more than `minutes`, and the plan: a row a
     check, `check`, `items`, `seconds`.
 
-    The rate is measured: of the full model on a text. What a battery reads is told by its letters.
+    The rate is measured, once on a machine: of the full model, which `memory` may hold, on a text.
+    What a battery reads is told by its letters.
     Both models read it; the noise floor reads a part of it three times more. At least ten items a
     group stay, since fewer have no test.
     """
-    rate = _letters_a_second(full)
+    rate = _letters_a_second(full, memory or Memory(full))
     plan = _plan(asked(names, each, seed)[0], rate)
     if minutes is not None and (needed := plan["seconds"].sum() / 60) > minutes:
         each = max(verdicts.LEAST_ITEMS, int(each * minutes / needed))
@@ -226,17 +235,21 @@ def sized(
     return each, plan
 
 
-def _letters_a_second(full: Subject) -> float:
+def _letters_a_second(full: Subject, memory: Memory) -> float:
     from ethical_compression.score.loglikelihood import loglikelihoods
 
-    loaded = full.load()
-    text = "The plan of an audit is measured on this sentence, again and again. " * 25
-    taken = []
-    for _ in range(3):  # the first pays for what is done once
-        begun = time.perf_counter()
-        loglikelihoods(loaded.model, loaded.tokenizer, [(".", text)])
-        taken.append(time.perf_counter() - begun)
-    return len(text) / min(taken)
+    def rate():
+        loaded = memory(full)
+        text = "The plan of an audit is measured on this sentence, again and again. " * 25
+        taken = []
+        for _ in range(3):  # the first pays for what is done once
+            begun = time.perf_counter()
+            loglikelihoods(loaded.model, loaded.tokenizer, [(".", text)])
+            taken.append(time.perf_counter() - begun)
+        return pd.DataFrame({"letters": [len(text) / min(taken)]})
+
+    here = {"subject": full.inputs(), "machine": provenance.hardware()}
+    return float(store.table("letters-a-second", here, rate)["letters"].iloc[0])
 
 
 def _plan(questions: Mapping[str, tuple[Check, Battery]], rate: float) -> pd.DataFrame:
@@ -264,28 +277,40 @@ def _letters(item) -> int:
     return sum(_letters(value) for value in values if isinstance(value, str | tuple | list))
 
 
-def costs(full: Subject, compressed: Subject) -> tuple[dict[str, str], ...]:
-    """Memory of both models and seconds a generated token, measured here, in words."""
-    import torch
+def costs(
+    full: Subject, compressed: Subject, memory: Memory | None = None
+) -> tuple[dict[str, str], ...]:
+    """Memory of both models and seconds a generated token, in words: measured on this machine, once
+    and with both loaded, which `memory` may hold."""
+    both, memory = {"full": full, "compressed": compressed}, memory or Memory(full)
 
-    from ethical_compression.compress import report
+    def measured():
+        import torch
 
-    loaded = {"full": full.load(), "compressed": compressed.load()}
-    models = {name: one.model for name, one in loaded.items()}
-    prompt = torch.tensor([loaded["full"].tokenizer("The question was")["input_ids"]])
-    prompt = prompt.to(next(models["full"].parameters()).device)
-    taken = report.latency(models, prompt)
-    held = {name: report.memory(model) / 2**20 for name, model in models.items()}
-    return (
-        {"what": "memory of the weights, as loaded here"}
-        | {name: f"{size:,.0f} MiB" for name, size in held.items()},
-        {"what": "a generated token, median (quartiles)"}
-        | {
+        from ethical_compression.compress import report
+
+        loaded = {name: memory(one) for name, one in both.items()}
+        models = {name: one.model for name, one in loaded.items()}
+        prompt = torch.tensor([loaded["full"].tokenizer("The question was")["input_ids"]])
+        prompt = prompt.to(next(models["full"].parameters()).device)
+        taken = report.latency(models, prompt)
+        held = {name: report.memory(model) / 2**20 for name, model in models.items()}
+        times = {
             name: f"{1000 * one['median']:.1f} ms ({1000 * one['low']:.1f} to "
             f"{1000 * one['high']:.1f})"
             for name, one in taken.items()
-        },
-    )
+        }
+        return pd.DataFrame(
+            [
+                {"what": "memory of the weights, as loaded here"}
+                | {name: f"{size:,.0f} MiB" for name, size in held.items()},
+                {"what": "a generated token, median (quartiles)"} | times,
+            ]
+        )
+
+    subjects = {name: one.inputs() for name, one in both.items()}
+    here = {"subjects": subjects, "machine": provenance.hardware()}
+    return tuple(store.table("costs", here, measured).to_dict("records"))
 
 
 def _said(check: Check, margin: float) -> Said:
@@ -293,9 +318,11 @@ def _said(check: Check, margin: float) -> Said:
     return own.within(margin)
 
 
-def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Page:
+def page(
+    found: Audit, *, command: str = "", measured: bool = True, memory: Memory | None = None
+) -> report.Page:
     """The report's page of an audit; measured: whether costs are measured for it, which loads both
-    models at once."""
+    models at once; memory: what may hold them."""
     margins = found.verdicts.drop_duplicates("check").set_index("check")["margin"]
     named = list(margins.index)
     records = [record for name in named for record in CHECKS[name].records()]
@@ -317,6 +344,6 @@ def page(found: Audit, *, command: str = "", measured: bool = True) -> report.Pa
             "seconds of scoring": round(found.seconds, 1),
         },
         sources=tuple(one for k, one in enumerate(records) if one not in records[:k]),
-        costs=costs(found.full, found.compressed) if measured else (),
+        costs=costs(found.full, found.compressed, memory) if measured else (),
         level=found.level,
     )

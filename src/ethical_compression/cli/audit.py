@@ -23,6 +23,8 @@ examples:
 exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
 Every part is kept as soon as it is scored: started again, the same command goes on."""
 FAILED = 3
+# Of models; runs of lm-eval bring their own, so that there these are refused.
+DEFAULTS = {"items": 40, "seed": 0, "dtype": "float32", "device": "cpu"}
 # What a pipeline may stop at, the gravest first.
 GRAVE = ("worse", "cannot tell")
 
@@ -49,11 +51,11 @@ def add(commands) -> None:
     command.add_argument("--again", help="a second lm-eval run of the full model: the noise")
     command.add_argument("--output", type=place, help="a folder for the report")
     command.add_argument("--label", type=label, help="what the report calls the compressed model")
-    command.add_argument("--items", type=_positive, default=40, help="items a group (40)")
+    command.add_argument("--items", type=_positive, help="items a group (40)")
     command.add_argument(
         "--minutes", type=_minutes, help="fewer items, so that it takes about so long"
     )
-    command.add_argument("--seed", type=_whole, default=0, help="which items (0)")
+    command.add_argument("--seed", type=_whole, help="which items (0)")
     command.add_argument(
         "--checks", help="some checks, or lm-eval tasks, alone: names, with commas between"
     )
@@ -76,8 +78,8 @@ def add(commands) -> None:
         "--fail-on", choices=GRAVE, help="exit with 3 where a verdict is that, or graver"
     )
     command.add_argument("--json", action="store_true", help="print the verdicts as JSON")
-    command.add_argument("--dtype", default="float32")
-    command.add_argument("--device", default="cpu")
+    command.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
+    command.add_argument("--device", help="cpu (the default) or cuda")
     command.set_defaults(
         func=_audit,
         interrupted="no report was written; what was scored is kept, and the same command goes on.",
@@ -143,13 +145,19 @@ def _audit(given: argparse.Namespace) -> None:
 
 def _audit_samples(given: argparse.Namespace) -> None:
     """Two runs of lm-eval in place of two models."""
+    from ethical_compression import words
     from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import samples
 
-    if given.model is not None or given.minutes or given.plan or given.workflow or given.only_ask:
+    refused = ("minutes", "plan", "workflow", "only_ask", *DEFAULTS)
+    said = [
+        f"--{one.replace('_', '-')}" for one in refused if getattr(given, one) not in (None, False)
+    ]
+    if given.model is not None:
+        said.insert(0, "the model")
+    if said:
         raise InputError(
-            "--samples compares runs that are there: leave out the model, --minutes, --plan, "
-            "--workflow and --only-ask."
+            f"--samples compares runs that are there, as they are: leave out {words.listed(said)}."
         )
     if given.output is None:
         raise InputError("Say where the report goes, with --output FOLDER.")
@@ -175,8 +183,12 @@ def _names(given: argparse.Namespace) -> list[str] | None:
 def _audit_models(given: argparse.Namespace) -> None:
     from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import run
+    from ethical_compression.score.runs import Memory
     from ethical_compression.score.subjects import Checkpoint, Compressed
 
+    for name, value in DEFAULTS.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
     if given.output is None and not (given.plan or given.only_ask):
         raise InputError("Say where the report goes, with --output FOLDER, or ask for the --plan.")
     if given.output is not None:
@@ -190,9 +202,12 @@ def _audit_models(given: argparse.Namespace) -> None:
     names = _names(given)
     margins = {name: _number(name, value) for name, value in given.margin}
     run.check_margins(margins, names)
-    each, plan = run.sized(full, names, given.items, given.seed, given.minutes)
-    many = f"{len(plan)} check{'s' * (len(plan) > 1)}"
-    print(f"{many}, {each} items a group: about {_time(plan)}.", file=sys.stderr)
+    memory, each = Memory(full), given.items
+    # A job of a workflow is told its size, and needs no plan.
+    if given.minutes or given.plan or given.workflow or not given.only_ask:
+        each, plan = run.sized(full, names, each, given.seed, given.minutes, memory)
+        many = f"{len(plan)} check{'s' * (len(plan) > 1)}"
+        print(f"{many}, {each} items a group: about {_time(plan)}.", file=sys.stderr)
     if given.plan:
         print(plan.round(0).to_string(index=False))
         return
@@ -207,9 +222,10 @@ def _audit_models(given: argparse.Namespace) -> None:
         margins=margins,
         progress=sys.stderr.isatty(),
         tell=lambda line: print(line, file=sys.stderr),
+        memory=memory,
     )
     if not given.only_ask:
-        _tell(run.page(found, command=_said(sys.argv[1:])), given)
+        _tell(run.page(found, command=_said(sys.argv[1:]), memory=memory), given)
 
 
 def _write_workflow(given: argparse.Namespace, checks: list[str], each: int) -> None:

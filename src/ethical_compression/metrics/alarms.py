@@ -24,35 +24,43 @@ HARM = {
 
 def false_alarms(table: pd.DataFrame) -> pd.DataFrame:
     """Verdicts of worse or better where there is no difference, or one of chance alone: a row a
-    kind of pair that the table holds.
+    kind of pair that the table holds and, where it holds both kinds without any difference, one
+    of these together (`kind` "nothing").
 
-    Columns: `kind`, `title`, `pairs`, `rows` (checks and groups, over all pairs), `alarms` (those
-    that are worse or better), `families` (a stage of a pair), `alarmed` (families with any), and
-    `share` of these with `ci_low` and `ci_high` (`clopper_pearson`).
+    Columns: `kind`, `title`, `pairs`, `rows` (checks and groups, over all pairs), `moved` (those in
+    which any item's value moved), `alarms` (those that are worse or better), `families` (a stage of
+    a pair), `alarmed` (families with any), and `share` of these with `ci_low` and `ci_high`
+    (`clopper_pearson`, as if families were independent; those of one draw share its items).
     """
-    rows = []
-    for kind, title in {**NOTHING, **CHANCE}.items():
-        some = table[table["kind"] == kind]
-        if some.empty:
-            continue
-        alarms = some["verdict"].isin(SETTLED)
-        families = alarms.groupby([some["number"], some["stage"]]).any()
-        low, high = clopper_pearson(int(families.sum()), len(families))
-        rows.append(
-            {
-                "kind": kind,
-                "title": title,
-                "pairs": some["number"].nunique(),
-                "rows": len(some),
-                "alarms": int(alarms.sum()),
-                "families": len(families),
-                "alarmed": int(families.sum()),
-                "share": float(families.mean()),
-                "ci_low": low,
-                "ci_high": high,
-            }
-        )
-    return pd.DataFrame(rows)
+    kinds = table["kind"]
+    asked = {kind: (title, kinds == kind) for kind, title in NOTHING.items()}
+    if all(some.any() for _, some in asked.values()):
+        asked["nothing"] = "no difference, both together", kinds.isin(list(NOTHING))
+    asked |= {kind: (title, kinds == kind) for kind, title in CHANCE.items()}
+    return pd.DataFrame(
+        [
+            {"kind": kind, "title": title} | _alarms(table[some])
+            for kind, (title, some) in asked.items()
+            if some.any()
+        ]
+    )
+
+
+def _alarms(some: pd.DataFrame) -> dict:
+    alarms = some["verdict"].isin(SETTLED)
+    families = alarms.groupby([some["kind"], some["number"], some["stage"]]).any()
+    low, high = clopper_pearson(int(families.sum()), len(families))
+    return {
+        "pairs": len(some.drop_duplicates(["kind", "number"])),
+        "rows": len(some),
+        "moved": int((some["changed"] > 0).sum()),
+        "alarms": int(alarms.sum()),
+        "families": len(families),
+        "alarmed": int(families.sum()),
+        "share": float(families.mean()),
+        "ci_low": low,
+        "ci_high": high,
+    }
 
 
 def detections(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,3 +90,15 @@ def detections(table: pd.DataFrame) -> pd.DataFrame:
             row["quiet"] = int((text["verdict"] != "worse").sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def planted(table: pd.DataFrame) -> pd.DataFrame:
+    """StereoSet's groups and language modelling after each planted harm: the rows of the table,
+    those of text last, with `title` (what was asked), `compression` (what was planted) and `kind`
+    (the stage), as `figures.changes_in_margins` takes them."""
+    some = table[(table["kind"] == "planted") & table["check"].isin(["stereoset", "text"])]
+    stereotypes = some["check"] == "stereoset"
+    titles = ("StereoSet: " + some["group"]).where(stereotypes, "Language modelling")
+    said = {"title": titles, "compression": "planted: " + some["pair"], "kind": some["stage"]}
+    some = some.assign(**said).sort_values(["kind", "title"], ascending=[False, True])
+    return some.sort_values("number", kind="stable", ignore_index=True)
