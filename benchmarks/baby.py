@@ -4,6 +4,23 @@ The Trainer's default loop: texts cut at the longest window, padded to the longe
 `DataCollatorForLanguageModeling`, float32, an attention mask in every step. Ours: the same texts
 packed into windows of the same length, in float32 and in bfloat16. Both see as many places a step,
 and take as many steps; what counts is the tokens of text in them, not padding.
+
+Where a step's time went (torch.profiler, one thread, 6.6 million parameters, 4,096 tokens, bfloat16
+by autocast, on cores that others used), and what was done:
+
+    gradient of the softmax    19%   made with the loss, some rows at a time (`train.token_loss`);
+                                     head and loss alone, there and back: 868 ms, now 190 ms
+    matrix products            18%   left as they are
+    attention, there and back  19%   bfloat16 without sdpa: 24 ms where it took 42 ms (256 tokens)
+    products of numbers        11%   fewer: Llama's normalisation has a gradient of its own (it took
+                                     23 ms of 13 each)
+    copies from type to type    9%   weights and what flows are bfloat16, AdamW moves float32 ones
+    random numbers of dropout   6%   a byte a number: 3.4 ms where it took 7.7 ms
+    AdamW, fused               <1%
+
+In processor time a step of the same shape became 1.2 to 1.3 times as fast while other programs kept
+both cores busy, which is no measure of quiet ones. torch.compile was given up: with one thread and
+busy cores it had not compiled a layer within five minutes, and readers need no compiler.
 """
 
 import tempfile
