@@ -53,6 +53,7 @@ def site(tmp_path_factory) -> Path:
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         command = [sys.executable, "-m", "ethical_compression", "run", str(path)]
         command += ["--profile", "smoke", "--output", str(folder / "executed" / path.name)]
+        command += ["--solutions"]  # programs in the folded solutions of exercises run, too
         done = subprocess.run(command, cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return build.site(root, folder / "executed", folder / "html").parent

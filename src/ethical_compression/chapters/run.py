@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import store
+from ethical_compression.chapters.exercises import with_solutions
 from ethical_compression.chapters.page import refuse_stderr
 from ethical_compression.chapters.parameters import (
     Parameter,
@@ -109,8 +110,12 @@ def number(text: str) -> float | str:
         return text
 
 
-def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+def run(
+    notebook: Path, output: Path, parameters: dict[str, Any], *, solutions: bool = False
+) -> None:
     """Execute a notebook with papermill; the executed copy appears only if every cell has run.
+
+    solutions: the programs of its exercises' solutions are run, too, after the chapter.
 
     Raises InputError with the chapter's own sentence if that is what stopped it, or with the first
     line of what a cell left on stderr, progress bars aside; SystemExit, after printing the
@@ -134,9 +139,13 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     print(f"{notebook.stem}: running{last} …", file=sys.stderr, flush=True)
     with store.whole_or_nothing(output) as place:
         draft = place.with_name(output.name)  # papermill goes by the ending
+        source = notebook
+        if solutions:
+            source = place.with_name(f"with-solutions-{notebook.name}")
+            nbformat.write(with_solutions(nbformat.read(notebook, as_version=4)), source)
         try:
             papermill.execute_notebook(
-                notebook,
+                source,
                 draft,
                 parameters,
                 progress_bar=_a_line_a_minute(notebook.stem),
@@ -155,6 +164,8 @@ def run(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         refuse_stderr(executed, notebook.name)
         nbformat.write(executed, place)
         draft.unlink()
+        if solutions:
+            source.unlink()
     took = time.time() - begun
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,9 @@ def add(commands) -> None:
     command.add_argument("notebook", type=place)
     command.add_argument("--profile", default="laptop", help="a file of notebooks/profiles")
     command.add_argument("--output", type=place, help="default: _build/executed/PROFILE/NAME")
+    command.add_argument(
+        "--solutions", action="store_true", help="run the programs of its exercises' solutions, too"
+    )
     add_changes(command, "NAME")
     command.set_defaults(func=_run, interrupted="nothing was kept of this chapter's page.")
 
@@ -26,7 +29,7 @@ def _run(given: argparse.Namespace) -> None:
     parameters = resolve(given.notebook, given.profile, dict(given.changes))
     output = given.output or Path("_build/executed", given.profile, given.notebook.name)
     store.check_place(output)
-    run(given.notebook, output, parameters)
+    run(given.notebook, output, parameters, solutions=given.solutions)
 
 
 def _show(given: argparse.Namespace) -> None:
