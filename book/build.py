@@ -21,6 +21,7 @@ import gather
 import nbformat
 import overview
 import pages
+import slides
 import yaml
 
 from ethical_compression.chapters import refuse_stderr
@@ -317,6 +318,7 @@ def site(root: Path, executed: Path, html: Path, published: bool = False) -> Pat
             raise SystemExit("The pages could not be built: the lines above say why.")
         pages.finish(built, published)
         open_notebooks(root, work / "source", built)
+        slides.teaching(work / "source", built)
         # GitHub's pages would leave out folders that begin with an underscore.
         (built / ".nojekyll").touch()
         # A folder cannot be replaced in one step: the old one steps aside, then goes.
