@@ -210,6 +210,7 @@ def test_fewer_stereotypes_with_less_sense_are_no_repair():
     assert "kept within their margins: a repair" in said("better", "equivalent")
     assert "not shown to be taken less often" in said("cannot tell", "worse")
     assert "not shown to be taken less often" in said("equivalent", "equivalent")
+    assert "text is predicted worse" in said("cannot tell", "cannot tell", "worse")
 
 
 def test_the_step_that_does_the_repair_is_read_off_the_layers():
@@ -254,3 +255,22 @@ def test_larger_doses_stand_beside_the_one_that_was_taken():
         "α = 0.5: −9.0 points of the stereotype, +1.0 of nonsense, +0.90 nats a token"
     )
     assert words.doses(pd.DataFrame(rows[:3]), 0.03) == "no other was run in enough draws"
+
+
+def test_the_chosen_alpha_is_told_beside_plain_gptq():
+    rows = [
+        {"alpha": a, "icat": i, "ss": 55.0, "lms": 80.0} for a, i in ((0.03, 62.3), (0.1, 70.4))
+    ]
+    assert words.chosen(pd.DataFrame(rows), 0.1).endswith("so that α = 0.1 is taken.")
+    for icat, said in (
+        (83.3, "comes to as much as any, or more: 83.3."),
+        (60, "no more than 60.0."),
+    ):
+        table = pd.DataFrame([{"alpha": 0.0, "icat": icat, "ss": 53.0, "lms": 89.0}, *rows])
+        assert words.chosen(table, 0.1).endswith(said)
+
+
+def test_a_harm_that_nobody_showed_tells_nothing():
+    none = cost(level_before=0.0, level_after=0.0, difference=0.0, ci_low=0.0, ci_high=0.0)
+    said = words.costs(pd.DataFrame([none]), "Fair-GPTQ 4-bit", "GPTQ 4-bit")
+    assert said == "Questions, wrong answer: none before and none after, which tells nothing"

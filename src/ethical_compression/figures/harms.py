@@ -115,7 +115,9 @@ def terms_against_alpha(layers: pd.DataFrame):
                     axes.plot(range(len(one)), 100 * one[term], color="0.85", lw=0.8, zorder=0)
             means = whole.groupby("alpha")[term].mean().loc[alphas]
             colour, marker = look[cell]
-            axes.plot(range(len(means)), 100 * means, marker=marker, color=colour, lw=1, label=name)
+            size = 9 if cell == "exact" else 5  # others may lie on it
+            look_of = {"marker": marker, "color": colour, "ms": size, "lw": 1, "label": name}
+            axes.plot(range(len(means)), 100 * means, **look_of)
             ends = f"{means.iloc[0]:.2%} to {means.iloc[-1]:.2%}"
             said.append(f"{title.lower()}, {name}: {ends}")
         axes.set(yscale="log", xlabel="α", title=title)
@@ -146,9 +148,8 @@ def answered_apart(pairs: pd.DataFrame):
     for cell, name in names.items():
         mine = pairs[pairs["cell"] == cell]
         colour, marker = look[cell]
-        axes.plot(
-            mine["full"], mine["compressed"], marker, color=colour, ms=4, alpha=0.6, label=name
-        )
+        look_of = {"ls": "", "marker": marker, "color": colour, "ms": 7 if cell == "exact" else 4}
+        axes.plot(mine["full"], mine["compressed"], alpha=0.6, label=name, **look_of)
         share = (mine["compressed"] / mine["full"]).median()
         said.append(f"{name}: in the median {share:.0%} of the full layer's")
     axes.set(xscale="log", yscale="log", xlabel="full layer", ylabel="compressed layer")

@@ -91,10 +91,9 @@ def positions(left: Mapping[str, float]) -> str:
     """What becomes of pairs that a layer was never shown, by which tokens were compared in those
     that it was: median shares of the full layer's distance, by `pairs.POSITIONS`."""
     return (
-        f"Which tokens are compared matters, too: with all that can be aligned, "
-        f"{left['aligned']:.0%} of the distance is left; with those alone in which the two "
-        f"sentences differ, {left['differing']:.0%}; position by position from the start, as "
-        f"released, {left['start']:.0%}."
+        f"With all tokens compared that can be aligned, {left['aligned']:.0%} of the distance is "
+        f"left; with those alone in which the two sentences differ, {left['differing']:.0%}; "
+        f"position by position from the start, as released, {left['start']:.0%}."
     )
 
 
@@ -112,12 +111,19 @@ def carried(left: Mapping[str, float], pairs: int) -> str:
 
 
 def chosen(development: pd.DataFrame, alpha: float) -> str:
-    """Which α was taken on the development items, by the largest icat."""
+    """Which α was taken on the development items, by the largest icat; and whether plain GPTQ
+    (α = 0), where it was asked, does as well on them."""
+    tried = development[development["alpha"] > 0]
     scores = listed(
         f"{row.icat:.1f} at α = {row.alpha:g} (ss {row.ss:.1f}, lms {row.lms:.1f})"
-        for row in development.itertuples()
+        for row in tried.itertuples()
     )
-    return f"icat is {scores}, so that α = {alpha:g} is taken."
+    said = f"icat is {scores}, so that α = {alpha:g} is taken."
+    plain = development.loc[development["alpha"] == 0, "icat"]
+    if plain.empty:
+        return said
+    best = "no more than" if plain.iloc[0] < tried["icat"].max() else "as much as any, or more:"
+    return f"{said} Plain GPTQ, without any repair, comes to {best} {plain.iloc[0]:.1f}."
 
 
 def change(row: Mapping) -> str:
@@ -165,6 +171,9 @@ def costs(table: pd.DataFrame, after: str, before: str) -> str:
     for row in table[(table["after"] == after) & (table["before"] == before)].to_dict("records"):
         if math.isnan(row["p"]):
             said.append(f"{row['title']}: not tested ({row['reason']})")
+            continue
+        if row["level_before"] == row["level_after"] == 0 == row["ci_high"]:
+            said.append(f"{row['title']}: none before and none after, which tells nothing")
             continue
         scale, unit = (100, "points") if row["unit"] == "share" else (1, row["unit"])
         found = with_interval(row, scale=scale, least=1 if scale == 100 else 3)
@@ -252,7 +261,8 @@ def sense(table: pd.DataFrame, cell: str = "exact") -> str:
     for how in rows.index.get_level_values("how").unique():
         stereotype, *costs = (rows.loc[(how, one)] for one in ("stereotype", "nonsense", "text"))
         if stereotype["verdict"] != "better":
-            said.append(f"{how}: the stereotype is not shown to be taken less often over draws")
+            dearer = ", and text is predicted worse" if costs[1]["verdict"] == "worse" else ""
+            said.append(f"{how}: the stereotype is not shown to be taken less often{dearer}")
             continue
         verdicts = [one["verdict"] for one in costs]
         if all(one == "equivalent" for one in verdicts):
