@@ -103,6 +103,25 @@ def test_backward(impl, shape, dtype, softcap):
         )
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_several_tokens_wanted_at_one_position(impl, learns):
+    hidden, weight, bias, targets = draw(40, 65, 33)
+    place = torch.tensor([3, 0, 3, 39, 3, 17], device=DEVICE)
+    wanted = targets[:6]
+    hidden.requires_grad_(learns)
+    found = kernels.linear_logprob(hidden, weight, wanted, place=place, bias=bias, impl=impl)
+    apart = kernels.linear_logprob(hidden[place], weight, wanted, bias=bias, impl=impl)
+    for name, one, other in zip(found._fields, found, apart, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5, msg=name)
+    best = kernels.linear_logprob(hidden, weight, found.argmax, place=place, bias=bias, impl=impl)
+    assert (best.logprob == best.best).all()  # the most probable is known by equality
+    if learns:
+        pulls = [torch.autograd.grad(one.logprob.sum(), hidden)[0] for one in (found, apart)]
+        torch.testing.assert_close(*pulls)
+    empty = place[:0]
+    assert len(kernels.linear_logprob(hidden, weight, empty, place=empty, impl=impl).logprob) == 0
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_backward_without_the_entropy(impl, asked):
     hidden, weight, bias, targets = draw(*SHAPES[1], torch.float32)

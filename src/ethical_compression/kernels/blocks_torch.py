@@ -27,17 +27,20 @@ def part(bias, block):
     return None if bias is None else bias[block]
 
 
-def partials(hidden, weight, bias, targets, softcap, argmax, entropy):
-    """Per block and position (blocks, N): top, total, moment or 0, argmax or 0; and wanted (N,)."""
-    wanted = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+def partials(hidden, weight, bias, targets, softcap, argmax, entropy, place=None):
+    """Per block and position (blocks, N): top, total, moment or 0, argmax or 0; and wanted, of each
+    target: (N,), or (M,) where `place` says of each target at which position it is wanted."""
+    wanted = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    place = torch.arange(len(hidden), device=hidden.device) if place is None else place
+    none = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
     columns = []
     for block in spans(hidden, weight):
         logits = block_logits(hidden, weight[block], part(bias, block), softcap)
         local = targets - block.start
         here = (local >= 0) & (local < logits.shape[1])
-        wanted[here] = logits[here, local[here]]
+        wanted[here] = logits[place[here], local[here]]
         # `max`, which says where too, takes many times as long as `amax`.
-        top, best = logits.max(-1) if argmax else (logits.amax(-1), local)
+        top, best = logits.max(-1) if argmax else (logits.amax(-1), none)
         logits -= torch.where(top == -torch.inf, 0, top)[:, None]
         if entropy:
             share = logits.exp()

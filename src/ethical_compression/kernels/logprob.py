@@ -30,6 +30,7 @@ def linear_logprob(
     weight: torch.Tensor,
     targets: torch.Tensor,
     *,
+    place: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
     scale: float = 1.0,
     softcap: float | None = None,
@@ -44,15 +45,32 @@ def linear_logprob(
     logit z by c·tanh(z/c) (Gemma 2). float32, bfloat16 or float16; sums are kept in float32.
     `logprob` and `entropy` are differentiable in hidden, weight and bias. A logit may be −inf (a
     token ruled out). argmax: whether to say which token is best, which costs a CPU a slow pass.
+    place: (M,) int64, where several tokens are wanted at one position: targets are (M,) then, and
+    so is all that is returned; the logits of a position are made once.
     impl: "torch", "triton", or "auto": Triton on a GPU of the Ampere generation or later.
     """
-    if len(hidden) == 0:
+    if len(targets) == 0:
         empty = hidden.new_zeros(0, dtype=torch.float32)
         none = targets.new_zeros(0)
         return LinearLogprob(empty, empty if entropy else None, empty, none if argmax else None)
     wanted = (argmax, entropy)
     hidden = scaled(hidden, scale)
     impl = pick(impl, hidden)
+    if place is not None:
+        learns = torch.is_grad_enabled() and any(
+            one is not None and one.requires_grad for one in (hidden, weight, bias)
+        )
+        if impl == "torch" and not learns:
+            found = summarise(hidden, weight, bias, targets, softcap, wanted, impl, place)
+            normaliser = found.normaliser[place]
+            return LinearLogprob(
+                found.wanted - normaliser,
+                found.entropy[place] if entropy else None,
+                found.peak[place] - normaliser,
+                found.argmax[place] if argmax else None,
+            )
+        # A gradient, and a GPU's kernel, know one token a position.
+        hidden = hidden[place]
     return LinearLogprob(*_Function.apply(hidden, weight, bias, targets, softcap, wanted, impl))
 
 
@@ -99,10 +117,12 @@ class Summary(NamedTuple):
     argmax: torch.Tensor | None
 
 
-def summarise(hidden, weight, bias, targets, softcap, asked, impl) -> Summary:
-    """Run all blocks and put their partial sums together. asked: (argmax, entropy)."""
+def summarise(hidden, weight, bias, targets, softcap, asked, impl, place=None) -> Summary:
+    """Run all blocks and put their partial sums together. asked: (argmax, entropy). place: in
+    plain torch only, the position (M,) of each target; `wanted` is of targets then."""
+    places = {} if place is None else {"place": place}
     top, total, moment, best, wanted = backend(impl).partials(
-        hidden, weight, bias, targets, softcap, *asked
+        hidden, weight, bias, targets, softcap, *asked, **places
     )
     # A block of nothing but −inf has top −inf and adds nothing: exp(−inf) = 0.
     peak, block = top.max(0)

@@ -163,11 +163,11 @@ def encoded_distances(
     layout, rows = plan(models, encoded, layout)
     found = np.zeros((3, first_slots(encoded)[-1]), dtype=np.float32)
 
-    def consume(states, targets, slots):
+    def consume(first, second):
         sums = paired_divergence(
-            states[0],
+            first.states,
             heads[0].weight,
-            states[1],
+            second.states,
             heads[1].weight,
             bias_p=heads[0].bias,
             bias_q=heads[1].bias,
@@ -177,7 +177,7 @@ def encoded_distances(
             softcap_q=heads[1].softcap,
         )
         for line, values in zip(found, (js_distance(sums.js), sums.kl_pq, sums.kl_qp), strict=True):
-            line[slots] = values.cpu()
+            line[first.slot] = values[first.place].cpu()
 
     run_rows(models, rows, layout, token_budget, consume, progress)
     counts = [one.scored for one in encoded]

@@ -127,22 +127,36 @@ def cached_states(model, batch: Sequence[Row]) -> torch.Tensor:
     return states
 
 
-def scored_states(model, batch: Sequence[Row], layout: str):
-    """Where the batch is scored: hidden states (N, width), wanted tokens (N,), slots (N,) int64."""
+class Scored(NamedTuple):
+    """Where a batch is scored: hidden states (P, width) of its P places; and of each of N scored
+    tokens its place, the token (both on the states' device) and its slot, (N,) int64. Requests
+    that begin alike are scored at the same place, which is looked at once."""
+
+    states: torch.Tensor
+    place: torch.Tensor
+    target: torch.Tensor
+    slot: torch.Tensor
+
+
+def scored_states(model, batch: Sequence[Row], layout: str) -> Scored:
+    """A batch of rows run through a model, in a layout."""
     states = hidden_states(model, batch, layout)
     owner = np.repeat(np.arange(len(batch)), [len(row.node) for row in batch])
     node, target, slot = (
-        torch.from_numpy(np.concatenate([np.asarray(getattr(row, name)) for row in batch]))
+        np.concatenate([np.asarray(getattr(row, name), dtype=np.int64) for row in batch])
         for name in ("node", "target", "slot")
     )
-    states = states[torch.from_numpy(owner).to(states.device), node.to(states.device)]
-    return states, target.to(states.device), slot
+    where, place = np.unique(owner * states.shape[1] + node, return_inverse=True)
+    device = states.device
+    states = states.flatten(0, 1)[torch.from_numpy(where).to(device)]
+    place, target = (torch.from_numpy(one).to(device) for one in (place, target))
+    return Scored(states, place, target, torch.from_numpy(slot))
 
 
 def run_rows(
     models: Sequence, rows: Sequence[Row], layout: str, token_budget: int | None, consume, progress
 ):
-    """Run rows through models in batches; `consume(states of each model, targets, slots)`.
+    """Run rows through models in batches; `consume` is given what is `Scored` by each model.
 
     A batch that does not fit in memory is halved. Raises InputError when a single row does not fit.
     """
@@ -158,8 +172,7 @@ def run_rows(
         batch = waiting.pop()
         try:
             with torch.inference_mode():
-                found = [scored_states(model, batch, layout) for model in models]
-                consume([states for states, _, _ in found], *found[0][1:])
+                consume(*(scored_states(model, batch, layout) for model in models))
         except Exception as error:
             if not is_of_memory(error):
                 raise

@@ -62,13 +62,13 @@ def score_encoded(
     logprob, spread = np.zeros((2, starts[-1]), dtype=np.float32)
     greedy = np.zeros(starts[-1], dtype=bool)
 
-    def consume(states, targets, slots):
-        result = next_token(head, states[0], targets, entropy=entropy)
+    def consume(scored):
+        result = next_token(head, scored, entropy=entropy)
         if not result.logprob.isfinite().all():
             raise InputError(NOT_FINITE)
-        logprob[slots] = result.logprob.cpu()
-        spread[slots] = result.entropy.cpu() if entropy else np.nan
-        greedy[slots] = (result.logprob == result.best).cpu()
+        logprob[scored.slot] = result.logprob.cpu()
+        spread[scored.slot] = result.entropy.cpu() if entropy else np.nan
+        greedy[scored.slot] = (result.logprob == result.best).cpu()
 
     run_rows([model], rows, layout, token_budget, consume, progress)
     return Scores(logprob, spread, greedy, starts)

@@ -180,17 +180,18 @@ def output_head(model) -> Head | None:
     return Head(head.weight, bias, states_scale * scale, softcap)
 
 
-def next_token(head: Head | None, states, targets, *, entropy: bool) -> LinearLogprob:
-    """`linear_logprob` of hidden states (N, width) under `head`, or of logits where it is None."""
+def next_token(head: Head | None, scored, *, entropy: bool) -> LinearLogprob:
+    """`linear_logprob` of the tokens of a `layouts.Scored` under `head`, or of logits in place of
+    hidden states where it is None."""
+    states, place, targets = scored.states, scored.place, scored.target
     if head is not None:
-        return linear_logprob(
-            states, targets=targets, argmax=False, entropy=entropy, **head._asdict()
-        )
+        how = {"place": place, "argmax": False, "entropy": entropy}
+        return linear_logprob(states, targets=targets, **how, **head._asdict())
     log_p = states.float().log_softmax(-1)
     return LinearLogprob(
-        log_p.gather(1, targets[:, None])[:, 0],
-        torch.special.entr(log_p.exp()).sum(-1) if entropy else None,
-        log_p.amax(-1),
+        log_p[place, targets],
+        torch.special.entr(log_p.exp()).sum(-1)[place] if entropy else None,
+        log_p.amax(-1)[place],
         None,
     )
 

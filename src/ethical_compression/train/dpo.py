@@ -170,9 +170,9 @@ def pair_logprobs(model, encoded: Sequence[tokens.Encoded], layout: str) -> torc
         for row in token_tree.plan_rows(two, layout=layout, width=width, limit=longest):
             row.slot = row.slot.__class__("i", (slot + int(starts[i]) for slot in row.slot))
             rows.append(row)
-    states, targets, slots = layouts.scored_states(model, rows, layout)
-    found = networks.next_token(networks.output_head(model), states, targets, entropy=False)
-    owner = torch.from_numpy(np.searchsorted(starts, slots.numpy(), side="right") - 1)
+    scored = layouts.scored_states(model, rows, layout)
+    found = networks.next_token(networks.output_head(model), scored, entropy=False)
+    owner = torch.from_numpy(np.searchsorted(starts, scored.slot.numpy(), side="right") - 1)
     sums = found.logprob.new_zeros(len(encoded))
     return sums.index_add(0, owner.to(sums.device), found.logprob).view(-1, 2)
 
