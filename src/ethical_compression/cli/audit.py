@@ -150,9 +150,9 @@ def _audit_samples(given: argparse.Namespace) -> None:
     from ethical_compression.audit import samples
 
     refused = ("minutes", "plan", "workflow", "only_ask", *DEFAULTS)
-    said = [
-        f"--{one.replace('_', '-')}" for one in refused if getattr(given, one) not in (None, False)
-    ]
+    # Seed 0 was given, too: what was not is None, or False.
+    there = [one for one in refused if not any(getattr(given, one) is no for no in (None, False))]
+    said = [f"--{one.replace('_', '-')}" for one in there]
     if given.model is not None:
         said.insert(0, "the model")
     if said:
