@@ -32,7 +32,7 @@ REQUIREMENTS := pyproject.toml constraints.txt embedded.txt
 .DELETE_ON_ERROR:
 PEERS := gptqmodel auto-gptq
 
-.PHONY: help env peers book grid test test-package test-pages check-site serve lint format fork clean
+.PHONY: help env peers book grid test test-package test-pages check-site pdf serve lint format fork clean
 
 help:
 	@echo 'make book [PROFILE=laptop|smoke|gpu|paper] [CORES=2]   run the chapters, build the pages'
@@ -42,6 +42,7 @@ help:
 	@echo 'make peers       make the environments of other GPTQ libraries, in .peers, to compare with'
 	@echo 'make serve       show the built book at http://localhost:8000'
 	@echo 'make check-site  look at the built book in a headless browser'
+	@echo 'make pdf         print the built book to _build/book.pdf, by a headless browser'
 	@echo 'make lint        check code and notebooks        make format   and put them right'
 	@echo "make fork        take this fork's address from its git remote, for the launch buttons"
 	@echo 'make clean       remove the built pages and executed chapters; the cache of results stays'
@@ -109,6 +110,9 @@ test-pages:
 
 check-site: .venv/.test book
 	SITE="$$PWD/_build/html" $(PY) -m pytest $(SITE_TESTS)
+
+pdf: .venv/.test book
+	@$(PY) book/pdf.py _build/html _build/book.pdf
 
 serve:
 	"$(PYTHON)" -m http.server --directory _build/html --bind localhost 8000

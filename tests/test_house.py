@@ -159,6 +159,16 @@ def test_every_citation_has_its_reference_and_every_reference_its_own_key():
                 assert key.strip() in keys, f"{path.name} cites {key.strip()}"
 
 
+def test_zenodo_is_told_what_the_citation_says():
+    import json
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    told = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    assert (told["title"], told["license"]) == (cited["title"], cited["license"])
+    assert told["keywords"] == cited["keywords"] and told["upload_type"] == cited["type"]
+    assert [one["name"] for one in told["creators"]] == [one["name"] for one in cited["authors"]]
+
+
 def test_readme_gives_ci_its_test_command():
     script = (ROOT / ".ci" / "run").read_text()
     extract = next(line for line in script.splitlines() if line.startswith("command=$("))
