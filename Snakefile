@@ -78,7 +78,7 @@ rule chapter:
     threads: 2
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m ethical_compression run {input.notebook:q}"
-        " --profile {PROFILE:q} --output {output:q}"
+        " --profile {PROFILE:q} --output {output:q} --of-book"
 
 
 rule peer:

@@ -1,8 +1,6 @@
 """A chapter run from outside: its notebook's parameters, those of a profile, and papermill."""
 
-import contextlib
 import io
-import json
 import os
 import sys
 import time
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import store
+from ethical_compression.chapters import durations
 from ethical_compression.chapters.exercises import with_solutions
 from ethical_compression.chapters.page import refuse_stderr
 from ethical_compression.chapters.parameters import (
@@ -111,11 +110,17 @@ def number(text: str) -> float | str:
 
 
 def run(
-    notebook: Path, output: Path, parameters: dict[str, Any], *, solutions: bool = False
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    *,
+    solutions: bool = False,
+    of_book: bool = False,
 ) -> None:
     """Execute a notebook with papermill; the executed copy appears only if every cell has run.
 
-    solutions: the programs of its exercises' solutions are run, too, after the chapter.
+    solutions: the programs of its exercises' solutions are run, too, after the chapter. of_book: it
+    says how many chapters come after this one, and how long they take (`durations`).
 
     Raises InputError with the chapter's own sentence if that is what stopped it, or with the first
     line of what a cell left on stderr, progress bars aside; SystemExit, after printing the
@@ -132,11 +137,9 @@ def run(
         raise InputError(
             f"{output} is the chapter itself, which is never written to: name another."
         )
-    begun, kept = time.time(), store.cache_dir() / "durations" / f"{notebook.stem}.json"
-    last = ""
-    with contextlib.suppress(OSError, ValueError, TypeError):  # it only tells what to expect
-        last = f", {_duration(json.loads(kept.read_text()))} the last time"
-    print(f"{notebook.stem}: running{last} …", file=sys.stderr, flush=True)
+    begun, name = time.time(), notebook.stem
+    after = durations.rest(notebook, output) if of_book else ""
+    print(f"{name}: running{durations.of_one(name)}{after} …", file=sys.stderr, flush=True)
     with store.whole_or_nothing(output) as place:
         draft = place.with_name(output.name)  # papermill goes by the ending
         source = notebook
@@ -148,7 +151,7 @@ def run(
                 source,
                 draft,
                 parameters,
-                progress_bar=_a_line_a_minute(notebook.stem),
+                progress_bar=_a_line_a_minute(name),
                 # Whoever sits at the terminal sees the chapter's own progress bars.
                 stderr_file=sys.stderr if sys.stderr.isatty() else None,
                 # The kernel listens on this machine only; its warnings about that are noise.
@@ -167,15 +170,9 @@ def run(
         if solutions:
             source.unlink()
     took = time.time() - begun
-    with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        store.write_json(kept, took)
-    said = f"{notebook.stem}: done in {_duration(took)}, {output}"
+    durations.keep(name, took)
+    said = f"{name}: done in {durations.in_words(took)}, {output}"
     print(said, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 class _Lines(io.TextIOBase):

@@ -17,6 +17,9 @@ def add(commands) -> None:
     command.add_argument(
         "--solutions", action="store_true", help="run the programs of its exercises' solutions, too"
     )
+    command.add_argument(
+        "--of-book", action="store_true", help="say what comes after it, and how long that takes"
+    )
     add_changes(command, "NAME")
     command.set_defaults(func=_run, interrupted="nothing was kept of this chapter's page.")
 
@@ -29,7 +32,7 @@ def _run(given: argparse.Namespace) -> None:
     parameters = resolve(given.notebook, given.profile, dict(given.changes))
     output = given.output or Path("_build/executed", given.profile, given.notebook.name)
     store.check_place(output)
-    run(given.notebook, output, parameters, solutions=given.solutions)
+    run(given.notebook, output, parameters, solutions=given.solutions, of_book=given.of_book)
 
 
 def _show(given: argparse.Namespace) -> None:
