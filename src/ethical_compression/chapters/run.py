@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ethical_compression import store
-from ethical_compression.chapters import durations
+from ethical_compression.chapters.durations import in_words, keep, of_one, rest
 from ethical_compression.chapters.exercises import with_solutions
 from ethical_compression.chapters.page import refuse_stderr
 from ethical_compression.chapters.parameters import (
@@ -138,8 +138,8 @@ def run(
             f"{output} is the chapter itself, which is never written to: name another."
         )
     begun, name = time.time(), notebook.stem
-    after = durations.rest(notebook, output) if of_book else ""
-    print(f"{name}: running{durations.of_one(name)}{after} …", file=sys.stderr, flush=True)
+    after = rest(notebook, output) if of_book else ""
+    print(f"{name}: running{of_one(name)}{after} …", file=sys.stderr, flush=True)
     with store.whole_or_nothing(output) as place:
         draft = place.with_name(output.name)  # papermill goes by the ending
         source = notebook
@@ -170,8 +170,8 @@ def run(
         if solutions:
             source.unlink()
     took = time.time() - begun
-    durations.keep(name, took)
-    said = f"{name}: done in {durations.in_words(took)}, {output}"
+    keep(name, took)
+    said = f"{name}: done in {in_words(took)}, {output}"
     print(said, file=sys.stderr, flush=True)
 
 
