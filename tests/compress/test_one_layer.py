@@ -22,6 +22,18 @@ def layer(texts):
     return one_layer.watch(tiny_model("llama"), 1, NAME, *texts)
 
 
+def test_weights_that_lie_on_a_grid_hide_what_rounding_costs():
+    torch.manual_seed(0)
+    plain = torch.randn(8, 64)
+    codes = torch.randint(0, 16, (8, 64))
+    codes[:, ::32], codes[:, 1::32] = 0, 15  # every group of 32 uses all of its range
+    on_grid = codes * 0.25 - 2
+    found = one_layer.rounding_errors({"plain": plain, "grid": on_grid}, [8, 4, 2], 32)
+    assert found["bits"].tolist() == [8, 4, 2]
+    assert found["grid"][1] < 1e-9 < 1e-3 < found["plain"][1] < found["plain"][2]
+    assert found["plain"][0] < 1e-4
+
+
 def test_what_went_through_the_layer_is_what_the_full_model_sends(layer, texts):
     model, seen = tiny_model("llama"), []
     linear = model.model.layers[1].mlp.up_proj

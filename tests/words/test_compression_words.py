@@ -154,3 +154,8 @@ def test_draws_have_one_perplexity():
     row = {f"perplexity_{who}": [2.0, 8.0] for who in ("peer", "theirs", "ours")}
     found = said.mean_perplexities(pd.DataFrame([row]))
     assert found["perplexity_ours"].tolist() == pytest.approx([4.0])
+
+
+def test_what_four_bits_cost_is_said_of_each_model():
+    table = pd.DataFrame({"bits": [8, 4], "large": [0.0, 0.0], "own": [0.001, 0.0123]})
+    assert "large 0.00% and own 1.23%" in said.origin(table)

@@ -1,6 +1,6 @@
 """One linear layer under every method: its weights, its inputs, and the errors that are left."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,23 @@ def quantized(layer: Layer, bits: int, group_size: int) -> dict[str, Any]:
         f"{name.partition(',')[0]} {bits}-bit{''.join(name.partition(',')[1:])}": one.dequantize()
         for name, one in found.items()
     }
+
+
+def rounding_errors(weights: Mapping[str, Any], widths: Sequence[int], group_size: int):
+    """The weight error ‖ŵ − w‖² ÷ ‖w‖² of asymmetric rounding: a row a bit width, in the column
+    `bits`, and a column a weight matrix. Weights that lie on such a grid lose nothing."""
+    import pandas as pd
+
+    rows = []
+    for bits in widths:
+        row = {"bits": bits}
+        for name, weight in weights.items():
+            how = {"bits": bits, "group_size": group_size, "symmetric": False}
+            rounded = round_to_nearest(weight.float(), **how)
+            lost = (rounded.dequantize() - weight.float()).square().sum()
+            row[name] = float(lost / weight.float().square().sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def pruned(layer: Layer, rule: str, amount: float | str):

@@ -33,6 +33,17 @@ EMBEDDED: dict[str, dict[str, Any]] = {
             "compressed here, so results at 4 bits flatter it."
         ),
     },
+    "bebe-5m": {
+        "kind": "kept",
+        "folder": "results/bebe-5m",
+        "sha256": "26fa89526ff370737157cae59f3e43fe459a0c3fb11d89114283c5f6dc9adc76",
+        "parameters": 5_114_112,
+        "licence": "Apache-2.0",
+        "caveat": (
+            "This model of five million weights read children's books of a century ago, for "
+            "minutes: it knows very little. Its weights were never on a grid."
+        ),
+    },
     "tiny-random-llama": {
         "kind": "random",
         "tokenizer": "smollm2-135m",

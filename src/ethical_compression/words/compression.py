@@ -11,7 +11,17 @@ import pandas as pd
 
 from ethical_compression import statistics
 from ethical_compression.errors import InputError
-from ethical_compression.words import interval, outcome, p_text, signed
+from ethical_compression.words import interval, listed, outcome, p_text, signed
+
+
+def origin(table) -> str:
+    """What four bits cost a model whose weights lay on a grid, beside one whose weights did not.
+
+    table: of `one_layer.rounding_errors`, a column a model besides `bits`.
+    """
+    at_four = table.set_index("bits").loc[4]
+    parts = [f"{name} {100 * value:.2f}%" for name, value in at_four.items()]
+    return f"At 4 bits the weights change by {listed(parts)} (squared, relative)."
 
 
 def relative(value: float, reference: float) -> str:
