@@ -129,6 +129,9 @@ def run(
     # A debugger's warning, and one of notebook widgets, which a page on paper could not show.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+    # On a fresh machine the first import lists all fonts. Where that takes more than five seconds
+    # it says so, which on a page would be a fault.
+    import matplotlib.font_manager  # noqa: F401
     import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
