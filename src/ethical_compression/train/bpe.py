@@ -1,6 +1,8 @@
 """A tokenizer of one's own: byte-level BPE, trained on what a small model is raised on."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ethical_compression.errors import InputError
@@ -34,8 +36,9 @@ def trained(documents: Sequence[str], size: int = 8192) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # WikiText writes its mark into the text: no pair is to be learnt from its letters.
-    tokenizer.train_from_iterator((one.replace(UNKNOWN, " ") for one in documents), trainer)
+    with _one_thread():
+        # WikiText writes its mark into the text: no pair is to be learnt from its letters.
+        tokenizer.train_from_iterator((one.replace(UNKNOWN, " ") for one in documents), trainer)
     if tokenizer.get_vocab_size() < size:
         raise InputError(
             f"These documents give {tokenizer.get_vocab_size()} entries, not {size}: ask for fewer."
@@ -48,6 +51,22 @@ def trained(documents: Sequence[str], size: int = 8192) -> Any:
         mask_token=MASK,
         clean_up_tokenization_spaces=False,
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """tokenizers without its own threads: each would ask this one for the next document, and where
+    another thread of Python runs beside them (a progress bar's), all were seen to wait for ever."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def encoded(tokenizer, documents: Sequence[str]) -> list[Any]:
