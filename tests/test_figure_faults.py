@@ -446,6 +446,32 @@ def flip_groups():
     return pd.DataFrame(rows)
 
 
+SMALL = ["children, seed 0", "adults, seed 0", "both, seed 0"]
+
+
+def asked_of_small_models():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"row": row, "by": by, "chance": chance, "value": value}
+        | {"low": value - 0.05, "high": value + 0.05}
+        for row, chance in {"BLiMP": 0.5, "ETHICS, virtue": 0.2, "PIQA": 0.5}.items()
+        for by in SMALL
+        for value in [chance + rng.uniform(-0.03, 0.15)]
+    ]
+    # A model that was not asked one of them.
+    return pd.DataFrame(rows[:-1])
+
+
+def raised():
+    tokens = np.arange(1, 21) * 49_152
+    rows = [
+        {"by": by, "tokens": read, "development": 9 - 0.4 * k - np.log(read / 2e4)}
+        for k, by in enumerate(SMALL)
+        for read in tokens
+    ]
+    return pd.DataFrame(rows)
+
+
 DRAWN = {
     "flips_by_margin": lambda: figures.flips_by_margin(flip_bins()),
     "flips_by_group": lambda: figures.flips_by_group(
@@ -505,6 +531,8 @@ DRAWN = {
     "answered_apart": lambda: figures.answered_apart(answered_pairs()),
     "terms_against_alpha": lambda: figures.terms_against_alpha(repaired_layers()),
     "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
+    "beside_chance": lambda: figures.beside_chance(asked_of_small_models(), "right answers (%)"),
+    "learning_curves": lambda: figures.learning_curves(raised(), "loss (nats a token)"),
 }
 
 

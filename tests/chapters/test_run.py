@@ -16,6 +16,7 @@ from test_parameters import PARAMETERS
 from ethical_compression import __main__ as runner
 from ethical_compression import chapters
 from ethical_compression.__main__ import main
+from ethical_compression.chapters import durations
 from ethical_compression.chapters import run as chapter_run
 from ethical_compression.chapters.run import resolve
 from ethical_compression.cli import chapter, compare, compress
@@ -359,7 +360,7 @@ def test_a_chapter_says_how_far_it_is_in_whole_lines_and_how_long_it_took(projec
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("it: 3 of 3 cells after 00:0")
     assert all(re.fullmatch(r"it: \d of 3 cells after \d\d:\d\d", line) for line in said)
-    assert [chapter_run._duration(one) for one in (14.2, 89, 90, 700)] == [
+    assert [durations.in_words(one) for one in (14.2, 89, 90, 700)] == [
         "14 s",
         "89 s",
         "2 min",
