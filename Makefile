@@ -95,9 +95,8 @@ grid: .venv/.book
 	@$(SNAKEMAKE) model="$(MODEL)" shards="$(SHARDS)" --quiet rules progress host reason -- grid
 	@echo "The grid is in $$PWD/_build/grid/$(PROFILE)"
 
-# Two programs side by side, each on one core: the book's pages take as long as half of the rest.
-SITE_TESTS := tests/test_site.py tests/test_reachable.py
-PAGES := $(SITE_TESTS) tests/test_workflow.py
+# Two programs side by side, each on one core, which take about as long: the pages, and the rest.
+PAGES := tests/test_site.py tests/test_reachable.py
 test: .venv/.test
 	@$(MAKE) --no-print-directory -j2 test-package test-pages
 
@@ -109,7 +108,7 @@ test-pages:
 	$(PY) -m pytest $(PAGES)
 
 check-site: .venv/.test book
-	SITE="$$PWD/_build/html" $(PY) -m pytest $(SITE_TESTS)
+	SITE="$$PWD/_build/html" $(PY) -m pytest $(PAGES)
 
 pdf: .venv/.test book
 	@$(PY) book/pdf.py _build/html _build/book.pdf
