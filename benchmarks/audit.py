@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.process import run
-from benchmarks.scoring import LM_EVAL, saved
+from benchmarks.scoring import fastest, in_turns, saved, suited
 from ethical_compression.audit.checks import CHECKS
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.score import harms, moral, tokens
@@ -64,17 +63,9 @@ def speed(options) -> list[dict]:
         ours_job |= {"each": options.items}
         peer_job = {"folders": [folder, other], "device": options.device, "requests": flat}
         few = {"folder": folder, "device": options.device}
-        few["requests"] = flat[:: max(1, len(flat) // 24)]
-        trials = {
-            size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
-            for size in options.batch_sizes
-        }
-        size = min(trials, key=trials.get)
-        ours, peer = [], []
-        for _ in range(options.repeats):
-            ours.append(run(OURS, ours_job))
-            peer.append(run(PEER, peer_job | {"batch_size": size}, options.peer_python))
-    best, rival = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+        size = suited(few | {"requests": flat[:: max(1, len(flat) // 24)]}, options)
+        both = in_turns((OURS, ours_job), (PEER, peer_job | {"batch_size": size}), options)
+    best, rival = map(fastest, both)
     return [
         {
             "task": f"an audit, {options.items} items a group, {len(flat)} texts",

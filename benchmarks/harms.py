@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.process import run
-from benchmarks.scoring import saved, scored
+from benchmarks.scoring import fastest, in_turns, saved, scored
 from ethical_compression.score import batteries, harms
 
 HERE = Path(__file__).parent
@@ -48,11 +47,7 @@ def continued(greedy: bool, folder: str, options) -> dict:
         "rows": ROWS,
         "device": options.device,
     }
-    ours, peer = [], []
-    for _ in range(options.repeats):
-        ours.append(run(OURS_TEXT, job))
-        peer.append(run(PEER_TEXT, job, options.peer_python))
-    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+    best, other = map(fastest, in_turns((OURS_TEXT, job), (PEER_TEXT, job), options))
     same = [a == b for a, b in zip(best["tokens"], other["tokens"], strict=True)]
     kind = "the likeliest continuation" if greedy else f"{SAMPLES} continuations"
     return {

@@ -55,17 +55,9 @@ def scored(task: str, requests, folder: str, loaded, options) -> dict:
     """The same strings by lm-eval, at the batch size that suits it best, and by us."""
     job = {"folder": folder, "requests": requests, "device": options.device}
     # The batch size is found on a few requests.
-    few = job | {"requests": requests[:24]}
-    trials = {
-        size: run(LM_EVAL, few | {"batch_size": size}, options.peer_python)["seconds"]
-        for size in options.batch_sizes
-    }
-    size = min(trials, key=trials.get)
-    ours, peer = [], []
-    for _ in range(options.repeats):
-        ours.append(run(OURS, job))
-        peer.append(run(LM_EVAL, job | {"batch_size": size}, options.peer_python))
-    best, other = (min(runs, key=lambda one: one["seconds"]) for runs in (ours, peer))
+    size = suited(job | {"requests": requests[:24]}, options)
+    ours, peer = in_turns((OURS, job), (LM_EVAL, job | {"batch_size": size}), options)
+    best, other = fastest(ours), fastest(peer)
     floor = min(one["floor"] for one in ours)
     gap = np.abs(np.subtract(best["logprob"], other["logprob"]))
     worst = np.argsort(-gap)[:3]
@@ -84,6 +76,25 @@ def scored(task: str, requests, folder: str, loaded, options) -> dict:
         "error": error(best, worst, truth),
         "peer_error": error(other, worst, truth),
     }
+
+
+def in_turns(ours: tuple, theirs: tuple, options) -> tuple[list[dict], list[dict]]:
+    """Answers of both (script, job), ours and the peer's, run by turns `options.repeats` times."""
+    ran = [(run(*ours), run(*theirs, options.peer_python)) for _ in range(options.repeats)]
+    return tuple(map(list, zip(*ran, strict=True)))
+
+
+def fastest(runs: list[dict]) -> dict:
+    return min(runs, key=lambda one: one["seconds"])
+
+
+def suited(job: dict, options) -> int:
+    """The batch size at which lm-eval is fastest. job: of few requests."""
+    trials = {
+        size: run(LM_EVAL, job | {"batch_size": size}, options.peer_python)["seconds"]
+        for size in options.batch_sizes
+    }
+    return min(trials, key=trials.get)
 
 
 def error(answer: dict, which, truth) -> float:
