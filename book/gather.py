@@ -8,6 +8,7 @@ becomes the table or figure that the chapter shows under that name, and a link t
 So no number of a chapter is typed on another page, and a page follows the profile of the book.
 """
 
+import functools
 import html
 import re
 from collections.abc import Iterator
@@ -48,10 +49,13 @@ def shown(text: str, chapters: Path, up: str = "") -> str:
     chapters: the folder of executed chapters; up: from the page's place to the book's top.
     """
 
+    @functools.cache  # a page shows several things of one chapter
+    def read(path: Path) -> nbformat.NotebookNode | None:
+        return nbformat.read(path, as_version=4) if path.is_file() else None
+
     def put(found: re.Match) -> str:
         name, anchor = found["chapter"], found["anchor"]
-        path = chapters / f"{name}.ipynb"
-        notebook = nbformat.read(path, as_version=4) if path.is_file() else None
+        notebook = read(chapters / f"{name}.ipynb")
         markup = part(notebook, anchor) if notebook else ""
         if not markup:
             raise SystemExit(
@@ -66,10 +70,15 @@ def shown(text: str, chapters: Path, up: str = "") -> str:
     return MARK.sub(put, text)
 
 
-def put_in(source: Path) -> None:
-    """Put into every page of a laid-out book what it shows of the chapters beside it."""
+def marked(source: Path, mark: re.Pattern) -> Iterator[tuple[Path, str, str]]:
+    """(path, text, way up to the book's top) of every page of a laid-out book that has the mark."""
     for path in sorted(source.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
-        if MARK.search(text):
-            up = "../" * (len(path.relative_to(source).parts) - 1)
-            path.write_text(shown(text, source / "notebooks", up), encoding="utf-8")
+        if mark.search(text):
+            yield path, text, "../" * (len(path.relative_to(source).parts) - 1)
+
+
+def put_in(source: Path) -> None:
+    """Put into every page of a laid-out book what it shows of the chapters beside it."""
+    for path, text, up in marked(source, MARK):
+        path.write_text(shown(text, source / "notebooks", up), encoding="utf-8")

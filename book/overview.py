@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import gather
 import nbformat
 
 from ethical_compression.metrics.harm_grid import dose, in_order
@@ -163,14 +164,12 @@ def _cell(one: Cell, said: Mapping[str, str], up: str) -> str:
 
 def put_in(source: Path) -> None:
     """Put the picture into every page of a laid-out book that asks for it."""
-    pages = {path: path.read_text(encoding="utf-8") for path in source.rglob("*.md")}
-    pages = {path: text for path, text in pages.items() if MARK.search(text)}
+    pages = list(gather.marked(source, MARK))
     if not pages:
         return
     cells = {key: cell(tests) for key, tests in handed_over(source / "notebooks").items()}
     if not cells:
         raise SystemExit("No chapter has handed over a verdict for the picture of the front page.")
-    for path, text in pages.items():
-        up = "../" * (len(path.relative_to(source).parts) - 1)
+    for path, text, up in pages:
         found = MARK.sub(lambda mark, up=up: table(cells, mark["language"], up), text)
         path.write_text(found, encoding="utf-8")

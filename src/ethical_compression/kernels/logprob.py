@@ -62,13 +62,7 @@ def linear_logprob(
         )
         if impl == "torch" and not learns:
             found = summarise(hidden, weight, bias, targets, softcap, wanted, impl, place)
-            normaliser = found.normaliser[place]
-            return LinearLogprob(
-                found.wanted - normaliser,
-                found.entropy[place] if entropy else None,
-                found.peak[place] - normaliser,
-                found.argmax[place] if argmax else None,
-            )
+            return answers(found, place)
         # A gradient, and a GPU's kernel, know one token a position.
         hidden = hidden[place]
     return LinearLogprob(*_Function.apply(hidden, weight, bias, targets, softcap, wanted, impl))
@@ -138,16 +132,31 @@ def summarise(hidden, weight, bias, targets, softcap, asked, impl, place=None) -
     return Summary(peak + whole.log(), entropy, wanted, peak, best)
 
 
+def answers(found: Summary, place: torch.Tensor | None = None) -> LinearLogprob:
+    """What a summary says of each target. place: as in `summarise`."""
+
+    def there(one):
+        return one if one is None or place is None else one[place]
+
+    normaliser = there(found.normaliser)
+    return LinearLogprob(
+        found.wanted - normaliser,
+        there(found.entropy),
+        there(found.peak) - normaliser,
+        there(found.argmax),
+    )
+
+
 class _Function(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, targets, softcap, asked, impl):
         found = summarise(hidden, weight, bias, targets, softcap, asked, impl)
         ctx.save_for_backward(hidden, weight, bias, targets, found.normaliser, found.entropy)
         ctx.softcap, ctx.impl = softcap, impl
-        best = found.peak - found.normaliser
-        ctx.mark_non_differentiable(best, *([found.argmax] if asked[0] else []))
+        told = answers(found)
+        ctx.mark_non_differentiable(told.best, *([told.argmax] if asked[0] else []))
         ctx.set_materialize_grads(False)  # an entropy that no loss uses costs nothing
-        return found.wanted - found.normaliser, found.entropy, best, found.argmax
+        return tuple(told)
 
     @staticmethod
     def backward(ctx, by_logprob, by_entropy, *_):
