@@ -70,7 +70,8 @@ def rest(notebook: Path, output: Path) -> str:
             due.append(other.stem)
     if not due:
         return ""
-    times = [last(name) if last(name) is not None else elsewhere(name) for name in due]
+    here = {name: last(name) for name in due}
+    times = [elsewhere(name) if took is None else took for name, took in here.items()]
     known = [one for one in times if one is not None]
     said = f"; after it {len(due)} {'chapter' if len(due) == 1 else 'chapters'} more"
     if known:
