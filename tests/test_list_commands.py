@@ -21,3 +21,12 @@ def test_data_are_told_with_licence_and_number(capsys):
     rows = {row["title"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["BBQ"]["licence"] == "CC-BY-4.0"
     assert f"{rows['BBQ']['rows']:,}" in said
+
+
+def test_items_are_counted_by_group(capsys):
+    assert main(["data", "--by-group", "--json"]) == 0
+    rows = {row["title"]: row for row in json.loads(capsys.readouterr().out)}
+    assert sum(rows["BBQ"]["groups"]["bbq"].values()) == rows["BBQ"]["rows"]
+    assert set(rows["StereoSet"]["groups"]) == {"stereoset_within", "stereoset_between"}
+    assert rows["CrowS-Pairs"]["groups"]["crows_pairs"]["religion"] > 100
+    assert rows["UnQover"]["groups"] == {}  # made of lists of words, as many as are asked for

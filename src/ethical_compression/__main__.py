@@ -1,14 +1,17 @@
-"""Run a chapter, compress a model, audit one, ask one about every harm under every compression,
-compare two runs of lm-eval, or list what there is to compress with and to ask.
+"""Score a model, compress one, audit what that did to it, ask one about every harm under every
+compression, compare two runs of lm-eval, run a chapter, or list what there is to compress with and
+to ask.
 
     python -m ethical_compression run notebooks/X.ipynb --profile laptop -p widths "[4, 3]"
     python -m ethical_compression parameters notebooks/X.ipynb
+    python -m ethical_compression score MODEL --tasks piqa,crows_pairs
     python -m ethical_compression compress MODEL --output FOLDER -p method gptq -p bits 4
     python -m ethical_compression audit MODEL --recipe gptq-3bit --output FOLDER
     python -m ethical_compression grid MODEL --shard 1/4 --output FILE
     python -m ethical_compression compare FULL COMPRESSED
     python -m ethical_compression recipes
-    python -m ethical_compression data
+    python -m ethical_compression data --by-group
+    python -m ethical_compression completion bash
 
 `compare` takes two runs of lm-eval with --log_samples and needs no model. Everything that can be
 wrong with what is given is found before the work begins, and what is written is written whole or
@@ -29,7 +32,16 @@ from unicodedata import normalize
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ethical_compression import provenance
-from ethical_compression.cli import audit, chapter, compare, compress, grid, lists
+from ethical_compression.cli import (
+    audit,
+    chapter,
+    compare,
+    completion,
+    compress,
+    grid,
+    lists,
+    score,
+)
 from ethical_compression.cli.given import Parser
 from ethical_compression.errors import InputError
 
@@ -58,10 +70,11 @@ def _parser() -> Parser:
     called = Path(sys.argv[0]).name
     name = called if called.startswith("ethical-compression") else "python -m ethical_compression"
     parser = Parser(prog=name, description=__doc__)
+    parser.codes = ""  # they stand above
     version = provenance.version("ethical-compression") or "(not installed)"
     parser.add_argument("--version", action="version", version=f"ethical-compression {version}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (chapter, compress, compare, audit, grid, lists):
+    for command in (chapter, score, compress, compare, audit, grid, lists, completion):
         command.add(commands)
     return parser
 

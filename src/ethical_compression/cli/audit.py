@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ethical_compression.cli.given import label, place
+from ethical_compression.cli.given import label, named, place, whole
 from ethical_compression.errors import InputError
 
 EXAMPLES = """\
@@ -20,7 +20,6 @@ examples:
   on a cluster, a job a check    audit BASE --recipe nf4 --output report --workflow Snakefile
   in a pipeline                  audit BASE --compressed X --output report --fail-on worse
 
-exit codes: 0 done, 2 bad input, 3 a verdict that --fail-on names, 130 and 143 interrupted.
 Every part is kept as soon as it is scored: started again, the same command goes on."""
 FAILED = 3
 # Of models; runs of lm-eval bring their own, so that there these are refused.
@@ -33,6 +32,8 @@ def add(commands) -> None:
     """Tell the parser of the command."""
     command = commands.add_parser("audit", help="what compression did to a model, to whom")
     command.about = lambda: EXAMPLES
+    command.codes = f"0 done, 2 bad input, {FAILED} a verdict that --fail-on names, or graver, "
+    command.codes += "130 and 143 interrupted"
     command.add_argument(
         "model", nargs="?", help="the full model: an embedded one, a folder, or a hub id"
     )
@@ -55,7 +56,7 @@ def add(commands) -> None:
     command.add_argument(
         "--minutes", type=_minutes, help="fewer items, so that it takes about so long"
     )
-    command.add_argument("--seed", type=_whole, help="which items (0)")
+    command.add_argument("--seed", type=whole, help="which items (0)")
     command.add_argument(
         "--checks", help="some checks, or lm-eval tasks, alone: names, with commas between"
     )
@@ -87,14 +88,8 @@ def add(commands) -> None:
 
 
 def _positive(text: str) -> int:
-    if not _whole(text):
+    if not whole(text):
         raise argparse.ArgumentTypeError(f"give a whole number above 0, not {text}")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"give a whole number of 0 or more, not {text!r}")
     return int(text)
 
 
@@ -175,9 +170,7 @@ def _audit_samples(given: argparse.Namespace) -> None:
 
 def _names(given: argparse.Namespace) -> list[str] | None:
     """The checks, or tasks, that were asked for."""
-    if given.checks is None:
-        return None
-    return [name.strip() for name in given.checks.split(",")]
+    return None if given.checks is None else named(given.checks)
 
 
 def _audit_models(given: argparse.Namespace) -> None:

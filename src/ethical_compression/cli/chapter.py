@@ -11,6 +11,7 @@ from ethical_compression.cli.given import add_changes, place
 def add(commands) -> None:
     """Tell the parser of the two commands."""
     command = commands.add_parser("run", help="execute one chapter")
+    command.codes = "0 done, 1 a cell of it failed, 2 bad input, 130 and 143 interrupted"
     command.add_argument("notebook", type=place)
     command.add_argument("--profile", default="laptop", help="a file of notebooks/profiles")
     command.add_argument("--output", type=place, help="default: _build/executed/PROFILE/NAME")

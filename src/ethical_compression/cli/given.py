@@ -5,15 +5,18 @@ from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help may end in what `about()` says, computed only when it is asked for."""
+    """A parser whose help ends in what `about()` says, computed only when it is asked for, and in
+    `codes`, with which the command ends."""
 
-    about = staticmethod(lambda: None)
+    about = staticmethod(lambda: "")
+    codes = "0 done, 2 bad input, 130 and 143 interrupted"
 
     def __init__(self, **options):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def format_help(self) -> str:
-        self.epilog = self.about()
+        codes = f"exit codes: {self.codes}" if self.codes else ""
+        self.epilog = "\n\n".join(filter(None, (self.about().rstrip(), codes)))
         return super().format_help()
 
 
@@ -29,6 +32,18 @@ def label(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("an empty label was given: is a variable unset?")
     return text
+
+
+def whole(text: str) -> int:
+    """A whole number of 0 or more that was given."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"give a whole number of 0 or more, not {text!r}")
+    return int(text)
+
+
+def named(text: str) -> list[str]:
+    """Names that were given with commas between, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def add_changes(command: argparse.ArgumentParser, name: str) -> None:

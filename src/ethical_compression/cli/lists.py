@@ -14,6 +14,9 @@ def add(commands) -> None:
         command = commands.add_parser(name, help=said)
         command.add_argument("--json", action="store_true", help="for a program")
         command.set_defaults(func=show, interrupted="nothing was written.")
+    command.add_argument(
+        "--by-group", action="store_true", help="of each set, how many items are about whom"
+    )
 
 
 def _recipes(given: argparse.Namespace) -> None:
@@ -45,6 +48,8 @@ def _data(given: argparse.Namespace) -> None:
     from ethical_compression.score import batteries
 
     rows = batteries.source_table().to_dict("records")
+    if given.by_group:
+        rows = [row | {"groups": _groups(row["batteries"])} for row in rows]
     if given.json:
         print(json.dumps(rows, indent=1, default=str))
         return
@@ -60,3 +65,19 @@ def _data(given: argparse.Namespace) -> None:
         for name, text in said.items():
             if text:
                 print(f"  {name:9}{text}")
+        for name, counts in row.get("groups", {}).items():
+            print(f"  {name}: {', '.join(f'{group} {count:,}' for group, count in counts.items())}")
+
+
+def _groups(names: list[str]) -> dict[str, dict[str, int]]:
+    """{battery: {group: items}} of those whose items are there to be counted."""
+    from ethical_compression.errors import InputError
+    from ethical_compression.score import batteries
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = batteries.by_group(name)
+        except InputError:  # the data are not here, which the row says
+            continue
+    return {name: counts for name, counts in found.items() if counts}

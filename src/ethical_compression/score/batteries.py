@@ -4,6 +4,7 @@ from. A grid is subjects × batteries (`score.runs.grid`); a new one is an entry
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +33,8 @@ from ethical_compression.score.runs import Battery
 
 Rows = list[dict[str, Any]]
 OTHER_BATCH = {"batch": 3}
+# Millions of questions, and hundreds of thousands of sentences, made of lists of words.
+MADE = ("unqover", "holistic_bias")
 
 
 @dataclass(frozen=True)
@@ -271,11 +274,11 @@ def source_records(names: Sequence[str], data_dir=None) -> Rows:
 
 def source_table(data_dir=None):
     """Where all data sets are from, a row each: `title, citation, licence, package, files, rows,
-    left_out`, a DataFrame.
+    left_out, batteries`, a DataFrame.
 
     rows: of what is read; None where texts are made of word lists, or the data are not here, which
     `package` then says, and `title` is the battery's. left_out: how many rows say nothing, by
-    reason, in words.
+    reason, in words. batteries: the names of what is asked of the set.
     """
     import pandas as pd
 
@@ -285,13 +288,15 @@ def source_table(data_dir=None):
             records = entry.records(data_dir)
         except InputError:
             title = entry.title.partition(":")[0]
-            found.setdefault(title, {"title": title, "package": "not here"})
+            found.setdefault(title, {"title": title, "package": "not here", "batteries": []})
+            found[title]["batteries"].append(name)
             continue
         first = records[0]
         title = first["title"].partition(",")[0]
         if first.get("benchmark") == "honest":
             title = first["title"]  # each language is a set of its own
         if title in found:
+            found[title]["batteries"].append(name)
             continue  # another form of the same files
         rows = first.get("rows")
         if rows is None and name != "unqover":
@@ -305,10 +310,29 @@ def source_table(data_dir=None):
             "files": len(records),
             "rows": rows,
             "left_out": ", ".join(f"{count} {reason}" for reason, count in left.items()),
+            "batteries": [name],
         }
     # As they are: a number that is missing would make fractions of the others.
     table = pd.DataFrame(found.values(), dtype=object)
     return table.where(table.notna(), None)
+
+
+def by_group(name: str, data_dir=None) -> dict[str, int]:
+    """How many items of a battery are about whom, {group: items} in the order of their source; {}
+    where texts are made of word lists, as many as are asked for.
+
+    Raises InputError for an unknown name, and as the data set's `load`.
+    """
+    files.known("battery", name, BATTERIES)
+    if name in MADE:
+        return {}
+    return dict(Counter(map(group_of, BATTERIES[name].items(None, 0, data_dir))))
+
+
+def group_of(item) -> str:
+    """Whom an item is about, as its data set names them."""
+    said = (getattr(item, name, None) for name in ("group", "bias_type", "category"))
+    return next((one for one in said if isinstance(one, str)), "all texts")
 
 
 def some_of(battery: Battery, count: int, *, seed: int = 0) -> Battery:

@@ -196,14 +196,7 @@ def records(
     memory, rows = memory or Memory(full), []
     for battery in every:
         table = runs.measure(part, battery, memory=memory, progress=progress)
-        if battery.name == "real_toxicity_prompts":
-            judged = judges.judged(judges.load("redditbias"), table["text"])
-            table = table.assign(toxicity=judged["p"].to_numpy())
-        rows += [
-            harm_values(name, table, battery.items, lexicon=_lexicon(battery)).assign(check=name)
-            for name, harm in HARMS.items()
-            if harm.battery == battery.name
-        ]
+        rows.append(harms_of(battery, table))
         if "option" in table.columns:
             start = runs.measure(full, battery, memory=memory, progress=progress)
             rows.append(_answers(battery.name, start, table))
@@ -217,6 +210,22 @@ def records(
         cluster=found["cluster"].astype(str),
     )
     return found.reindex(columns=[*KEYS, *VALUES])
+
+
+def harms_of(battery: Battery, table: pd.DataFrame) -> pd.DataFrame:
+    """Every harm that is read off a battery's table: rows of `harm_values`, and `check`, its name.
+
+    Continuations whose toxicity counts are judged here, by the book's own judge.
+    """
+    harms = [name for name, harm in HARMS.items() if harm.battery == battery.name]
+    if any(name.startswith("toxicity") for name in harms):
+        judged = judges.judged(judges.load("redditbias"), table["text"])
+        table = table.assign(toxicity=judged["p"].to_numpy())
+    found = [
+        harm_values(name, table, battery.items, lexicon=_lexicon(battery)).assign(check=name)
+        for name in harms
+    ]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _lexicon(battery: Battery) -> Mapping[str, str] | None:
