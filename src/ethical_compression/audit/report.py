@@ -234,20 +234,20 @@ def _table(page: Page, stage: str) -> str:
     for _, row in rows.iterrows():
         check, cls = page.checks[row["check"]], row["verdict"].replace("cannot tell", "open")
         body.append(
-            f"<tr><td>{_e(check.title)}</td><td>{_e(row['group'])}</td>"
+            f'<tr><td class="title">{_e(check.title)}</td><td>{_e(row["group"])}</td>'
             f'<td class="verdict {cls}" data-value="{list(MARKS).index(row["verdict"])}">'
             f"{MARKS[row['verdict']]} {row['verdict']}</td>"
             f'<td data-value="{row["difference"] / row["margin"]:.6g}">'
             f"{_bar(row, widest, cls)}</td>"
             f'<td data-value="{row["difference"]:.6g}">{_e(_effect(row, page.level))} '
             f'{_e(check.unit)}<br><span class="soft">{_e(explained(row, check))}</span></td>'
-            f'<td class="n">{row["n"]}</td></tr>'
+            f'<td class="n" data-label="items">{row["n"]}</td></tr>'
         )
     note = "The band is the margin, the line the interval; a change to the right is worse. "
     note += "A click on a heading sorts."
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Verdicts, {stage}">'
-        f"<table><caption>{note}</caption><thead><tr>{head}</tr></thead>"
+        f'<table class="cards"><caption>{note}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -299,14 +299,17 @@ def _examples(page: Page) -> str:
     if found.empty:
         return "<p>No answer of these items changed.</p>"
     rows = "".join(
-        f"<tr><td>{_e(page.checks[row['check']].title)}</td><td>{_e(row['group'])}</td>"
-        f"<td>{_e(row['before'])}</td><td>{_e(row['after'])}</td></tr>"
+        f'<tr><td class="title">{_e(page.checks[row["check"]].title)}</td>'
+        f"<td>{_e(row['group'])}</td>"
+        f'<td data-label="full">{_e(row["before"])}</td>'
+        f'<td data-label="compressed">{_e(row["after"])}</td></tr>'
         for _, row in found.iterrows()
     )
     return (
         '<details class="warned"><summary>Show examples. Warning: they hold stereotypes, and some '
         "hurt.</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Answers that flipped"><table>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Answers that flipped">'
+        '<table class="cards">'
         "<caption>What each model found likelier; the sentences are the data sets’ own.</caption>"
         '<thead><tr><th scope="col">question</th><th scope="col">group</th>'
         '<th scope="col">full</th><th scope="col">compressed</th></tr></thead>'
