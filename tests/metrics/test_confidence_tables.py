@@ -91,3 +91,35 @@ def test_changes_under_each_normalisation_are_one_family():
     assert found["normalised"].tolist() == list(confidence.NORMALISATIONS)
     assert (found["n"] == 2 * N).all()
     assert found["p_holm"].tolist() == pytest.approx(statistics.holm(found["p"]))
+
+
+def test_moves_are_counted_whichever_way_they_go():
+    def asked(compression, probabilities):
+        return [
+            {"compression": compression, "benchmark": "piqa", "item": str(item), "option": option}
+            | {"gold": 0, "logprob": np.log(p), "tokens": 1, "bytes": 1}
+            for item, first in enumerate(probabilities)
+            for option, p in enumerate((first, 1 - first))
+        ]
+
+    answers = confidence.per_item(
+        pd.DataFrame(asked("full", [0.6, 0.4]) + asked("GPTQ 3-bit", [0.8, 0.6]))
+    )
+    windows = pd.DataFrame(
+        {
+            "compression": ["full", "RTN 8-bit", "GPTQ 3-bit", "full", "RTN 8-bit", "GPTQ 3-bit"],
+            "window": [0, 0, 0, 1, 1, 1],
+            "logprob": [-4.0, -4.0, -6.0, -8.0, -8.0, -10.0],
+            "tokens": 2,
+        }
+    )
+    found = confidence_tables.moves(answers, windows).set_index("compression")
+    assert found.index.tolist() == ["RTN 8-bit", "GPTQ 3-bit"]
+    assert found.loc["RTN 8-bit", "ratio"] == pytest.approx(1)
+    assert np.isnan(found.loc["RTN 8-bit", "moved"])
+    told = found.loc["GPTQ 3-bit"]
+    assert told["ratio"] == pytest.approx(np.exp(1)) and told["moved"] == pytest.approx(0.2)
+    assert told["turned"] == pytest.approx(0.5)
+    # A window that was read twice counts once.
+    again = confidence_tables.moves(answers, pd.concat([windows, windows]))
+    assert again["ratio"].tolist() == pytest.approx(found["ratio"].tolist())

@@ -1,6 +1,7 @@
 """Every sentence of *Confidence before and after* has a wording for every outcome."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,19 @@ def test_levels_are_told_by_the_short_name_of_a_normalisation():
     row = {"conf": 70.2, "gap": 10.04, "rho": -0.5}
     said = cw.levels(pd.DataFrame([{"normalisation": one} | row for one in ("none", "token")]))
     assert said["sum"] == "70%" and said["gap-token"] == "+10.0" and said["rho-sum"] == "−0.50"
+
+
+def test_two_models_are_told_side_by_side_where_both_were_compressed():
+    nan = math.nan
+    one = pd.DataFrame(
+        {"compression": ["RTN 4-bit", "GPTQ 4-bit", "RTN 8-bit"]}
+        | {"ratio": [1.5, 1.2, 1.0], "moved": [nan, 0.05, nan]}
+    )
+    other = pd.DataFrame(
+        {"compression": ["RTN 8-bit", "RTN 4-bit", "GPTQ 4-bit", "GPTQ 2-bit"]}
+        | {"ratio": [1.0, 1.25, 1.1, 9.0], "moved": [nan, nan, 0.02, 0.1]}
+    )
+    said = cw.beside_another({"large": one, "small": other})
+    assert "the full model's: RTN 8-bit 1.00 and 1.00; RTN 4-bit 1.50 and 1.25." in said
+    assert "moves in the mean: GPTQ 4-bit 5.0 and 2.0." in said and "2-bit" not in said
+    assert "no compression in common" in cw.beside_another({"large": one, "small": other[3:]})

@@ -4,6 +4,7 @@
 table that it is made of.
 """
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -133,3 +134,27 @@ def changes_by_normalisation(scores: pd.DataFrame) -> pd.DataFrame:
         rows.append(statistics.paired_table(items).assign(normalised=how))
     table = pd.concat(rows, ignore_index=True)
     return table.assign(p_holm=statistics.holm(table["p"]))
+
+
+def moves(items: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+    """What each compression of one model moves, whichever way: a row each.
+
+    items: of that model; windows: of the text it read (`score_text`), with `compression`. Columns:
+    `compression`; `ratio`, its perplexity ÷ the full model's; `moved`, the mean over questions of
+    how far the probability of the right answer moved, without sign; `turned`, the share of
+    questions with another choice. The last two are NaN where the questions were not asked.
+    """
+    read = windows.drop_duplicates(["compression", "window"]).groupby("compression", sort=False)
+    loss = -read["logprob"].sum() / read["tokens"].sum()
+    asked = set(items["compression"])
+    rows = []
+    for name, change in (loss - loss["full"]).drop("full").items():
+        row = {"compression": name, "ratio": math.exp(change)}
+        if name in asked:
+            p, choice = (
+                statistics.align(items, name, value=value) for value in ("p_true", "predicted")
+            )
+            row["moved"] = (p[1] - p[0]).abs().mean()
+            row["turned"] = (choice[1] != choice[0]).mean()
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["compression", "ratio", "moved", "turned"])

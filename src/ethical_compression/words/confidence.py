@@ -354,3 +354,27 @@ def normalisations(changed: pd.DataFrame) -> str:
         f"Change of the probability of the right answer, after Holm. {'; '.join(parts)}. A change "
         "that is settled with one sign under all of them is not made by length alone."
     )
+
+
+def beside_another(moves: Mapping[str, pd.DataFrame]) -> str:
+    """What the compressions that both of two models had move in each: perplexity by rounding to
+    nearest, and the probability of the right answer. moves: by model, of
+    `metrics.confidence_tables.moves`; the second's order is kept."""
+    (first, one), (second, other) = moves.items()
+    both = other.merge(one, on="compression", suffixes=("_second", "_first"))
+    said = []
+    for value, scale, digits, what in (
+        ("ratio", 1, 2, "perplexity as a multiple of the full model's"),
+        ("moved", 100, 1, "points by which the probability of the right answer moves in the mean"),
+    ):
+        rows = both.dropna(subset=[f"{value}_first", f"{value}_second"])
+        if value == "ratio":
+            rows = rows[rows["compression"].str.startswith("RTN")]
+        parts = [
+            f"{row['compression']} {scale * row[f'{value}_first']:,.{digits}f} and "
+            f"{scale * row[f'{value}_second']:,.{digits}f}"
+            for row in rows.to_dict("records")
+        ]
+        if parts:
+            said.append(f"{first} and {second}, {what}: {'; '.join(parts)}.")
+    return " ".join(said) or f"{first} and {second} had no compression in common."
