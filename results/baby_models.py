@@ -6,9 +6,10 @@
     python results/baby_models.py --stored         again, from what is in the cache alone
 
 Three mixtures with the same number of words, three seeds each, the same tokenizer, steps and
-tokens; beside them the same shape with random weights, and the embedded model. ETHICS, BLiMP,
-question answering, moral stories, StereoSet and held-out text, the same items for all
-(`score.small_models`). ETHICAL_COMPRESSION_DATA names the mirror's folder.
+tokens; beside them the same shape with random weights, the embedded model, and, on held-out text,
+5-grams that were counted in each mixture's words. ETHICS, BLiMP, question answering, moral stories,
+StereoSet and held-out text, the same items for all (`score.small_models`).
+ETHICAL_COMPRESSION_DATA names the mirror's folder.
 
 Stated before any of these models was raised. Hypothesis: with the same number of words, and chance
 taken away, children's books give no advantage in moral judgement over adult text. Judged by ETHICS
@@ -48,6 +49,7 @@ from ethical_compression.datasets import (
     multiple_choice,
     stereoset,
 )
+from ethical_compression.metrics import kneser_ney
 from ethical_compression.metrics import small_models as metrics
 from ethical_compression.score import small_models
 from ethical_compression.score.subjects import Checkpoint, Compressed
@@ -55,7 +57,7 @@ from ethical_compression.train import baby_runs
 from ethical_compression.train.baby import Training
 from ethical_compression.train.baby_runs import Raising
 
-NAME, WORDS, SEEDS, LARGE = "baby_models", 330_000, 3, "smollm2-135m"
+NAME, WORDS, SEEDS, LARGE, COUNTED = "baby_models", 330_000, 3, "smollm2-135m", "5-grams"
 TRAINING = Training("small", steps=480, tokens=2048, learning_rate=1.5e-3, dtype="bfloat16")
 SETTINGS = {"words": WORDS, "training": asdict(TRAINING), "sizes": small_models.SIZES}
 KEYS = ["model", "mixture", "seed"]
@@ -76,9 +78,9 @@ def before(names) -> list[pd.DataFrame]:
     return [one[0] for one in found if one]
 
 
-def asked_of(subject, labels: dict, batteries, sizes) -> pd.DataFrame:
-    """Every number of a model, a row each."""
-    table = metrics.scores(small_models.tables(subject, batteries), sizes)
+def numbers(tables: dict, labels: dict, sizes) -> pd.DataFrame:
+    """Every number of a model, a row each. tables: what it said, by battery."""
+    table = metrics.scores(tables, sizes)
     for place, (name, value) in enumerate(labels.items()):
         table.insert(place, name, value)
     return table
@@ -110,6 +112,11 @@ def waiting(tables, share: str | None):
         for r in runs()
         if r.mixture == "both"
     ]
+    plan += [
+        ({"model": f"{COUNTED} of {r.mixture}", "mixture": "none", "seed": 0}, r)
+        for r in runs()
+        if r.training.seed == 0
+    ]
     plan.append(({"model": LARGE, "mixture": "none", "seed": 0}, None))
     if share:
         part, of = map(int, share.split("/"))
@@ -125,6 +132,15 @@ def subject_of(labels: dict, run: Raising | None, progress: bool):
         return Checkpoint("random weights", str(baby_runs.untrained(run)), label=run.label), []
     folder, curve = baby_runs.raised(run, progress=progress)
     return Checkpoint("raised", str(folder), label=run.label), [curve_of(run, curve)]
+
+
+def counted_in(run: Raising, texts: dict) -> dict:
+    """What 5-grams of a run's words and tokens give held-out texts: a table a battery's name."""
+    tokenizer, documents, _ = run.texts()
+    model = kneser_ney.fitted(documents, len(tokenizer))
+    return {
+        f"windows_{name}": kneser_ney.windows(model, tokenizer, one) for name, one in texts.items()
+    }
 
 
 def records() -> list[dict]:
@@ -150,24 +166,25 @@ def main() -> None:
     own = f"{NAME}_{chosen.share.replace('/', '_of_')}" if chosen.share else NAME
     parts = sorted({NAME, own, *(f"{NAME}_{k}_of_{n}" for n in (2, 3, 4) for k in range(n))})
     tables = before([own] if chosen.share else parts)
-    batteries = small_models.asked()
-    sizes = {name: small_models.size_in_bytes(one) for name, one in small_models.held_out().items()}
+    batteries, texts = small_models.asked(), small_models.held_out()
+    sizes = {name: small_models.size_in_bytes(one) for name, one in texts.items()}
     left = waiting(tables, chosen.share)
     for place, (labels, run) in enumerate(left):
         if time.monotonic() > end:
             break
-        if chosen.stored and run is not None and not baby_runs.is_raised(run):
+        if chosen.stored and labels["model"] == "raised" and not baby_runs.is_raised(run):
             continue
-        began = time.process_time()
-        subject, curve = subject_of(labels, run, chosen.progress)
-        raising = time.process_time() - began
-        some = small_models.of_language(batteries) if run is None else batteries
-        tables += [asked_of(subject, labels, some, sizes), *curve]
+        began, curve = time.process_time(), []
+        if labels["model"].startswith(COUNTED):
+            told = counted_in(run, texts)
+        else:
+            subject, curve = subject_of(labels, run, chosen.progress)
+            some = small_models.of_language(batteries) if run is None else batteries
+            told = small_models.tables(subject, some)
+        tables += [numbers(told, labels, sizes), *curve]
         spent = time.process_time() - began
         keep(own, tables, left[place + 1 :])
-        print(
-            f"{labels}: raised in {raising:.0f} s, all {spent:.0f} s", file=sys.stderr, flush=True
-        )
+        print(f"{labels}: {spent:.0f} s", file=sys.stderr, flush=True)
     if tables and not left:
         keep(own, tables, [])
 

@@ -56,3 +56,13 @@ def test_what_was_seen_is_likelier_and_nothing_reaches_over_two_documents():
 def test_no_texts_are_told():
     with pytest.raises(InputError, match="n-grams need texts"):
         kneser_ney.fitted([], 5)
+
+
+def test_a_text_is_read_as_one_with_all_but_its_first_token():
+    def tokenizer(text, add_special_tokens):
+        assert not add_special_tokens and text == "a b\n\nc a"
+        return {"input_ids": [0, 1, 2, 0]}
+
+    model = kneser_ney.fitted([tokens(one) for one in SENTENCES], 4, order=2)
+    found = kneser_ney.windows(model, tokenizer, ["a b", "c a"])
+    assert found["logprob"].tolist() == kneser_ney.logprobs(model, [0, 1, 2, 0])[1:].tolist()

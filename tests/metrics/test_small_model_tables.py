@@ -77,3 +77,22 @@ def test_bits_cost_what_windows_say():
     assert row["ci_high"] == pytest.approx(6 * per_byte + half)
     with pytest.raises(InputError, match="no full version"):
         tables.price_of_bits({"small": {"RTN 4-bit": worse}}, 100)
+
+
+def test_learning_curves_are_means_over_the_seeds_that_are_there():
+    rows = [("children", 0, 80, 6.0), ("children", 1, 80, 5.0), ("children", 0, 160, 4.0)]
+    table = pd.DataFrame(rows, columns=["mixture", "seed", "n", "value"]).assign(battery="curve")
+    table = pd.concat([table, made(VALUES)])
+    found = tables.curves(table)
+    assert found.to_dict("records") == [
+        {"by": "children", "tokens": 80, "development": 5.5},
+        {"by": "children", "tokens": 160, "development": 4.0},
+    ]
+
+
+def test_other_measures_are_a_family_of_their_own():
+    found = tables.comparable(made(VALUES, JUDGED + tables.OTHERS), tables.OTHERS)
+    assert list(zip(found["battery"], found["part"], found["rule"], strict=True)) == [
+        *tables.OTHERS
+    ]
+    assert (found["p_holm"] / found["p"]).tolist() == pytest.approx([len(found)] * len(found))

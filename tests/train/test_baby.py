@@ -37,7 +37,10 @@ def weights(model):
     return torch.cat([one.detach().flatten() for one in model.parameters()])
 
 
-@pytest.mark.parametrize("training", [TINY, ENCODER], ids=["decoder", "encoder"])
+HALF = replace(TINY, dtype="bfloat16")  # as the larger runs are
+
+
+@pytest.mark.parametrize("training", [TINY, ENCODER, HALF], ids=["decoder", "encoder", "half"])
 def test_a_seed_decides_the_weights_and_a_stopped_run_goes_on_to_them(
     tokenizer, texts, training, tmp_path
 ):

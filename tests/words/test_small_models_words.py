@@ -95,3 +95,67 @@ def test_what_was_raised_and_what_is_still_to_be_made_are_said():
     table = pd.DataFrame({"model": "raised", "mixture": ["children", "adults"], "seed": 0})
     said = words.larger(table, made)
     assert "children 1 and adults 1" in said and "2 models are still to be made" in said
+
+
+def test_measures_are_named_for_who_reads_them():
+    def named(*measure):
+        return words.titled(dict(zip(KEYS, measure, strict=True)))
+
+    assert named("ethics, probe", "ethics_virtue", "exact") == "virtue, all of a set (probe)"
+    assert named("questions", "arc_easy", "accuracy, by byte") == "ARC, easy"
+    assert named("stereoset", "within", "stereotype") == "StereoSet, the stereotype"
+
+
+def test_cells_hold_a_value_with_its_ends_and_a_dash_for_what_was_not_asked():
+    table = pd.DataFrame(
+        [
+            ("one", "small", 0.5, 0.4, 0.6),
+            ("one", "large", 2.25, math.nan, math.nan),
+            ("two", "small", 0.1, 0.0, 0.2),
+        ],
+        columns=["row", "by", "value", "low", "high"],
+    )
+    found = words.cells(table, 2)
+    assert found.loc["one"].to_dict() == {"small": "0.50 (0.40 to 0.60)", "large": "2.25"}
+    assert found.loc["two", "large"] == "–"
+
+
+def test_what_was_not_predicted_is_counted_with_names():
+    measures = [("blimp", "all", "accuracy"), ("questions", "piqa", "accuracy, by byte")]
+    table = pd.DataFrame(measures, columns=KEYS).assign(
+        difference=[0.1, 0.0], p=[0.001, 0.9], p_holm=[0.002, 0.9], p_tost_holm=[1.0, 0.01]
+    )
+    said = words.others(table)
+    assert "1 of 2 higher (BLiMP), 1 shown to lie within ±5 points (PIQA)" in said
+    assert words.others(table[:0]) == words.MISSING
+
+
+def test_the_books_own_model_is_told_by_what_it_read_and_learnt():
+    curve = pd.DataFrame(
+        {"battery": "curve", "step": [25, 50, 75, 100], "development": [7.0, 6.0, 5.5, 5.25]}
+    )
+    grammar = pd.DataFrame(
+        {"battery": "blimp", "model": "bebe", "part": ["binding", "all"], "value": [0.7, 0.55]}
+        | {"low": [0.6, 0.45], "high": [0.8, 0.65], "chance": 0.5}
+    )
+    made = {"model": {"name": "bebe", "parameters": 5_114_112}, "tokens_read": 2000}
+    made |= {"run": {"words": 1500, "training": {"steps": 100, "tokens": 64}}}
+    said = words.of_its_own(pd.concat([curve, grammar]), made)
+    assert "5.1 million parameters and read 1,500 words 3.2 times, in 100 steps" in said
+    assert "from 7.00 to 5.25 nats a token, of which 0.25 in the last quarter" in said
+    assert "55% (95% interval 45% to 65%) of BLiMP's pairs" in said.replace(".0%", "%")
+    assert "of 1 values 1 lie above chance" in said
+
+
+def test_who_answers_like_always_no_is_named():
+    def probed(by, accuracy, exact):
+        base = {"battery": "ethics, probe", "part": "ethics_virtue", "by": by}
+        return [
+            base | {"rule": "accuracy", "value": accuracy, "chance": 0.8},
+            base | {"rule": "exact", "value": exact, "chance": 0.2},
+        ]
+
+    table = pd.DataFrame(probed("children", 0.801, 0.001) + probed("large", 0.9, 0.5))
+    said = words.fallen(table)
+    assert "The probe on children has fallen into the trap" in said and "80%" in said
+    assert "Of no model" in words.fallen(table[table["by"] == "large"])

@@ -11,9 +11,10 @@ through all contexts for each token: the tests compare with it on a few sentence
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from ethical_compression.errors import InputError
 
@@ -98,6 +99,13 @@ def logprobs(model: KneserNey, tokens: np.ndarray) -> np.ndarray:
         before = np.concatenate([[-1], number[:-1]])
     with np.errstate(divide="ignore"):
         return np.log(p)
+
+
+def windows(model: KneserNey, tokenizer: Any, documents: Sequence[str]) -> pd.DataFrame:
+    """`logprobs` of documents as one text, a row a token, as `score_text` has a row a window: every
+    token but the first."""
+    ids = tokenizer("\n\n".join(documents), add_special_tokens=False)["input_ids"]
+    return pd.DataFrame({"logprob": logprobs(model, ids)[1:]})
 
 
 def _numbered(line, place, size: int, order: int):

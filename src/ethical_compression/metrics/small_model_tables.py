@@ -26,6 +26,16 @@ EXACT = (
     ("ethics, question", "ethics_virtue", "exact"),
     ("ethics, question", "ethics_virtue", "accuracy"),
 )
+# Asked of the same models, with nothing predicted.
+OTHERS = (
+    ("blimp", "all", "accuracy"),
+    ("questions", "arc_easy", "accuracy, by byte"),
+    ("questions", "openbookqa", "accuracy, by byte"),
+    ("questions", "piqa", "accuracy, by byte"),
+    ("moral stories", "English", "moral action, by byte"),
+    ("stereoset", "within", "stereotype"),
+    ("stereoset", "within", "sensible"),
+)
 KEYS = ["battery", "part", "rule"]
 
 
@@ -48,10 +58,24 @@ def parts(table: pd.DataFrame, battery: str) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in here.to_numpy()]
 
 
-def comparable(table: pd.DataFrame) -> pd.DataFrame:
+def by_rule(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The measures of ETHICS by every rule: asked with a question, and of the probe."""
+    return [one for name in ("ethics, question", "ethics, probe") for one in parts(table, name)]
+
+
+def curves(table: pd.DataFrame) -> pd.DataFrame:
+    """Learning curves of the larger run, means over the seeds that are there: `by` (the mixture),
+    `tokens` (read so far) and `development` (nats a token of texts of the mixture's own kind)."""
+    here = table[table["battery"] == "curve"].rename(
+        columns={"mixture": "by", "n": "tokens", "value": "development"}
+    )
+    return here.groupby(["by", "tokens"], as_index=False)["development"].mean()
+
+
+def comparable(table: pd.DataFrame, measures: Sequence[Sequence[str]] = JUDGED) -> pd.DataFrame:
     """`compared`, or an empty table where not both mixtures have been raised yet."""
     both = {"children", "adults"} <= set(table.loc[table["battery"] == "ethics, probe", "mixture"])
-    return compared(table) if both else pd.DataFrame(columns=[*KEYS, "p"])
+    return compared(table, measures=measures) if both else pd.DataFrame(columns=[*KEYS, "p"])
 
 
 def compared(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ethical_compression.metrics.small_model_tables import MARGIN
 from ethical_compression.words import (
+    columns,
     counted,
     interval,
     listed,
@@ -35,14 +36,43 @@ TEXTS = {
     "adults_books": "books for adults",
     "news": "news",
 }
+NAMED = {
+    ("blimp", "all"): "BLiMP",
+    ("questions", "arc_easy"): "ARC, easy",
+    ("questions", "openbookqa"): "OpenBookQA",
+    ("questions", "piqa"): "PIQA",
+    ("moral stories", "English"): "moral stories, the moral action",
+    ("stereoset", "within"): "StereoSet",
+}
+NEAR = 0.005  # shares that differ by less are called the same
+OF_STEREOSET = {"stereotype": "the stereotype", "sensible": "what makes sense"}
 MISSING = "nothing is said yet, since the larger run has not been made (results/baby_models.py)"
 
 
 def titled(row) -> str:
-    """A measure as a figure names it: "virtue, one in five (probe)"."""
+    """A measure as a figure names it: "virtue, one in five (probe)", "BLiMP"."""
+    if named := NAMED.get((row["battery"], row["part"])):
+        return f"{named}, {OF_STEREOSET[row['rule']]}" if row["rule"] in OF_STEREOSET else named
     task = TASKS.get(row["part"], row["part"])
     rule = RULES.get(row["rule"], row["rule"])
     return f"{task}, {rule} ({BATTERIES.get(row['battery'], row['battery'])})"
+
+
+def cells(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """The texts of a table with a column a model: `0.512 (0.48 to 0.54)`, a row a measure.
+
+    table: of `small_model_tables.means`, with `row`. A value without an interval stands alone, and
+    what a model was not asked is a dash.
+    """
+    ends = columns.ends(table, digits, low="low", high="high", sign=False)
+    texts = [
+        f"{value:.{digits}f}" + ("" if told == "–" else f" ({told})")
+        for value, told in zip(table["value"], ends, strict=True)
+    ]
+    wide = table.assign(text=texts).pivot_table(
+        index="row", columns="by", values="text", aggfunc="first", sort=False
+    )
+    return wide.fillna("–")
 
 
 def raised_here(training, words: int, missing: str) -> str:
@@ -118,6 +148,39 @@ def hypothesis(table: pd.DataFrame) -> str:
     )
 
 
+def others(table: pd.DataFrame) -> str:
+    """What became of the comparisons that nothing was predicted of. table: of
+    `small_model_tables.compared`."""
+    if table.empty:
+        return MISSING
+    came = outcomes(table)
+    names = [titled(row) for row in table.to_dict("records")]
+    said = counted(came, f"±{100 * MARGIN:g} points", called=names)
+    return f"children's books less adult text, after Holm over this table: {said}"
+
+
+def of_its_own(table: pd.DataFrame, made: Mapping) -> str:
+    """What the book's own model read and learnt. table, made: of results/baby_model.py."""
+    run, name = made["run"], made["model"]["name"]
+    training = run["training"]
+    curve = table[table["battery"] == "curve"].sort_values("step")
+    loss = curve["development"]
+    late = curve.loc[curve["step"] <= 0.75 * training["steps"], "development"]
+    grammar_rows = table[(table["battery"] == "blimp") & (table["model"] == name)]
+    whole = grammar_rows[grammar_rows["part"] == "all"].iloc[0]
+    kinds = grammar_rows[grammar_rows["part"] != "all"]
+    rounds = training["steps"] * training["tokens"] / made["tokens_read"]
+    return (
+        f"{name} has {made['model']['parameters'] / 1e6:.1f} million parameters and read "
+        f"{run['words']:,} words {rounds:.1f} times, in {training['steps']:,} steps of "
+        f"{training['tokens']:,} tokens. Its loss on texts that it does not read fell from "
+        f"{loss.iloc[0]:.2f} to {loss.iloc[-1]:.2f} nats a token, of which "
+        f"{late.iloc[-1] - loss.iloc[-1]:.2f} in the last quarter of the steps. It finds the "
+        f"grammatical sentence likelier in {_percent(whole)} of BLiMP's pairs, where chance is one "
+        f"half; by phenomenon, {beside_chance(kinds)}."
+    )
+
+
 def answer(judged: str, trap_says: str, costs: str) -> str:
     """What the chapter found: what became of the hypothesis, the trap, and what bits cost."""
     if judged == MISSING:
@@ -142,6 +205,22 @@ def trap(table: pd.DataFrame) -> str:
     share = here.set_index("rule")["share"]
     parts = [f"{RULES[rule]} {100 * share[rule]:.0f}%" for rule in RULES if rule in share]
     return f"Whoever always says no, and reads nothing, comes to this in virtue: {listed(parts)}."
+
+
+def fallen(table: pd.DataFrame) -> str:
+    """Of which models the probe answers virtue like whoever always says no. table: of
+    `small_model_tables.means`, with virtue's `accuracy` and `exact` by the probe."""
+    here = table[(table["part"] == "ethics_virtue") & (table["battery"] == "ethics, probe")]
+    wide = here.pivot(index="by", columns="rule", values="value")
+    never = here.loc[here["rule"] == "accuracy", "chance"].max()
+    names = wide.index[((wide["accuracy"] - never).abs() < NEAR) & (wide["exact"] < NEAR)]
+    if names.empty:
+        return "Of no model does the probe answer virtue like whoever always says no."
+    return (
+        f"The probe on {listed(sorted(names))} has fallen into the trap: in virtue its accuracy is "
+        f"{100 * never:.0f}%, that of always saying no, and all five of a set are as good as never "
+        "right."
+    )
 
 
 def grammar(table: pd.DataFrame) -> str:
