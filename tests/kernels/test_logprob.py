@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import distance
 
+from ethical_compression.kernels import blocks_torch
 from ethical_compression.kernels import logprob as kernels
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -120,6 +121,23 @@ def test_several_tokens_wanted_at_one_position(impl, learns):
         torch.testing.assert_close(*pulls)
     empty = place[:0]
     assert len(kernels.linear_logprob(hidden, weight, empty, place=empty, impl=impl).logprob) == 0
+
+
+def test_logits_of_bfloat16_factors_are_those_of_float32():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 64, generator=generator).bfloat16() for n in (32, 300))
+    found = blocks_torch.block_logits(hidden, weight, None, None)
+    exact = hidden.double() @ weight.double().T
+    assert found.dtype == torch.float32
+    assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
+    # Factors of float32 are multiplied as float32 before and after.
+    other = torch.randn(32, 64, generator=generator)
+    plain = blocks_torch.block_logits(other, weight.float(), None, None)
+    assert (plain - other.double() @ weight.double().T).abs().max() < 1e-5 * exact.abs().max()
+    with pytest.raises(RuntimeError, match="shapes"):
+        blocks_torch.block_logits(hidden, weight[:, :-1], None, None)
+    again = blocks_torch.block_logits(other, weight.float(), None, None)
+    assert torch.equal(again, plain)
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -18,7 +18,7 @@ from tiny_models import FAMILIES, tiny_model
 from ethical_compression import store
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
-from ethical_compression.score import generation
+from ethical_compression.score import exponential_race, generation
 
 PROMPTS = ["the cat sat", "the answer is", "an unbelievable thing, thought the", "the dog saw"]
 
@@ -84,7 +84,7 @@ def test_one_model_twice_writes_one_text_and_another_seed_another(tokenizer):
 
 
 def draw(p: np.ndarray, seeds: int, prompt: str = "a") -> np.ndarray:
-    times = (generation.race(prompt, 0, len(p), seed) for seed in range(seeds))
+    times = (exponential_race.race(prompt, 0, len(p), seed) for seed in range(seeds))
     return np.array([(one / p).argmin() for one in times])
 
 
@@ -95,7 +95,8 @@ def test_draws_follow_the_distribution():
     # Places of a prompt, and prompts, draw on their own: no two agree more often than by chance.
     for one, two in ((("a", 0), ("a", 1)), (("a", 0), ("b", 0))):
         same = [
-            (generation.race(*one, 5, s) / p).argmin() == (generation.race(*two, 5, s) / p).argmin()
+            (exponential_race.race(*one, 5, s) / p).argmin()
+            == (exponential_race.race(*two, 5, s) / p).argmin()
             for s in range(2000)
         ]
         assert stats.binomtest(sum(same), 2000, float((p**2).sum())).pvalue > 0.001
@@ -132,7 +133,7 @@ def test_two_models_agree_at_least_as_often_as_the_bound(weights):
 
 
 def test_a_larger_vocabulary_keeps_the_times_of_a_smaller_one():
-    small, large = (generation.race("a", 2, size, 0) for size in (50, 80))
+    small, large = (exponential_race.race("a", 2, size, 0) for size in (50, 80))
     assert (small == large[:50]).all() and (small > 0).all()
 
 

@@ -23,7 +23,7 @@ def continuations(
     length: int = 20,
     temperature: float = 1.0,
     seed: int = 0,
-    batch: int = 40,
+    batch: int = 200,
     chat: bool = False,
     progress: str | None = None,
 ) -> pd.DataFrame:

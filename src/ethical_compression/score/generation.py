@@ -1,10 +1,6 @@
 """Two models go on with the same text: with the same luck, so that only the models differ.
 
-Sampling is an *exponential race* (the Gumbel-max trick; Maddison et al. 2014): every token v of the
-vocabulary draws a time E_v ~ Exp(1), and the one with the smallest E_v ÷ p(v) is said next. That is
-an exact draw from p. The times depend on the prompt, the position and a seed, and on nothing else:
-models share them, so equal distributions give equal tokens, and two that are δ apart in total
-variation give the same token with probability (1 − δ) ÷ (1 + δ) at least (Daliri et al. 2024). No
+What is said next is drawn by an exponential race (`exponential_race`), whose times models share. No
 prompt hears of the others in its batch.
 
 Tables have one row a token: `prompt` (its place in the list), `position`, `token_id`, `piece` (the
@@ -13,7 +9,6 @@ model so ended its text, which adds no words to it. Else a text has `length` tok
 """
 
 import contextlib
-import hashlib
 import inspect
 import logging
 import math
@@ -26,9 +21,11 @@ import torch
 
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.kernels.blocks_torch import expected
 from ethical_compression.memory import is_of_memory
 from ethical_compression.score import runs
 from ethical_compression.score.divergence import encoded_distances
+from ethical_compression.score.exponential_race import races
 from ethical_compression.score.layouts import apart, drawer, probe
 from ethical_compression.score.loglikelihood import score_encoded
 from ethical_compression.score.networks import (
@@ -46,18 +43,6 @@ from ethical_compression.score.token_tree import padded
 from ethical_compression.score.tokens import Encoded, tokenise
 
 # --- Drawing --------------------------------------------------------------------------------------
-
-
-def race(prompt: str, position: int, vocabulary: int, seed: int) -> np.ndarray:
-    """The times E_v that the tokens draw for one place of one prompt's continuation: (vocabulary,).
-
-    float32, positive. The first V of a larger vocabulary are those of a vocabulary of V.
-    """
-    digest = np.frombuffer(hashlib.sha256(prompt.encode()).digest(), dtype=np.uint32)
-    times = np.random.default_rng([seed, position, *digest]).standard_exponential(
-        vocabulary, dtype=np.float32
-    )
-    return np.maximum(times, np.finfo(np.float32).tiny)
 
 
 def generate(
@@ -173,8 +158,8 @@ def _continue(model, prompts, length: int, temperature: float, seed: int, sample
                     f"A batch of {len(luck)} texts does not fit in the device's memory: use a "
                     "smaller batch."
                 ) from None
-            log_p = logits.log_softmax(-1)
-            if log_p.isnan().any():
+            normaliser = logits.logsumexp(-1)
+            if not normaliser.isfinite().all():
                 raise InputError(
                     "The model gives next-token logits that are not numbers: its weights or its "
                     "dtype are broken; load it in float32, or compress it again."
@@ -182,11 +167,12 @@ def _continue(model, prompts, length: int, temperature: float, seed: int, sample
             pace = logits
             if temperature:
                 # argmin E ÷ p is argmax (logit − log E).
-                times = np.stack([race(p, position, logits.shape[1], s) for p, s in luck])
-                pace = logits / temperature - torch.from_numpy(times).to(logits.device).log()
+                times = races(luck, position, logits.shape[1])
+                pace = logits / temperature - torch.from_numpy(times).to(logits.device).log_()
             token = pace.argmax(-1)
-            logprob = log_p.gather(1, token[:, None])[:, 0]
-            entropy = torch.special.entr(log_p.exp()).sum(-1)
+            logprob = logits.gather(1, token[:, None])[:, 0] - normaliser
+            mean = expected((logits - normaliser[:, None]).exp_(), logits)
+            entropy = (normaliser - mean).clamp(min=0)
             said.append(torch.stack([one.double() for one in (token, logprob, entropy)]))
             open_ &= ~torch.isin(token, torch.tensor(sorted(last), dtype=int, device=token.device))
             if not open_.any():

@@ -31,9 +31,11 @@ from ethical_compression.score.token_tree import (
     Row,
     ancestor_mask,
     batches,
+    packed,
     padded,
     plan_rows,
     runs,
+    side_by_side,
 )
 from ethical_compression.score.tokens import Encoded
 
@@ -167,6 +169,8 @@ def run_rows(
     border = min((one for model in models if (one := rotation_border(model))), default=math.inf)
     beyond = [row for row in rows if max(row.depth) >= border]
     within = [row for row in rows if max(row.depth) < border]
+    if layout == "tree":
+        within = packed(within, budget, models[0].get_input_embeddings().weight.shape[1])
     waiting = [*batches(within, budget)[::-1], *batches(beyond, budget)[::-1]]
     while waiting:
         batch = waiting.pop()
@@ -342,6 +346,8 @@ def _comes_out_right(model, layout: str, depth: int, length: int) -> bool:
         # To a model without bounds, even short trunks are worth sharing.
         some = [_fed([*stem, *end]) for end in ends]
         rows += plan_rows(some, layout=layout, width=10**9, limit=length)
+    if layout == "tree" and 2 * len(rows[1]) <= length:
+        rows.append(side_by_side([rows[1], rows[1]]))
     rows.sort(key=len, reverse=True)
     error = 0.0
     try:
