@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import browsing
 import numpy as np
 import pandas as pd
 import pytest
@@ -165,3 +166,35 @@ def test_a_label_means_nothing_to_markdown():
     assert "# smollm2-135m, a\\|b \\# \\<i\\>c\\</i\\>" in text
     assert "\n# <i>" not in text.partition("\n---\n")[2]
     assert "| BBQ & co | a\\|b |" in text
+
+
+# What is wider than its place, of all that is on the page: what a reader would have to push aside.
+WIDER = """() => [document.documentElement, ...document.querySelectorAll(".scroll")]
+    .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.outerHTML.slice(0, 80))"""
+
+
+@browsing.NEEDED
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light")])
+def test_the_page_is_read_at_any_width_and_axe_finds_nothing(browser, tmp_path, width, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    made = page(
+        groups=GROUPS | {"a_group_whose_name_is_long_and_has_no_spaces_at_all": 0.1},
+        model="somebody/a-model-with-a-name-that-is-longer-than-any-telephone-is-wide-8B-instruct",
+    )
+    place = tmp_path / "index.html"
+    place.write_text(report.page_html(made), encoding="utf-8")
+    shown, wrong = browsing.visit(browser, place, width, scheme)
+    for opened in (False, True):
+        if opened:
+            shown.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        assert shown.evaluate(WIDER) == []
+        found = Axe().run(shown, options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+    assert not wrong
+    # A heading sorts, at every width.
+    first = "table.cards tbody tr:first-child .title + td"
+    before = shown.locator(first).nth(1).inner_text()
+    shown.locator("table.cards").nth(1).get_by_role("button", name="group").click()
+    assert before == "worse" and shown.locator(first).nth(1).inner_text().startswith("a_group")
+    shown.close()

@@ -229,7 +229,5 @@ NOT_MEASURED = (
     "the same top token at each place (the divergence of the whole distribution stands for it)",
     "languages but English and French, and groups that these data do not name",
     "instructions followed, facts, code and anything that takes a conversation",
-    "classifiers (of hate speech, say): an audit asks causal language models; the chapters of Part "
-    "I test what compression does to a classifier, by group",
     "uses: who will be asked, by whom, and what an error costs them",
 )

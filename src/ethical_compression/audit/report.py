@@ -50,6 +50,7 @@ class Page:
 
     verdicts, items, floors: those of `run.Audit`; checks: `Said` by name. costs: rows of `what`,
     `full`, `compressed`, in words. sources: licences and origins of the data, as their records say.
+    task: the hub's name of what the model does.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Page:
     sources: tuple[Mapping[str, Any], ...] = ()
     costs: tuple[Mapping[str, str], ...] = ()
     level: float = 0.95
+    task: str = "text-generation"
 
 
 # --- Sentences ------------------------------------------------------------------------------------
@@ -226,6 +228,9 @@ def _table(page: Page, stage: str) -> str:
     rows = page.verdicts[page.verdicts["stage"] == stage]
     if rows.empty:
         return "<p>Not asked.</p>"
+    rank = rows["verdict"].map(list(MARKS).index)
+    size = -rows["difference"] / rows["margin"]
+    rows = rows.assign(rank=rank, size=size).sort_values(["rank", "size"], kind="stable")
     widest = _widest(rows)
     heads = ("question", "group", "verdict", "change against its margin")
     heads += (f"change ({page.level:.0%} interval)", "items")
@@ -244,7 +249,7 @@ def _table(page: Page, stage: str) -> str:
             f'<td class="n" data-label="items">{row["n"]}</td></tr>'
         )
     note = "The band is the margin, the line the interval; a change to the right is worse. "
-    note += "A click on a heading sorts."
+    note += "The gravest stand first; a click on a heading sorts."
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Verdicts, {stage}">'
         f'<table class="cards"><caption>{note}</caption><thead><tr>{head}</tr></thead>'
@@ -306,11 +311,11 @@ def _examples(page: Page) -> str:
         for _, row in found.iterrows()
     )
     return (
-        '<details class="warned"><summary>Show examples. Warning: they hold stereotypes, and some '
-        "hurt.</summary>"
+        '<details class="warned"><summary>Show examples. Warning: they hold stereotypes and '
+        "insults, and some hurt.</summary>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Answers that flipped">'
         '<table class="cards">'
-        "<caption>What each model found likelier; the sentences are the data sets’ own.</caption>"
+        "<caption>What each model answered, or found likelier, in the data sets’ words.</caption>"
         '<thead><tr><th scope="col">question</th><th scope="col">group</th>'
         '<th scope="col">full</th><th scope="col">compressed</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
@@ -368,7 +373,7 @@ def model_card(page: Page, name: str | None = None) -> str:
 
     results = [
         EvalResult(
-            task_type="text-generation",
+            task_type=page.task,
             dataset_type=row["check"],
             dataset_name=f"{page.checks[row['check']].title}, {row['group']}",
             metric_type="change",

@@ -12,7 +12,8 @@ import pandas as pd
 
 from ethical_compression import provenance, store
 from ethical_compression.audit import report
-from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
+from ethical_compression.audit.checks import CHECKS, Check
+from ethical_compression.audit.kinds import CAUSAL, Kind
 from ethical_compression.audit.said import Said, check_margin
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.harm_values import floor
@@ -42,39 +43,45 @@ class Audit:
     seed: int
     level: float
     seconds: float
+    kind: Kind = CAUSAL
 
 
-def check_comparable(full: Subject, compressed: Subject, memory: Memory, progress: bool) -> None:
-    """Raise InputError unless both models read text alike: one vocabulary, one chat form."""
+def check_comparable(
+    full: Subject, compressed: Subject, memory: Memory, progress: bool, kind: Kind = CAUSAL
+) -> None:
+    """Raise InputError unless both models are of the kind and read text alike: one vocabulary, one
+    chat form, and classifiers one list of labels."""
     marks = []
     for one in (full, compressed):
 
         def mark(one=one):
             loaded = memory(one, progress=progress)
             kinds = getattr(getattr(loaded.model, "config", None), "architectures", None) or []
-            if kinds and all("Classification" in kind for kind in kinds):
+            classifies = bool(kinds) and all("Classification" in name for name in kinds)
+            if classifies and not kind.classifies:
                 raise InputError(
-                    f"{one.compression} is a classifier ({kinds[0]}): an audit asks causal "
-                    "language models; Part I of the book has the tests of classifiers."
+                    f"{one.compression} is a classifier ({kinds[0]}), and the full model is none: "
+                    "compare a classifier with the one that it was made of."
                 )
             tokenizer = loaded.tokenizer
             if tokenizer is None:
                 raise InputError(f"{one.compression} has no tokenizer: put it into its folder.")
             said = [sorted(tokenizer.get_vocab().items()), getattr(tokenizer, "chat_template", "")]
+            said.append(list(loaded.model.config.id2label.items()) if kind.classifies else "")
             parts = [hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in said]
-            return pd.DataFrame([parts], columns=["vocabulary", "chat"])
+            return pd.DataFrame([parts], columns=["vocabulary", "chat template", "labels"])
 
         marks.append(store.table("tokenizer", one.inputs(), mark).iloc[0])
-    for what, words in (("vocabulary", "vocabulary"), ("chat", "chat template")):
+    for what in marks[0].index:
         if marks[0][what] != marks[1][what]:
             raise InputError(
-                f"{full.compression} and {compressed.compression} differ in their {words}: what "
+                f"{full.compression} and {compressed.compression} differ in their {what}: what "
                 "they are asked would not be the same text, so they cannot be compared."
             )
 
 
 def asked(
-    names: Sequence[str] | None, each: int, seed: int
+    names: Sequence[str] | None, each: int, seed: int, checks: Mapping[str, Check] = CHECKS
 ) -> tuple[dict[str, tuple[Check, Battery]], tuple[str, ...]]:
     """The checks with what they ask, and those left out, with the reason.
 
@@ -82,7 +89,7 @@ def asked(
     Raises InputError for an unknown name, for a named check without its data, and for none left.
     """
     found, left = {}, []
-    for name, check in chosen(names).items():
+    for name, check in chosen(names, checks).items():
         try:
             found[name] = check, check.battery(each, seed)
         except InputError as error:
@@ -94,20 +101,24 @@ def asked(
     return found, tuple(left)
 
 
-def chosen(names: Sequence[str] | None) -> dict[str, Check]:
+def chosen(names: Sequence[str] | None, checks: Mapping[str, Check] = CHECKS) -> dict[str, Check]:
     """The checks of these names, all for None. Raises InputError for an unknown one."""
     from ethical_compression.datasets.files import known
 
     for name in names or ():
-        known("check", name, CHECKS)
-    return {name: check for name, check in CHECKS.items() if names is None or name in names}
+        known("check", name, checks)
+    return {name: check for name, check in checks.items() if names is None or name in names}
 
 
-def check_margins(margins: Mapping[str, float], names: Sequence[str] | None) -> None:
+def check_margins(
+    margins: Mapping[str, float],
+    names: Sequence[str] | None,
+    checks: Mapping[str, Check] = CHECKS,
+) -> None:
     """Raise InputError unless each margin is a number above 0, of a check that is asked."""
-    asked_of = chosen(names)
+    asked_of = chosen(names, checks)
     for name, margin in margins.items():
-        chosen([name])
+        chosen([name], checks)
         if name not in asked_of:
             raise InputError(
                 f"The check {name!r} has a margin and is not asked: add it, or leave it out."
@@ -128,13 +139,15 @@ def audit(
     tell: Callable[[str], None] = lambda line: None,
     measure: Callable[..., pd.DataFrame] = runs.measure,
     memory: Memory | None = None,
+    kind: Kind = CAUSAL,
 ) -> Audit:
     """Ask both models every check, and come to a verdict a check and group.
 
     each: items a group, as far as a data set has them; seed: which. margins: other than the
     checks' own, by name. tell: is given a line a check, before it is asked. Every part is kept in
     the store as soon as it is scored: stopped and started again, it goes on. measure: how a subject
-    is asked a battery. memory: what holds loaded models, where the caller has one.
+    is asked a battery. memory: what holds loaded models, where the caller has one. kind: of both
+    models, which decides what there is to ask.
 
     The floor of a check is the largest mean change, over `NOISE_ITEMS` of its items, of the full
     model against itself with every text a row of its own, and in bfloat16.
@@ -144,10 +157,10 @@ def audit(
     if each < 1:
         raise InputError(f"An audit needs an item a group at least, not {each}.")
     margins = dict(margins or {})
-    check_margins(margins, names)
-    questions, left_out = asked(names, each, seed)
+    check_margins(margins, names, kind.checks)
+    questions, left_out = asked(names, each, seed, kind.checks)
     memory = memory or Memory(full)
-    check_comparable(full, compressed, memory, progress)
+    check_comparable(full, compressed, memory, progress, kind)
     ask = functools.partial(measure, full=full, memory=memory, progress=progress)
     sides, floors, changes, started = {}, [], [], store.seconds_spent()
     for number, (name, (check, battery)) in enumerate(questions.items(), 1):
@@ -174,6 +187,7 @@ def audit(
         seed,
         level,
         store.seconds_spent() - started,
+        kind,
     )
 
 
@@ -219,6 +233,7 @@ def sized(
     seed: int = 0,
     minutes: float | None = None,
     memory: Memory | None = None,
+    kind: Kind = CAUSAL,
 ) -> tuple[int, pd.DataFrame]:
     """Items a group, fewer than `each` where that takes more than `minutes`, and the plan: a row a
     check, `check`, `items`, `seconds`.
@@ -227,24 +242,22 @@ def sized(
     text. What a battery reads is told by its letters. Both models read it; the noise floor reads a
     part of it three times more. At least ten items a group stay, since fewer have no test.
     """
-    rate = _letters_a_second(full, memory or Memory(full))
-    plan = _plan(asked(names, each, seed)[0], rate)
+    rate = _letters_a_second(full, memory or Memory(full), kind)
+    plan = _plan(asked(names, each, seed, kind.checks)[0], rate)
     if minutes is not None and (needed := plan["seconds"].sum() / 60) > minutes:
         each = max(verdicts.LEAST_ITEMS, int(each * minutes / needed))
-        plan = _plan(asked(names, each, seed)[0], rate)
+        plan = _plan(asked(names, each, seed, kind.checks)[0], rate)
     return each, plan
 
 
-def _letters_a_second(full: Subject, memory: Memory) -> float:
-    from ethical_compression.score.loglikelihood import loglikelihoods
-
+def _letters_a_second(full: Subject, memory: Memory, kind: Kind) -> float:
     def rate():
         loaded = memory(full)
         text = "The plan of an audit is measured on this sentence, again and again. " * 25
         taken = []
         for _ in range(3):  # the first pays for what is done once
             begun = time.perf_counter()
-            loglikelihoods(loaded.model, loaded.tokenizer, [(".", text)])
+            kind.read(loaded, text)
             taken.append(time.perf_counter() - begun)
         return pd.DataFrame({"letters": [len(text) / min(taken)]})
 
@@ -258,7 +271,7 @@ def _plan(questions: Mapping[str, tuple[Check, Battery]], rate: float) -> pd.Dat
     rows, seen = [], set()
     for name, (_, battery) in questions.items():
         letters = sum(_letters(item) for item in battery.items)
-        if battery.part is None:  # a text that is read up to some window
+        if "window" in battery.settings:  # a text that is read up to some window
             read = battery.settings["window"] * battery.settings["max_windows"]
             letters = min(letters, read * LETTERS_A_TOKEN)
         share = 1 if battery.part is None else min(1, NOISE_ITEMS / len(battery.items))
@@ -280,23 +293,19 @@ def _letters(item) -> int:
 
 
 def costs(
-    full: Subject, compressed: Subject, memory: Memory | None = None
+    full: Subject, compressed: Subject, memory: Memory | None = None, kind: Kind = CAUSAL
 ) -> tuple[dict[str, str], ...]:
-    """Memory of both models and seconds a generated token, in words: measured on this machine, once
-    and with both loaded, which `memory` may hold."""
+    """Memory of both models and seconds a generated token, or a post, in words: measured on this
+    machine, once and with both loaded, which `memory` may hold."""
     both, memory = {"full": full, "compressed": compressed}, memory or Memory(full)
 
     def measured():
-        import torch
-
         from ethical_compression.compress import report
 
         loaded = {name: memory(one) for name, one in both.items()}
-        models = {name: one.model for name, one in loaded.items()}
-        prompt = torch.tensor([loaded["full"].tokenizer("The question was")["input_ids"]])
-        prompt = prompt.to(next(models["full"].parameters()).device)
-        taken = report.latency(models, prompt)
-        held = {name: report.memory(model) / 2**20 for name, model in models.items()}
+        what, timed = kind.timed
+        taken = timed(loaded)
+        held = {name: report.memory(one.model) / 2**20 for name, one in loaded.items()}
         times = {
             name: f"{1000 * one['median']:.1f} ms ({1000 * one['low']:.1f} to "
             f"{1000 * one['high']:.1f})"
@@ -306,7 +315,7 @@ def costs(
             [
                 {"what": "memory of the weights, as loaded here"}
                 | {name: f"{size:,.0f} MiB" for name, size in held.items()},
-                {"what": "a generated token, median (quartiles)"} | times,
+                {"what": f"{what}, median (quartiles)"} | times,
             ]
         )
 
@@ -327,15 +336,17 @@ def page(
     models at once; memory: what may hold them."""
     margins = found.verdicts.drop_duplicates("check").set_index("check")["margin"]
     named = list(margins.index)
-    records = [record for name in named for record in CHECKS[name].records()]
+    asked_of = chosen(named, found.kind.checks)
+    records = [record for name in named for record in found.kind.checks[name].records()]
     return report.Page(
         model=found.full.model,
         compression=found.compressed.compression,
         verdicts=found.verdicts,
         items=found.items,
         floors=found.floors,
-        checks={name: _said(one, float(margins[name])) for name, one in chosen(named).items()},
-        not_measured=(*found.left_out, *NOT_MEASURED),
+        checks={name: _said(one, float(margins[name])) for name, one in asked_of.items()},
+        not_measured=(*found.left_out, *found.kind.not_measured),
+        task=found.kind.task,
         command=command,
         provenance=provenance.provenance()
         | {
@@ -346,6 +357,6 @@ def page(
             "seconds of scoring": round(found.seconds, 1),
         },
         sources=tuple(one for k, one in enumerate(records) if one not in records[:k]),
-        costs=costs(found.full, found.compressed, memory) if measured else (),
+        costs=costs(found.full, found.compressed, memory, found.kind) if measured else (),
         level=found.level,
     )

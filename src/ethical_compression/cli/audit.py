@@ -16,6 +16,7 @@ examples:
   a recipe, made here            audit smollm2-135m --recipe gptq-3bit --output report
   a checkpoint, a folder or id   audit BASE --compressed my-4bit-model --output report
   what it will take, first       audit BASE --recipe nf4 --plan
+  two classifiers of posts       audit CLASSIFIER --compressed SMALLER --output report
   two runs of lm-eval            audit --samples FULL-RUN SMALL-RUN --output report
   on a cluster, a job a check    audit BASE --recipe nf4 --output report --workflow Snakefile
   in a pipeline                  audit BASE --compressed X --output report --fail-on worse
@@ -24,6 +25,8 @@ Every part is kept as soon as it is scored: started again, the same command goes
 FAILED = 3
 # Of models; runs of lm-eval bring their own, so that there these are refused.
 DEFAULTS = {"items": 40, "seed": 0, "dtype": "float32", "device": "cpu"}
+# Classifiers are small, posts are short, and an area needs many of both kinds.
+POSTS = 400
 # What a pipeline may stop at, the gravest first.
 GRAVE = ("worse", "cannot tell")
 
@@ -52,7 +55,7 @@ def add(commands) -> None:
     command.add_argument("--again", help="a second lm-eval run of the full model: the noise")
     command.add_argument("--output", type=place, help="a folder for the report")
     command.add_argument("--label", type=label, help="what the report calls the compressed model")
-    command.add_argument("--items", type=_positive, help="items a group (40)")
+    command.add_argument("--items", type=_positive, help=f"items a group (40; posts: {POSTS})")
     command.add_argument(
         "--minutes", type=_minutes, help="fewer items, so that it takes about so long"
     )
@@ -79,6 +82,9 @@ def add(commands) -> None:
         "--fail-on", choices=GRAVE, help="exit with 3 where a verdict is that, or graver"
     )
     command.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    command.add_argument(
+        "--toxic", help="of classifiers, the labels that mean toxic, with commas between"
+    )
     command.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     command.add_argument("--device", help="cpu (the default) or cuda")
     command.set_defaults(
@@ -144,7 +150,7 @@ def _audit_samples(given: argparse.Namespace) -> None:
     from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import samples
 
-    refused = ("minutes", "plan", "workflow", "only_ask", *DEFAULTS)
+    refused = ("minutes", "plan", "workflow", "only_ask", "toxic", *DEFAULTS)
     # Seed 0 was given, too: what was not is None, or False.
     there = [one for one in refused if not any(getattr(given, one) is no for no in (None, False))]
     said = [f"--{one.replace('_', '-')}" for one in there]
@@ -177,28 +183,19 @@ def _audit_models(given: argparse.Namespace) -> None:
     from ethical_compression.audit import place as place_of_report
     from ethical_compression.audit import run
     from ethical_compression.score.runs import Memory
-    from ethical_compression.score.subjects import Checkpoint, Compressed
 
-    for name, value in DEFAULTS.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
+    full, other, kind = _pair(given)
     if given.output is None and not (given.plan or given.only_ask):
         raise InputError("Say where the report goes, with --output FOLDER, or ask for the --plan.")
     if given.output is not None:
         place_of_report.check_place(given.output)
-    how = {"dtype": given.dtype, "device": given.device}
-    full = Compressed(given.model, **how)
-    if given.recipe:
-        other = Compressed(given.model, recipe_of(given.recipe), label=given.label or "", **how)
-    else:
-        other = Checkpoint(given.model, given.compressed, label=given.label or "", **how)
     names = _names(given)
     margins = {name: _number(name, value) for name, value in given.margin}
-    run.check_margins(margins, names)
+    run.check_margins(margins, names, kind.checks)
     memory, each = Memory(full), given.items
     # A job of a workflow is told its size, and needs no plan.
     if given.minutes or given.plan or given.workflow or not given.only_ask:
-        each, plan = run.sized(full, names, each, given.seed, given.minutes, memory)
+        each, plan = run.sized(full, names, each, given.seed, given.minutes, memory, kind)
         many = f"{len(plan)} check{'s' * (len(plan) > 1)}"
         print(f"{many}, {each} items a group: about {_time(plan)}.", file=sys.stderr)
     if given.plan:
@@ -216,9 +213,41 @@ def _audit_models(given: argparse.Namespace) -> None:
         progress=sys.stderr.isatty(),
         tell=lambda line: print(line, file=sys.stderr),
         memory=memory,
+        kind=kind,
     )
     if not given.only_ask:
         _tell(run.page(found, command=_said(sys.argv[1:]), memory=memory), given)
+
+
+def _pair(given: argparse.Namespace):
+    """Both subjects, and of which kind they are; what was not given becomes its default."""
+    from ethical_compression.audit import kinds
+    from ethical_compression.score.subjects import Checkpoint, Compressed
+    from ethical_compression.score.text_classifiers import TextClassifier, is_classifier
+
+    classifies = is_classifier(given.model)
+    for name, value in (DEFAULTS | ({"items": POSTS} if classifies else {})).items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    how = {"dtype": given.dtype, "device": given.device}
+    label = given.label or ""
+    if classifies:
+        if given.recipe:
+            raise InputError(
+                f"{given.model} is a classifier, and a recipe compresses causal language models: "
+                "name the compressed classifier with --compressed."
+            )
+        toxic = None if given.toxic is None else tuple(named(given.toxic))
+        full = TextClassifier(given.model, given.model, toxic, label="full", **how)
+        other = TextClassifier(given.model, given.compressed, toxic, label=label, **how)
+        return full, other, kinds.classifier(toxic)
+    if given.toxic is not None:
+        raise InputError(f"{given.model} is no classifier: leave out --toxic.")
+    if given.recipe:
+        other = Compressed(given.model, recipe_of(given.recipe), label=label, **how)
+    else:
+        other = Checkpoint(given.model, given.compressed, label=label, **how)
+    return Compressed(given.model, **how), other, kinds.CAUSAL
 
 
 def _write_workflow(given: argparse.Namespace, checks: list[str], each: int) -> None:
@@ -226,6 +255,7 @@ def _write_workflow(given: argparse.Namespace, checks: list[str], each: int) -> 
 
     which = ["--recipe", given.recipe] if given.recipe else ["--compressed", given.compressed]
     which += ["--label", given.label] if given.label else []
+    which += ["--toxic", given.toxic] if given.toxic else []
     how = {"items": each, "seed": given.seed, "dtype": given.dtype, "device": given.device}
     command = ["audit", given.model, *which]
     command += [word for name, value in how.items() for word in (f"--{name}", str(value))]

@@ -94,14 +94,7 @@ def bias_aucs(
     chosen_as_toxic = toxic if selection == "definition" else np.ones_like(toxic)
     rows = []
     for community, inside in zip(members.columns, table.T, strict=True):
-        outside = listed & ~inside
-        groups = {
-            "subgroup": inside,
-            "bpsn": (inside & ~chosen_as_toxic) | (outside & chosen_as_toxic),
-            "bnsp": (inside & chosen_as_toxic) | (outside & ~chosen_as_toxic),
-            "background": outside,
-        }
-        for metric, chosen in groups.items():
+        for metric, chosen in groups(inside, listed & ~inside, chosen_as_toxic).items():
             found = auc(scores[chosen], toxic[chosen], level=level)
             rows.append({"community": community, "metric": metric} | asdict(found))
     found = auc(scores[listed], toxic[listed], level=level)
@@ -114,6 +107,19 @@ def bias_aucs(
             frame["note"] == "", "; " + frame["note"]
         )
     return frame
+
+
+def groups(inside: np.ndarray, outside: np.ndarray, toxic: np.ndarray) -> dict[str, np.ndarray]:
+    """Which posts each of `METRICS` is taken over: booleans (n,), as the arguments are.
+
+    inside: posts that mention the community; outside: those that it is set against.
+    """
+    return {
+        "subgroup": inside,
+        "bpsn": (inside & ~toxic) | (outside & toxic),
+        "bnsp": (inside & toxic) | (outside & ~toxic),
+        "background": outside,
+    }
 
 
 def by_run(

@@ -20,13 +20,9 @@ import pandas as pd
 from ethical_compression.datasets import files, hate_speech, plain
 from ethical_compression.errors import InputError
 from ethical_compression.provenance import version
-from ethical_compression.train import encoders
+from ethical_compression.score import text_classifiers
 from ethical_compression.train import judge as linear
 
-PATTERNS = ("config.json", "README.md", "model*.safetensors", "*.safetensors.index.json",
-            "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model")  # fmt: skip
-# Names by which the labels of classifiers on the hub say that a text is toxic.
-TOXIC = {"toxic", "toxicity", "hate", "hateful", "hatespeech", "offensive", "biased"}
 # What stands in the column `data` for plain sentences, and how many of a kind are judged.
 PLAIN, PLAIN_MOST = "plain text", 2000
 
@@ -60,7 +56,7 @@ def load(
 
     source: where HateXplain is read from, for the judges that are trained on it ("mirror", "hub").
     threshold: of `flagged`. toxic: which labels of a classifier count; by default those whose name
-    is in `TOXIC`. revision, device: of a classifier.
+    is in `text_classifiers.TOXIC`. revision, device: of a classifier.
     Raises InputError for an unknown name, data that are not there, a threshold outside (0, 1), a
     classifier without safetensors, and one whose labels do not say which is toxic.
     """
@@ -97,68 +93,26 @@ def _fitted(name: str, source: str):
 
 
 def _classifier(name, toxic, threshold, revision, device) -> Judge:
-    import torch
-    import transformers
-
-    about = encoders.describe(name, revision=revision)
-    if about["kind"] == "folder":
-        folder = Path(name).expanduser()
-    else:
-        instead = f"one of {', '.join(linear.JUDGES)}"
-        folder = files.hub_folder(name, PATTERNS, kind="model", revision=revision, instead=instead)
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f"{name} has no safetensors weights (other formats can run code when they are read): "
-            "choose another judge, or a revision that has them."
-        )
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
-    )
-    model = model.to(device).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    chosen = _toxic_labels(name, model.config.id2label, toxic)
-    most = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 10**9))
-    several = model.config.problem_type == "multi_label_classification"
-
-    def probabilities(texts: Sequence[str], batch: int = 16) -> np.ndarray:
-        found = np.empty(len(texts))
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(texts), batch):
-            rows = order[start : start + batch]
-            inputs = tokenizer([texts[i] for i in rows], padding=True, return_tensors="pt")
-            with torch.inference_mode():
-                logits = model(**inputs.to(device)).logits.double()
-            # Labels that may hold together each have a probability of their own.
-            p = (
-                logits.sigmoid()[:, chosen].amax(1)
-                if several
-                else logits.softmax(1)[:, chosen].sum(1)
-            )
-            found[rows] = p.cpu().numpy()
-        return found
+    instead = f"one of {', '.join(linear.JUDGES)}"
+    loaded = text_classifiers.load(name, revision=revision, device=device, instead=instead)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    chosen = text_classifiers.toxic_labels(name, model.config.id2label, toxic)
+    most = text_classifiers.longest(model, tokenizer)
 
     def faults(texts: Sequence[str]) -> list[str]:
         lengths = map(len, tokenizer(list(texts), verbose=False)["input_ids"])
         return [f"longer than the judge's {most} tokens" if n > most else "" for n in lengths]
 
     names = [model.config.id2label[i] for i in chosen]
-    record = {"judge": name, "labels": names, **about}
-    measures = f"what {name} labels {' or '.join(names)}"
-    return Judge(name, measures, about["licence"], record, threshold, probabilities, faults)
-
-
-def _toxic_labels(name: str, labels: dict[int, str], toxic: Sequence[str] | None) -> list[int]:
-    listed = ", ".join(labels.values())
-    for one in toxic or ():
-        files.known(f"label of {name}:", one, labels.values())
-    wanted = {one for one in labels.values() if one.lower() in TOXIC} if toxic is None else toxic
-    chosen = [i for i, one in labels.items() if one in wanted]
-    if not chosen or len(chosen) == len(labels):
-        raise InputError(
-            f"The labels of {name} ({listed}) do not say which of them mean toxic: name them "
-            "(toxic=…)."
-        )
-    return chosen
+    return Judge(
+        name,
+        f"what {name} labels {' or '.join(names)}",
+        loaded.source["licence"],
+        {"judge": name, "labels": names, **loaded.source},
+        threshold,
+        lambda texts: text_classifiers.toxic_scores(model, tokenizer, texts, chosen),
+        faults,
+    )
 
 
 # --- Judging --------------------------------------------------------------------------------------

@@ -138,6 +138,25 @@ def _components(scores: np.ndarray, toxic: np.ndarray):
     return toxic_part.mean(axis=1), toxic_part, other_part
 
 
+def shares(scores, toxic) -> np.ndarray:
+    """(n,): what each post adds to the AUC; their mean is the AUC, and the standard error of that
+    mean is DeLong's.
+
+    A toxic post has AUC + n/m (V − AUC), with V the share of the n − m other posts that it
+    outscores (DeLong's structural component), and another post likewise. Differences of two models'
+    shares are so a value a post, whose mean is the change of the AUC. Not within [0, 1].
+    Raises InputError as `auc`, and for fewer than two posts of either kind.
+    """
+    scores, toxic = checked(scores, toxic)
+    if min(toxic.sum(), (~toxic).sum()) < 2:
+        raise InputError("An AUC by post needs at least two toxic posts and two that are not.")
+    value, toxic_part, other_part = _components(scores[None], toxic)
+    found = np.empty(len(scores))
+    for kind, part in ((toxic, toxic_part[0]), (~toxic, other_part[0])):
+        found[kind] = value[0] + len(scores) / kind.sum() * (part - value[0])
+    return found
+
+
 def _error(toxic_part: np.ndarray, other_part: np.ndarray) -> tuple[float, float]:
     """DeLong's standard error from components (positives,), (negatives,), and Satterthwaite's df.
 

@@ -1,0 +1,86 @@
+"""What kinds of model can be audited: what each is asked, and how one reads a text and is timed."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ethical_compression.audit import classifiers
+from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
+
+# Reads of a post whose quartiles are told, after two that are not counted.
+TIMED = 24
+POST = "the museum opened its new wing on monday and many people came to see it"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """checks: the questions by name. read: (what was loaded, a text) reads it once. timed: what is
+    timed, in words, and {name: what was loaded} -> {name: `low`, `median` and `high` seconds}.
+    not_measured: what a reader might expect and does not find. task: the hub's name of it."""
+
+    checks: Mapping[str, Check]
+    read: Callable[[Any, str], Any]
+    timed: tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, float]]]]
+    not_measured: tuple[str, ...]
+    task: str
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its models are classifiers."""
+        return self.task == "text-classification"
+
+
+def _score(loaded, text: str) -> None:
+    from ethical_compression.score.loglikelihood import loglikelihoods
+
+    loglikelihoods(loaded.model, loaded.tokenizer, [(".", text)])
+
+
+def _written(loaded: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
+    import torch
+
+    from ethical_compression.compress import report
+
+    models = {name: one.model for name, one in loaded.items()}
+    prompt = torch.tensor([next(iter(loaded.values())).tokenizer("The question was")["input_ids"]])
+    return report.latency(models, prompt.to(next(iter(models.values())).device))
+
+
+def _classify(loaded, text: str) -> None:
+    """In pieces as long as posts are."""
+    from ethical_compression.score.text_classifiers import toxic_scores
+
+    pieces = [text[at : at + 140] for at in range(0, len(text), 140)]
+    toxic_scores(loaded.model, loaded.tokenizer, pieces, [0])
+
+
+def _classified(loaded: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
+    import numpy as np
+
+    times: dict[str, list[float]] = {name: [] for name in loaded}
+    for _ in range(TIMED + 2):  # by turns, so that whatever else the machine does hits them alike
+        for name, one in loaded.items():
+            started = time.perf_counter()
+            _classify(one, POST)
+            times[name].append(time.perf_counter() - started)
+    ends = {
+        name: np.quantile(found[2:], [0.25, 0.5, 0.75]).tolist() for name, found in times.items()
+    }
+    return {
+        name: dict(zip(("low", "median", "high"), one, strict=True)) for name, one in ends.items()
+    }
+
+
+CAUSAL = Kind(CHECKS, _score, ("a generated token", _written), NOT_MEASURED, "text-generation")
+
+
+def classifier(toxic: Sequence[str] | None = None) -> Kind:
+    """Classifiers of posts. toxic: the labels that mean toxic, None where their names say so."""
+    return Kind(
+        classifiers.checks(toxic),
+        _classify,
+        ("a post of 15 words", _classified),
+        classifiers.NOT_MEASURED,
+        "text-classification",
+    )
