@@ -84,6 +84,28 @@ def test_what_is_gathered_is_the_definition(positions):
     assert found.count == found.tokens == sum(len(a) + len(b) for a, b in PAIRS)
 
 
+@pytest.mark.parametrize("positions", pairs.POSITIONS)
+def test_one_layer_looked_at_is_known_as_by_the_walk_and_its_differences_pair_by_pair(positions):
+    model, name = tiny_model("llama"), "model.layers.0.self_attn.o_proj"
+    after = []
+    model.lm_head.register_forward_hook(lambda *_: after.append(True))
+    # The rows of one choice of positions serve any other.
+    rows = pairs.fed_with(model, pairs.of_tokens(PAIRS, size=2, positions="differing"), name)
+    found, apart, whose = pairs.contrasted(
+        rows, pairs.of_tokens(PAIRS, size=2, positions=positions), name
+    )
+    h, h01 = by_hand(model, PAIRS, positions)
+    assert torch.allclose(found.matrix.double(), h, atol=1e-5 * float(h.abs().max()))
+    assert torch.allclose(found.h01.double(), h01, atol=1e-5 * float(h01.abs().max()))
+    total = sum(len(one) + len(other) for one, other in PAIRS)
+    assert torch.allclose(2 / total * apart.T @ apart, found.h01, atol=1e-6)
+    counts = [len(pairs.align(*pair, positions)) for pair in PAIRS]
+    assert torch.bincount(whose, minlength=len(PAIRS)).tolist() == counts
+    # What comes after the layer was computed for the check by hand alone, sentence by sentence.
+    assert len(after) == 2 * len(PAIRS)
+    assert not model.get_submodule(name)._forward_pre_hooks
+
+
 def test_only_the_chosen_weights_have_a_contrast():
     found = gathered(tiny_model("llama"), PAIRS)
     assert {name for name, one in found.items() if one.contrast} == {

@@ -13,6 +13,7 @@ from ethical_compression.compress.blocks import read, short_text, survey, weight
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Settings, register
 from ethical_compression.errors import InputError
+from ethical_compression.models.finite import all_finite
 
 KINDS = ("int8", "nf4", "fp4")
 BLOCK = 64  # weights that share a scale in the 4-bit kinds
@@ -173,7 +174,7 @@ def quantized(layer: nn.Module, kind: str) -> nn.Module:
     """The bitsandbytes layer that computes what `layer` (GPT-2's `Conv1D` too) does, quantized."""
     bnb = _library()
     weight = weight_of(layer)
-    if not weight.isfinite().all():
+    if not all_finite(weight):
         raise InputError(
             "A weight is NaN or infinite: check the model in float32 before it is compressed."
         )

@@ -325,11 +325,13 @@ def _calls(settings: Repair, model, inputs, tokenizer):
     return [*texts, *(batch.ids.to(device) for batch in calls)], gather
 
 
-def _repaired(before: torch.Tensor, after: torch.Tensor, known_inputs: Contrasted) -> dict:
-    """How much of what a layer answered a pair differently is left, as a share: `contrast`."""
+def _repaired(before: torch.Tensor, after, known_inputs: Contrasted) -> dict:
+    """How much of what a layer answered a pair differently is left, as a share: `contrast`.
+    after: the weight that was made of `before`, or what stands for it (`QuantizedWeight`)."""
     if known_inputs.contrast is None:
         return {}
     h01 = known_inputs.h01
+    after = after.dequantize() if isinstance(after, QuantizedWeight) else after
     was, is_now = (float(energy(one.float(), h01).sum()) for one in (before, after))
     return {"contrast": is_now / max(was, 1e-30)}
 
@@ -344,7 +346,7 @@ def _fair_gptq(
         if isinstance(known_inputs, Hessian):  # of a weight that no token reaches
             known_inputs = Contrasted(known_inputs)
         found = quantize(weight, known_inputs, **settings.how(), **how)
-        repaired[known_inputs.name] = _repaired(weight, found.dequantize(), known_inputs)
+        repaired[known_inputs.name] = _repaired(weight, found, known_inputs)
         return found
 
     done.weights |= gptq.quantize_model(

@@ -32,6 +32,7 @@ from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.compress.weighting import WEIGHTINGS, token_weights
 from ethical_compression.errors import InputError
 from ethical_compression.kernels import column_solve
+from ethical_compression.models.finite import all_finite
 from ethical_compression.models.gptq_format import QuantizedWeight
 
 
@@ -156,7 +157,7 @@ def _check_problem(weight: torch.Tensor, hessian: torch.Tensor) -> None:
             f"A weight with {columns} inputs needs a {columns} × {columns} Hessian, "
             f"not {tuple(hessian.shape)}."
         )
-    if not (weight.isfinite().all() and hessian.isfinite().all()):
+    if not (all_finite(weight) and all_finite(hessian)):
         raise InputError(
             "A weight or an activation is NaN or infinite: check the model in float32 before it "
             "is compressed."

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from ethical_compression.compress.blocks import Reached, watch, where
 from ethical_compression.compress.integer import energy
 from ethical_compression.errors import InputError
+from ethical_compression.models.finite import all_finite
 
 # Width of a Hessian's stripes: wide enough for a fast product, many enough to spare a third of it.
 STRIPE = 288
@@ -145,7 +146,7 @@ def factors(matrix: torch.Tensor, damping: float) -> tuple[torch.Tensor, torch.T
             del damped
             upper = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device).mT
             torch.linalg.solve_triangular(factor, upper, upper=True, out=upper)
-            if upper.isfinite().all():
+            if all_finite(upper):
                 return factor, upper
     raise InputError(
         f"The calibration Hessian stays singular at damping {damping * 1000:g}: use more "

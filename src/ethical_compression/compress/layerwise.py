@@ -16,6 +16,7 @@ from ethical_compression.compress.hessian import (
 )
 from ethical_compression.compress.weight_files import Weight
 from ethical_compression.errors import InputError
+from ethical_compression.models.finite import all_finite
 
 
 @dataclass
@@ -92,7 +93,7 @@ def each_layer(
 
 def check_finite(name: str, *tensors: torch.Tensor) -> None:
     """Raise InputError where a weight, or what is fed to it, is NaN or infinite."""
-    if not all(tensor.isfinite().all() for tensor in tensors):
+    if not all(map(all_finite, tensors)):
         raise InputError(
             f"The weight of {name}, or what is fed to it, is NaN or infinite: check the model in "
             "float32 before it is compressed."

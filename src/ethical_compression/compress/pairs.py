@@ -7,12 +7,14 @@ is gathered is the same however pairs are ordered, batched and padded.
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 
 from ethical_compression.compress.blocks import read, short_text, survey
 from ethical_compression.compress.hessian import Gather, Hessian, add_to_hessian
+from ethical_compression.compress.in_step import Reached
 from ethical_compression.datasets import repair_pairs
 from ethical_compression.datasets.contrast import shared_ends
 from ethical_compression.datasets.files import known
@@ -191,20 +193,31 @@ def gatherer(
     return gather
 
 
-def fed_with(
-    model: torch.nn.Module, pairs: Sequence[Batch], name: str
-) -> tuple[Contrasted, torch.Tensor, torch.Tensor]:
-    """(what is gathered, differences x₀ − x₁ (n, in), int64 (n,) whose) of one linear layer, by its
-    full name, as the model feeds it now."""
-    gather, known_inputs, rows = gatherer(pairs, {name}), None, []
-    layer = model.get_submodule(name)
-    hook = layer.register_forward_pre_hook(lambda _, fed: rows.append(fed[0].flatten(0, -2)))
+def fed_with(model: torch.nn.Module, pairs: Sequence[Batch], name: str) -> list[torch.Tensor]:
+    """What one linear layer, by its full name, is fed by each batch, (tokens, in), as the model is
+    now; what comes after it is not computed."""
+    rows = []
+
+    def halt(_, fed):
+        rows.append(fed[0].flatten(0, -2))
+        raise Reached
+
+    hook = model.get_submodule(name).register_forward_pre_hook(halt)
     try:
-        with torch.no_grad():
-            for batch in pairs:
+        for batch in pairs:
+            with torch.no_grad(), suppress(Reached):
                 read(model, batch.ids.to(next(model.parameters()).device))
     finally:
         hook.remove()
+    return rows
+
+
+def contrasted(
+    rows: Sequence[torch.Tensor], pairs: Sequence[Batch], name: str
+) -> tuple[Contrasted, torch.Tensor, torch.Tensor]:
+    """(what is gathered, differences x₀ − x₁ (n, in), int64 (n,) whose) of what a layer is fed
+    (`fed_with`). Batches of one set of pairs differ by their positions alone, and are fed alike."""
+    gather, known_inputs = gatherer(pairs, {name}), None
     for index, fed in enumerate(rows):
         known_inputs = gather(known_inputs, name, index, fed)
     apart = [fed[its.first] - fed[its.second] for fed, its in zip(rows, pairs, strict=True)]

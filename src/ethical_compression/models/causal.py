@@ -73,6 +73,8 @@ def load(
     """
     import torch
 
+    from ethical_compression.models.finite import all_finite
+
     files.known("dtype", dtype, DTYPES)
     try:
         torch.empty(0, device=device)
@@ -88,7 +90,7 @@ def load(
             folder = weights_folder(name, source)
             model, tokenizer = _model(folder, name, dtype), _tokenizer(folder, name)
     for parameter, value in model.named_parameters():
-        if not torch.isfinite(value).all():
+        if not all_finite(value):
             raise InputError(
                 f"The weight {parameter} of {name} is NaN or infinite in {dtype}: use float32, or "
                 "fetch the model again."
