@@ -111,6 +111,7 @@ def test_what_is_kept_of_right_answers_is_read_off_the_interval():
     # 10 of 40 answers are lost: 0.25 ± t₃₉ · s/√40, of the 0.75 that were right.
     assert kept["share_low"] == pytest.approx((0.75 - row["ci_high"]) / 0.75)
     assert kept["verdict"] == "lost"
+    assert kept["detectable"] == pytest.approx(row["detectable"] / 0.75) and row["detectable"] > 0
     same = repair_costs.costs(tables(30, 30), {}, LEXICONS, [("plain", "exact")])
     assert repair_costs.accuracy_kept(same, "plain", "exact")["verdict"] == "kept"
     few = repair_costs.costs(tables(30, 27), {}, LEXICONS, [("plain", "exact")])

@@ -152,9 +152,12 @@ def test_moved_answers_are_told_by_battery():
 )
 def test_ninety_percent_are_kept_only_where_the_interval_shows_it(low, high, verdict, said):
     found = {"after": "x", "before": "full", "left": 0.54, "right": 0.6, "share": 0.9}
-    found |= {"share_low": low, "share_high": high, "verdict": verdict}
+    found |= {"share_low": low, "share_high": high, "verdict": verdict, "detectable": 0.21}
     text = words.accuracy_kept(found)
     assert "54.0%" in text and "60.0%: 90%" in text and said in text
+    power = "a change of 21% would have been found four times in five"
+    assert (power in text) == (verdict == "cannot tell")
+    assert "found" not in words.accuracy_kept(found | {"detectable": math.nan})
 
 
 def drawn(**changes):
@@ -196,6 +199,9 @@ def test_the_design_names_what_is_there():
     table = pd.DataFrame([drawn(), drawn(check="text"), drawn(cell="shift", seeds=2)])
     said = words.design(table, {"exact": "both"})
     assert said == "GPTQ 3-bit: both (3 draws) and shift (2 draws)"
+    table["seeds"] = 5
+    said = words.design(table, {"exact": "both\nsteps"})
+    assert said == "5 draws of each, GPTQ 3-bit: both steps and shift"
 
 
 def test_fewer_stereotypes_with_less_sense_are_no_repair():
@@ -268,6 +274,38 @@ def test_the_chosen_alpha_is_told_beside_plain_gptq():
     ):
         table = pd.DataFrame([{"alpha": 0.0, "icat": icat, "ss": 53.0, "lms": 89.0}, *rows])
         assert words.chosen(table, 0.1).endswith(said)
+
+
+def test_an_alpha_that_was_chosen_elsewhere_is_not_said_to_be_chosen_here():
+    rows = [{"alpha": a, "icat": i, "ss": 55.0, "lms": 80.0} for a, i in ((0.0, 75.0), (0.1, 70.4))]
+    said = words.chosen(pd.DataFrame(rows), 0.1, 150)
+    assert "taken from that table" in said and "so that" not in said and "70.4 at α = 0.1" in said
+    assert said.endswith("comes to as much as any, or more: 75.0.")
+    assert words.chosen_on(64, 0) == "64 of them"
+    assert words.chosen_on(64, 150).startswith("150 of them, by the first draw of the larger table")
+
+
+def test_steps_that_fall_are_counted_with_the_layers_in_which_all_do():
+    row = {"how": "GPTQ 3-bit", "steps": 60, "falls": 59, "layers": 20, "throughout": 19}
+    said = words.fell(pd.DataFrame([row]))
+    assert said == "GPTQ 3-bit: 59 of 60 steps, all of them in 19 of 20 layers"
+
+
+def test_another_cell_is_told_with_its_price_in_every_compression_that_has_it():
+    table = pd.DataFrame(
+        [
+            drawn(cell="random", verdict="cannot tell", ci_high=0.01),
+            TEXT | {"how": "GPTQ 3-bit", "cell": "random"},
+            drawn(cell="random", how="SparseGPT 50%"),
+            TEXT | {"how": "SparseGPT 50%", "cell": "random"},
+            drawn(),
+        ]
+    )
+    first, second = words.at_a_price(table, "random").split("; SparseGPT 50%: ")
+    assert first.startswith("GPTQ 3-bit: −8.0 (") and "not settled, where 6.0 points" in first
+    assert "nats a token, equivalent within ±0.05 nats" in first
+    assert "settled, better, p = 0.004" in second
+    assert words.at_a_price(table, "unrelated") == "not run in enough draws"
 
 
 def test_a_harm_that_nobody_showed_tells_nothing():

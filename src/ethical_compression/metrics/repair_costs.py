@@ -65,7 +65,8 @@ def moved(
 
 def accuracy_kept(table: pd.DataFrame, before: str, after: str, least: float = 0.9) -> dict:
     """How much of one model's share of right answers another keeps: `before`, `after`, `right` and
-    `left` (their shares), `share` (left ÷ right) with `share_low` and `share_high`, and `verdict`.
+    `left` (their shares), `share` (left ÷ right) with `share_low` and `share_high`, `detectable`, a
+    change of `share` that would have been found with a power of 80%, and `verdict`.
 
     table: of `costs`. The interval is that of the change, divided by `right`, which is taken as
     known. verdict: "kept" where all of it is at `least` or above, "lost" where all is below, else
@@ -80,4 +81,5 @@ def accuracy_kept(table: pd.DataFrame, before: str, after: str, least: float = 0
     )
     verdict = "kept" if low >= least else "lost" if high < least else "cannot tell"
     found = {"before": before, "after": after, "right": right, "left": left, "verdict": verdict}
-    return found | {"share": share, "share_low": low, "share_high": high}
+    found |= {"share": share, "share_low": low, "share_high": high}
+    return found | {"detectable": row["detectable"] / max(right, 1e-12)}

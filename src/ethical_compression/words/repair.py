@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ethical_compression.statistics.verdicts import VERDICTS
-from ethical_compression.words import listed, p_text, signed, with_interval
+from ethical_compression.words import OFTEN, listed, p_text, signed, with_interval
 
 # What the exact cell is compared with, inside a sentence.
 CELLS = {
@@ -110,20 +110,33 @@ def carried(left: Mapping[str, float], pairs: int) -> str:
     return f"{said} What was learned of some pairs does little to others."
 
 
-def chosen(development: pd.DataFrame, alpha: float) -> str:
+def chosen(development: pd.DataFrame, alpha: float, elsewhere: int = 0) -> str:
     """Which α was taken on the development items, by the largest icat; and whether plain GPTQ
-    (α = 0), where it was asked, does as well on them."""
+    (α = 0), where it was asked, does as well on them. elsewhere: see `chosen_on`."""
     tried = development[development["alpha"] > 0]
     scores = listed(
         f"{row.icat:.1f} at α = {row.alpha:g} (ss {row.ss:.1f}, lms {row.lms:.1f})"
         for row in tried.itertuples()
     )
     said = f"icat is {scores}, so that α = {alpha:g} is taken."
+    if elsewhere:
+        said = f"α = {alpha:g} is taken from that table. On the items here icat is {scores}."
     plain = development.loc[development["alpha"] == 0, "icat"]
     if plain.empty:
         return said
     best = "no more than" if plain.iloc[0] < tried["icat"].max() else "as much as any, or more:"
     return f"{said} Plain GPTQ, without any repair, comes to {best} {plain.iloc[0]:.1f}."
+
+
+def chosen_on(here: int, elsewhere: int) -> str:
+    """On how many development items α was chosen: `here`, or `elsewhere`, by the first draw of the
+    larger table (0: it was chosen here)."""
+    if not elsewhere:
+        return f"{here:,} of them"
+    return (
+        f"{elsewhere:,} of them, by the first draw of the larger table below; {here:,} are looked "
+        "at here"
+    )
 
 
 def change(row: Mapping) -> str:
@@ -155,7 +168,7 @@ def came(row: Mapping) -> str:
     if math.isnan(row["detectable"]):
         return "not settled"
     found = f"{scale * row['detectable']:.{1 if share else 3}f}"
-    return f"not settled, where {found}{unit} would have been found four times in five"
+    return f"not settled, where {found}{unit} would have been found {OFTEN}"
 
 
 def changes(table: pd.DataFrame, after: str, before: str, checks: Iterable[str] = CHECKED) -> str:
@@ -207,6 +220,22 @@ def over_seeds(table: pd.DataFrame, cell: str, check: str = "stereotype") -> str
     return "; ".join(said)
 
 
+def at_a_price(table: pd.DataFrame, cell: str) -> str:
+    """Of `metrics.repair_seeds.over_seeds`: what a cell does to the stereotype and to held-out
+    text, in every compression in which it was run in enough draws."""
+    rows = table[table["cell"] == cell]
+    said = []
+    for how, its in rows.groupby("how", sort=False):
+        stereotype, text = (
+            its[its["check"] == one].iloc[0].to_dict() for one in ("stereotype", "text")
+        )
+        said.append(
+            f"{how}: {with_interval(stereotype, scale=100, least=1)} points of the stereotype, "
+            f"{came(stereotype)}, and {with_interval(text, least=3)} nats a token, {came(text)}"
+        )
+    return "; ".join(said) or "not run in enough draws"
+
+
 def by_sums(means: pd.DataFrame, sums: pd.DataFrame, cell: str = "exact") -> str:
     """Whether StereoSet's verdict is the same where sentences are compared by sums over tokens:
     two tables of `metrics.repair_seeds.over_seeds`."""
@@ -245,12 +274,17 @@ def doses(table: pd.DataFrame, alpha: float) -> str:
 
 def design(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     """What `metrics.repair_seeds.over_seeds` compares: cells by compression, and draws of each.
-    names: what cells are called."""
+    names: what cells are called; line breaks in them are spaces here."""
+    cells = table.drop_duplicates(["how", "cell"])
+    alike = cells["seeds"].nunique() == 1
     said = []
-    for how, its in table.drop_duplicates(["how", "cell"]).groupby("how", sort=False):
-        cells = [f"{names.get(row.cell, row.cell)} ({row.seeds} draws)" for row in its.itertuples()]
-        said.append(f"{how}: {listed(cells)}")
-    return "; ".join(said)
+    for how, its in cells.groupby("how", sort=False):
+        called = [names.get(cell, cell).replace("\n", " ") for cell in its["cell"]]
+        if not alike:
+            called = [f"{one} ({n} draws)" for one, n in zip(called, its["seeds"], strict=True)]
+        said.append(f"{how}: {listed(called)}")
+    told = "; ".join(said)
+    return f"{cells['seeds'].iloc[0]} draws of each, {told}" if alike else told
 
 
 def sense(table: pd.DataFrame, cell: str = "exact") -> str:
@@ -360,4 +394,7 @@ def accuracy_kept(row: Mapping) -> str:
         return f"{said}, and at least {least:.0%} within the interval"
     if row["verdict"] == "lost":
         return f"{said}, and at most {most:.0%} within the interval"
-    return f"{said}, which could be anything from {least:.0%} to {most:.0%}"
+    said = f"{said}, which could be anything from {least:.0%} to {most:.0%}"
+    if math.isnan(row["detectable"]):
+        return said
+    return f"{said}; a change of {row['detectable']:.0%} would have been found {OFTEN}"
