@@ -185,7 +185,8 @@ def test_another_arithmetic_is_told_beside_the_changes():
     ]
     said = words.arithmetic(pd.DataFrame(rows))
     assert "1 of 10 StereoSet items" in said and "0 of 10 pairs of CrowS-Pairs" in said
-    assert "+0.000 nats" in said
+    assert "+0.000 nats" in said and "float32" not in said
+    assert words.arithmetic(pd.DataFrame(rows), ["a", "b"]).endswith("(models: 2)")
 
 
 def test_only_the_checks_that_are_asked_for_are_told():
@@ -306,6 +307,20 @@ def test_another_cell_is_told_with_its_price_in_every_compression_that_has_it():
     assert "nats a token, equivalent within ±0.05 nats" in first
     assert "settled, better, p = 0.004" in second
     assert words.at_a_price(table, "unrelated") == "not run in enough draws"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("better", "do more than pairs that do not."),
+        ("equivalent", "do as much, within the margin."),
+        ("cannot tell", "It is not shown that pairs which say something of people do more"),
+        ("worse", "It is not shown that pairs which say something of people do more"),
+    ],
+)
+def test_pairs_do_more_than_their_control_only_where_that_is_shown(verdict, said):
+    rows = [drawn(verdict=verdict), TEXT | {"how": "GPTQ 3-bit", "cell": "exact"}]
+    assert said in words.beside_control(pd.DataFrame(rows))
 
 
 def test_a_harm_that_nobody_showed_tells_nothing():

@@ -1,7 +1,7 @@
 """Sentences on compression that repairs: layers, the choice of α, and verdicts on whole models."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
@@ -236,6 +236,19 @@ def at_a_price(table: pd.DataFrame, cell: str) -> str:
     return "; ".join(said) or "not run in enough draws"
 
 
+def beside_control(table: pd.DataFrame, cell: str = "exact") -> str:
+    """Whether pairs that say something of people do more than pairs that do not: of
+    `metrics.repair_seeds.over_seeds`, each cell against that of unrelated pairs."""
+    verdicts = set(table.loc[(table["cell"] == cell) & (table["check"] == "stereotype"), "verdict"])
+    if verdicts == {"better"}:
+        end = "Pairs that say something of people do more than pairs that do not."
+    elif verdicts == {"equivalent"}:
+        end = "Pairs that say nothing of people do as much, within the margin."
+    else:
+        end = "It is not shown that pairs which say something of people do more than others."
+    return f"{at_a_price(table, cell)}. {end}"
+
+
 def by_sums(means: pd.DataFrame, sums: pd.DataFrame, cell: str = "exact") -> str:
     """Whether StereoSet's verdict is the same where sentences are compared by sums over tokens:
     two tables of `metrics.repair_seeds.over_seeds`."""
@@ -318,9 +331,9 @@ def sense(table: pd.DataFrame, cell: str = "exact") -> str:
     return f"{'; '.join(said)}."
 
 
-def arithmetic(table: pd.DataFrame) -> str:
+def arithmetic(table: pd.DataFrame, spoilt: Collection[str] = ()) -> str:
     """What scoring in bfloat16 changes by itself: the full model of `results/debias_models.parquet`
-    in either type."""
+    in either type. spoilt: the models that were computed in float32 for that reason."""
     full = table[table["how"] == "full"]
     wide = full.pivot(index=["check", "item"], columns="cell", values="value")
     turned = [
@@ -330,10 +343,13 @@ def arithmetic(table: pd.DataFrame) -> str:
     ]
     text = wide.loc["text"].mean()
     more = f"{text['full'] - text['float32']:+.3f}".replace("-", "−")
-    return (
+    said = (
         f"bfloat16 by itself turns {listed(turned)} of the full model, and adds {more} nats to a "
         "token of text"
     )
+    if spoilt:
+        said += f"; where its rounding changes more, float32 was taken (models: {len(spoilt)})"
+    return said
 
 
 def settled(table: pd.DataFrame, check: str, cell: str = "exact") -> str:
