@@ -168,8 +168,7 @@ def main() -> None:
     tables = before([own] if chosen.share else parts)
     batteries, texts = small_models.asked(), small_models.held_out()
     sizes = {name: small_models.size_in_bytes(one) for name, one in texts.items()}
-    left = waiting(tables, chosen.share)
-    for place, (labels, run) in enumerate(left):
+    for labels, run in waiting(tables, chosen.share):
         if time.monotonic() > end:
             break
         if chosen.stored and labels["model"] == "raised" and not baby_runs.is_raised(run):
@@ -183,10 +182,10 @@ def main() -> None:
             told = small_models.tables(subject, some)
         tables += [numbers(told, labels, sizes), *curve]
         spent = time.process_time() - began
-        keep(own, tables, left[place + 1 :])
+        keep(own, tables, waiting(tables, chosen.share))
         print(f"{labels}: {spent:.0f} s", file=sys.stderr, flush=True)
-    if tables and not left:
-        keep(own, tables, [])
+    if tables:  # merged, where nothing was made
+        keep(own, tables, waiting(tables, chosen.share))
 
 
 def keep(name: str, tables, left) -> None:
