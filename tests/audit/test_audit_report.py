@@ -181,6 +181,7 @@ def test_the_page_is_read_at_any_width_and_axe_finds_nothing(browser, tmp_path, 
     made = page(
         groups=GROUPS | {"a_group_whose_name_is_long_and_has_no_spaces_at_all": 0.1},
         model="somebody/a-model-with-a-name-that-is-longer-than-any-telephone-is-wide-8B-instruct",
+        command=f"ethical-compression audit --compressed {'a' * 90} --output report --items 40",
     )
     place = tmp_path / "index.html"
     place.write_text(report.page_html(made), encoding="utf-8")
