@@ -66,7 +66,8 @@ def page(groups=GROUPS, **changes) -> report.Page:
 def test_the_opening_names_the_worst_and_counts_what_is_not_told():
     said = " ".join(report.opening(page()))
     assert "Damage, 1 comparison: 1 worse." in said
-    assert "BBQ & co (worse), where it blames <one> group" in said
+    assert "BBQ & co (worse), by +0.3" in said and "means that it blames <one> group" in said
+    assert "“Better” beside damage is no merit" in said
     assert "Not told: 1 of 5." in said
 
 
@@ -118,6 +119,12 @@ def test_the_model_card_is_read_by_the_hubs_own_library():
     one = next(r for r in results if r.dataset_name.endswith(by["group"]))
     assert one.metric_value == pytest.approx(by["difference"], abs=1e-6)
     assert one.metric_args["verdict"] == by["verdict"]
+
+
+def test_what_must_be_known_of_the_model_stands_before_the_tables():
+    text = report.page_html(page(caveat="Its weights are on a grid already."))
+    assert text.index("on a grid already") < text.index("<table")
+    assert "Race × SES" in report.page_html(page(groups={"Race_x_SES": 0.4}))
 
 
 def test_the_folder_holds_tables_and_json_without_the_answers_themselves(tmp_path):
@@ -197,5 +204,5 @@ def test_the_page_is_read_at_any_width_and_axe_finds_nothing(browser, tmp_path, 
     first = "table.cards tbody tr:first-child .title + td"
     before = shown.locator(first).nth(1).inner_text()
     shown.locator("table.cards").nth(1).get_by_role("button", name="group").click()
-    assert before == "worse" and shown.locator(first).nth(1).inner_text().startswith("a_group")
+    assert before == "worse" and shown.locator(first).nth(1).inner_text().startswith("a group")
     shown.close()

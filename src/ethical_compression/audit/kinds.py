@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ethical_compression import models
 from ethical_compression.audit import classifiers
 from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
+from ethical_compression.train import encoders
 
 # Reads of a post whose quartiles are told, after two that are not counted.
 TIMED = 24
@@ -17,13 +19,15 @@ POST = "the museum opened its new wing on monday and many people came to see it"
 class Kind:
     """checks: the questions by name. read: (what was loaded, a text) reads it once. timed: what is
     timed, in words, and {name: what was loaded} -> {name: `low`, `median` and `high` seconds}.
-    not_measured: what a reader might expect and does not find. task: the hub's name of it."""
+    not_measured: what a reader might expect and does not find. task: the hub's name of it.
+    describe: where a model of a name is from, and what must be known of it."""
 
     checks: Mapping[str, Check]
     read: Callable[[Any, str], Any]
     timed: tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, float]]]]
     not_measured: tuple[str, ...]
     task: str
+    describe: Callable[[str], Mapping[str, Any]]
 
     @property
     def classifies(self) -> bool:
@@ -72,7 +76,14 @@ def _classified(loaded: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
     }
 
 
-CAUSAL = Kind(CHECKS, _score, ("a generated token", _written), NOT_MEASURED, "text-generation")
+CAUSAL = Kind(
+    CHECKS,
+    _score,
+    ("a generated token", _written),
+    NOT_MEASURED,
+    "text-generation",
+    models.describe,
+)
 
 
 def classifier(toxic: Sequence[str] | None = None) -> Kind:
@@ -83,4 +94,5 @@ def classifier(toxic: Sequence[str] | None = None) -> Kind:
         ("a post of 15 words", _classified),
         classifiers.NOT_MEASURED,
         "text-classification",
+        encoders.describe,
     )

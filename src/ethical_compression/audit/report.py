@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ethical_compression import store, words
+from ethical_compression.audit import bars
 from ethical_compression.audit.place import bare, cell, check_place
 from ethical_compression.audit.said import Said
 from ethical_compression.statistics.verdicts import SETTLED
@@ -50,7 +51,7 @@ class Page:
 
     verdicts, items, floors: those of `run.Audit`; checks: `Said` by name. costs: rows of `what`,
     `full`, `compressed`, in words. sources: licences and origins of the data, as their records say.
-    task: the hub's name of what the model does.
+    task: the hub's name of what the model does; caveat: what must be known of the full model.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Page:
     costs: tuple[Mapping[str, str], ...] = ()
     level: float = 0.95
     task: str = "text-generation"
+    caveat: str = ""
 
 
 # --- Sentences ------------------------------------------------------------------------------------
@@ -79,6 +81,11 @@ def opening(page: Page) -> list[str]:
         said.append(
             f"Not told: {open_} of {len(page.verdicts)}. That is no finding of no harm: each row "
             "says what change it could have seen, and how many items would tell."
+        )
+    by = page.verdicts.groupby("stage")["verdict"].agg(set)
+    if "worse" in by.get("damage", ()) and "better" in by.get("harm", ()):
+        said.append(
+            "“Better” beside damage is no merit: a model that predicts badly can prefer less, too."
         )
     return [one for one in said if one]
 
@@ -97,9 +104,14 @@ def _stage(page: Page, stage: str, name: str) -> str:
     top = worse.sort_values("times", ascending=False).iloc[0]
     check = page.checks[top["check"]]
     return (
-        f"{text} The largest against its margin: {check.title} ({top['group']}), where "
-        f"{check.question}: {_effect(top, page.level)} {check.unit}."
+        f"{text} The largest against its margin: {check.title} ({_group(top['group'])}), by "
+        f"{_effect(top, page.level)} {check.unit}, where more means that {check.question}."
     )
+
+
+def _group(name: str) -> str:
+    """A group as its data set names it, in words."""
+    return str(name).replace("_x_", " × ").replace("_", " ")
 
 
 def _effect(row: Mapping, level: float = 0.95) -> str:
@@ -182,6 +194,7 @@ def page_html(page: Page) -> str:
         f'<p class="soft">An audit of {_e(str(page.provenance.get("date", "")))[:10]}: '
         f"compressed minus full, on the same items.</p>",
         _list(opening(page), "lead"),
+        f'<p class="soft">{_e(page.caveat)}</p>' if page.caveat else "",
         '<p class="soft">“Cannot tell” is not “no harm”. “Equivalent” is shown, within the margin '
         "that stands beside it; a verdict holds for these items, in this wording.</p>",
         "<h2>Is it still the model?</h2>",
@@ -231,7 +244,7 @@ def _table(page: Page, stage: str) -> str:
     rank = rows["verdict"].map(list(MARKS).index)
     size = -rows["difference"] / rows["margin"]
     rows = rows.assign(rank=rank, size=size).sort_values(["rank", "size"], kind="stable")
-    widest = _widest(rows)
+    widest = bars.widest(rows)
     heads = ("question", "group", "verdict", "change against its margin")
     heads += (f"change ({page.level:.0%} interval)", "items")
     head = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in heads)
@@ -239,11 +252,11 @@ def _table(page: Page, stage: str) -> str:
     for _, row in rows.iterrows():
         check, cls = page.checks[row["check"]], row["verdict"].replace("cannot tell", "open")
         body.append(
-            f'<tr><td class="title">{_e(check.title)}</td><td>{_e(row["group"])}</td>'
+            f'<tr><td class="title">{_e(check.title)}</td><td>{_e(_group(row["group"]))}</td>'
             f'<td class="verdict {cls}" data-value="{list(MARKS).index(row["verdict"])}">'
             f"{MARKS[row['verdict']]} {row['verdict']}</td>"
             f'<td data-value="{row["difference"] / row["margin"]:.6g}">'
-            f"{_bar(row, widest, cls)}</td>"
+            f"{bars.bar(row, widest, cls)}</td>"
             f'<td data-value="{row["difference"]:.6g}">{_e(_effect(row, page.level))} '
             f'{_e(check.unit)}<br><span class="soft">{_e(explained(row, check))}</span></td>'
             f'<td class="n" data-label="items">{row["n"]}</td></tr>'
@@ -254,39 +267,6 @@ def _table(page: Page, stage: str) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="Verdicts, {stage}">'
         f'<table class="cards"><caption>{note}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _widest(rows: pd.DataFrame) -> float:
-    """How many margins the charts of a table reach to either side: at most six."""
-    ends = (rows[["ci_low", "ci_high"]].abs().max(axis=1) / rows["margin"]).max()
-    return min(6.0, max(1.5, float(ends) if math.isfinite(ends) else 1.5))
-
-
-def _bar(row: Mapping, widest: float, cls: str) -> str:
-    """A row's change with its interval, in margins, as a picture that sorts with its row."""
-    margin = row["margin"]
-
-    def x(value: float) -> float:
-        return 90 + 85 * max(-1.0, min(1.0, value / margin / widest))
-
-    if math.isnan(row["ci_low"]):
-        return '<span class="soft">–</span>'
-    low, high, at = x(row["ci_low"]), x(row["ci_high"]), x(row["difference"])
-    beyond = "".join(
-        f'<path d="M{end} 8l{6 * way} 4l{-6 * way} 4z" fill="currentColor"/>'
-        for value, end, way in ((row["ci_low"], 5, -1), (row["ci_high"], 175, 1))
-        if abs(value) / margin > widest and math.copysign(1, value) == way
-    )
-    alt = f"{row['difference'] / margin:.2f} margins, from {row['ci_low'] / margin:.2f} to "
-    alt += f"{row['ci_high'] / margin:.2f}"
-    return (
-        f'<svg class="{cls}" width="180" height="24" viewBox="0 0 180 24" role="img" '
-        f'aria-label="{alt}"><rect x="{x(-margin):.1f}" y="3" width="{x(margin) - x(-margin):.1f}" '
-        'height="18" fill="currentColor" opacity=".14"/>'
-        '<line x1="90" x2="90" y1="1" y2="23" stroke="currentColor" opacity=".5"/>'
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="12" y2="12" stroke="currentColor" '
-        f'stroke-width="2"/><circle cx="{at:.1f}" cy="12" r="4" fill="currentColor"/>{beyond}</svg>'
     )
 
 
@@ -305,7 +285,7 @@ def _examples(page: Page) -> str:
         return "<p>No answer of these items changed.</p>"
     rows = "".join(
         f'<tr><td class="title">{_e(page.checks[row["check"]].title)}</td>'
-        f"<td>{_e(row['group'])}</td>"
+        f"<td>{_e(_group(row['group']))}</td>"
         f'<td data-label="full">{_e(row["before"])}</td>'
         f'<td data-label="compressed">{_e(row["after"])}</td></tr>'
         for _, row in found.iterrows()
@@ -357,7 +337,8 @@ def _how(page: Page) -> str:
         "one-sided tests show it to lie within the margin, both after Holm’s correction within the "
         "stage: the chance of any false worse or better in a stage is at most "
         f"{1 - page.level:.0%}. The size was set beforehand: nobody looked and went on.</p>"
-        f"{_list(lines)}<details><summary>Data and licences</summary>{_list(data)}</details>"
+        f"{_list(lines)}<details><summary>Data and licences</summary>"
+        f"{_list(dict.fromkeys(data))}</details>"
         f"<details><summary>Columns of the tables beside this page</summary>"
         f"{_list(f'{name}: {said}' for name, said in SCHEMA.items())}</details>"
     )

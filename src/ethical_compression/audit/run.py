@@ -347,6 +347,7 @@ def page(
         checks={name: _said(one, float(margins[name])) for name, one in asked_of.items()},
         not_measured=(*found.left_out, *found.kind.not_measured),
         task=found.kind.task,
+        caveat=found.kind.describe(found.full.model)["caveat"],
         command=command,
         provenance=provenance.provenance()
         | {
