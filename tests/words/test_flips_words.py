@@ -56,9 +56,21 @@ def test_what_is_waiting_and_what_is_missing():
     rows = pd.DataFrame({"battery": ["winobias"] * 4, "flipped": [True, False, False, False]})
     assert "25.0% of the full model's own answers flip (25.0% of WinoBias" in said.floor_said(rows)
     text = said.control_said(together())
-    assert "GPTQ 4-bit and RTN 3-bit" in text and "2.0 to 9.0 times" in text
-    widths = pd.DataFrame([{"method": "rtn", "four": 0.2, "eight": 0.0, "ratio": np.inf}])
-    assert "RTN 20.0% against 0.0% (infinitely many times as many)" in said.widths_said(widths)
+    assert "(2 compressions)" in text and "2.0 to 9.0 times" in text
+    widths = pd.DataFrame(
+        {"method": "rtn", "seed": [0], "four": 0.2, "eight": 0.0, "ratio": np.inf}
+    )
+    text = said.widths_said(widths)
+    assert "RTN 20.0% against 0.0% (infinitely many times as many)" in text
+    assert "again " not in text
+    two = pd.concat([widths.assign(eight=0.1, ratio=2.0, seed=seed) for seed in (0, 1)])
+    text = said.widths_said(two)
+    assert "RTN 20.0%" in text and "RTN again 20.0%" in text and "another draw" in text
+
+
+def test_a_few_flips_are_not_said_to_be_none():
+    text = said.unsure_said(together(sure=0.001, unsure=0.19))
+    assert "Most is GPTQ 4-bit: 19% and 0.1%, 9.0 times" in text
 
 
 def test_groups_are_named_and_those_without_a_test_are_counted():

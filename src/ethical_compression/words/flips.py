@@ -62,6 +62,11 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
+def _share(value: float) -> str:
+    """`19%`, and what is not nothing is not said to be: `0.1%`."""
+    return f"{value:.1%}" if 0 < value < 0.01 else f"{value:.0%}"
+
+
 def _times(value: float) -> str:
     return "infinitely many times" if np.isinf(value) else f"{_number(value)} times"
 
@@ -127,10 +132,11 @@ def unsure_said(table: pd.DataFrame) -> str:
     known = table[np.isfinite(table["ratio"])]
     low, high = known.loc[known["ratio"].idxmin()], known.loc[known["ratio"].idxmax()]
     text = (
-        f"Least concentrated is {low['compression']}: {low['unsure']:.0%} of the unsure third and "
-        f"{low['sure']:.0%} of the sure third flip, {_times(low['ratio'])} as many (95% interval "
-        f"{low['ratio_low']:.1f} to {low['ratio_high']:.1f}). Most is {high['compression']}: "
-        f"{high['unsure']:.0%} and {high['sure']:.0%}, {_times(high['ratio'])} "
+        f"Least concentrated is {low['compression']}: {_share(low['unsure'])} of the unsure third "
+        f"and {_share(low['sure'])} of the sure third flip, {_times(low['ratio'])} as many (95% "
+        f"interval {low['ratio_low']:.1f} to {low['ratio_high']:.1f}). "
+        f"Most is {high['compression']}: "
+        f"{_share(high['unsure'])} and {_share(high['sure'])}, {_times(high['ratio'])} "
         f"({high['ratio_low']:.1f} to {high['ratio_high']:.1f})."
     )
     below = int((known["ratio"] < known["expected_ratio"]).sum())
@@ -174,9 +180,10 @@ def control_said(table: pd.DataFrame) -> str:
         return "No method was made with two draws of its calibration text yet."
     known = table[np.isfinite(table["ratio"])]
     return (
-        f"Between two draws of the calibration text ({listed(table['compression'])}), where "
-        f"neither model is more compressed, a share of {between(table['flipped'], 2)} of the "
-        f"answers differ, and unsure ones {_range(known['ratio'])} times as often as sure ones. "
+        "Between two draws of the calibration text "
+        f"({len(table)} {many(len(table), 'compression')}), where neither model is more "
+        f"compressed, a share of {between(table['flipped'], 2)} of the answers differ, and unsure "
+        f"ones {_range(known['ratio'])} times as often as sure ones. "
         f"Of the excess over a blind shift, {counts(table, EXCESS)}."
     )
 
@@ -186,11 +193,12 @@ def widths_said(table: pd.DataFrame) -> str:
     if table.empty:
         return "No method is here at both 4 and 8 bits yet."
     parts = [
-        f"{row['method'].upper()} {row['four']:.1%} against {row['eight']:.1%} "
-        f"({_times(row['ratio'])} as many)"
+        f"{row['method'].upper()}{' again' if row['seed'] else ''} {row['four']:.1%} against "
+        f"{row['eight']:.1%} ({_times(row['ratio'])} as many)"
         for row in table.to_dict("records")
     ]
-    return f"At 4 bits against 8, flips are: {listed(parts)}."
+    draws = " (again: with another draw of the calibration text)" if table["seed"].any() else ""
+    return f"At 4 bits against 8{draws}, flips are: {listed(parts)}."
 
 
 def groups_said(table: pd.DataFrame, names: Mapping[tuple[str, str], str], what: str) -> str:
