@@ -65,6 +65,15 @@ def test_means_have_an_interval_over_seeds_or_else_over_items():
     assert tables.parts(table, "ethics, probe") == [tuple(one) for one in JUDGED[:3]]
 
 
+def test_an_interval_over_seeds_stays_where_shares_are():
+    wide = made({("adults", seed): value for seed, value in enumerate((0.05, 0.8, 0.95))})
+    (row,) = tables.means(wide, JUDGED[0]).to_dict("records")
+    assert (row["low"], row["high"]) == (0.0, 1.0)
+    bits = wide.assign(chance=math.nan)  # a byte: no share, and without chance
+    (row,) = tables.means(bits, JUDGED[0]).to_dict("records")
+    assert row["low"] < 0 and row["high"] > 1
+
+
 def test_bits_cost_what_windows_say():
     full = pd.DataFrame({"logprob": [-10.0, -20.0, -30.0]})
     worse = pd.DataFrame({"logprob": [-11.0, -22.0, -33.0]})

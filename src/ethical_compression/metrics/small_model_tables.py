@@ -134,7 +134,7 @@ def means(table: pd.DataFrame, *measures: Sequence[str]) -> pd.DataFrame:
     """Means over seeds of every kind of model, with Student's interval where there are two seeds:
     `KEYS`, `by` (the mixture, or the model where it has none), `seeds`, `value, low, high, chance`.
 
-    A model of one seed keeps the interval over items that it has.
+    A model of one seed keeps the interval over items that it has; that of a share ends at 0 and 1.
     """
     here = of(table, *measures)
     here = here.assign(by=here["mixture"].where(here["mixture"] != "none", here["model"]))
@@ -145,6 +145,8 @@ def means(table: pd.DataFrame, *measures: Sequence[str]) -> pd.DataFrame:
         ends = some[["low", "high"]].iloc[0].tolist()
         if some["value"].nunique() > 1:
             ends = mean_interval(some["value"])[1:]
+            if some["chance"].notna().all():  # a share: bits have no chance
+                ends = [min(max(end, 0.0), 1.0) for end in ends]
         rows.append(row | {"low": ends[0], "high": ends[1]})
     return pd.DataFrame(rows)
 
