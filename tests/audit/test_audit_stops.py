@@ -131,7 +131,7 @@ def test_two_audits_at_once_share_the_store(whole, cache):
     assert notes.keys() == {one.name for one in (whole[1] / "tables").iterdir()}
 
 
-@pytest.mark.parametrize("number", [0, 5])
+@pytest.mark.parametrize("number", [pytest.param(0, marks=pytest.mark.sweep), 5])
 def test_a_full_disk_leaves_nothing_that_is_trusted(whole, cache, tmp_path, monkeypatch, number):
     """The disk is full half-way through the n-th table, and at the report itself."""
     write, calls = pd.DataFrame.to_parquet, iter(range(1000))
@@ -172,7 +172,7 @@ def test_a_flipped_byte_is_found_and_the_table_made_again(whole, cache, ending, 
     assert capsys.readouterr().err.count("is damaged; it is made again") == 2
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("count", [*(pytest.param(n, marks=pytest.mark.sweep) for n in (1, 2)), 7])
 def test_jobs_in_any_number_give_one_report(whole, cache, count):
     for at in reversed(range(count)):  # in whatever order they come to an end
         if part := NAMES[at::count]:
