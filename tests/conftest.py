@@ -23,6 +23,18 @@ def no_figure_stays_open():
         pyplot.close("all")
 
 
+@pytest.fixture(scope="module")
+def store_of_the_module(tmp_path_factory):
+    """An empty folder for what the tests of one file keep."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def in_the_store_of_the_module(store_of_the_module, monkeypatch):
+    """What is scored is kept from one test of a file to the next, and nowhere else."""
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
+
+
 @pytest.fixture(scope="session")
 def smollm2():
     """The embedded model, loaded once: do not change its weights."""

@@ -20,6 +20,7 @@ from ethical_compression.score.subjects import Checkpoint, Compressed
 
 TINY = "tiny-random-llama"
 FEW = ["text", "answers", "stereoset", "moral_fr"]
+pytestmark = pytest.mark.usefixtures("in_the_store_of_the_module")
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,6 @@ class Broken:
             loaded.model.model.layers[-1].mlp.down_proj.weight.zero_()
             loaded.model.lm_head.weight.mul_(3)
         return loaded
-
-
-@pytest.fixture(scope="module")
-def store_of_the_module(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def in_the_store(store_of_the_module, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
 
 
 def test_the_same_weights_loaded_anew_are_never_worse_or_better():

@@ -14,6 +14,7 @@ from ethical_compression.score.text_classifiers import TextClassifier
 from ethical_compression.train import encoders
 
 NAMES = [f"redditbias_{one}" for one in ("flips", "f1", "subgroup", "bpsn", "bnsp")]
+pytestmark = pytest.mark.usefixtures("in_the_store_of_the_module")
 GROUPS = set(hate_speech.DATASETS["redditbias"]["communities"])
 
 
@@ -38,16 +39,6 @@ def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("classifiers")
     made = {"full": {}, "same": {}, "turned": {"change": turned}, "other": {"labels": ("a", "b")}}
     return {name: saved(place / name, **how) for name, how in made.items()}
-
-
-@pytest.fixture(scope="module")
-def store_of_the_module(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def in_the_store(store_of_the_module, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
 
 
 def audited(folders, other: str, names=NAMES) -> run.Audit:

@@ -13,16 +13,7 @@ from ethical_compression.score import runs, tasks
 from ethical_compression.score.subjects import Compressed
 
 TINY = "tiny-random-llama"
-
-
-@pytest.fixture(scope="module")
-def store_of_the_module(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def in_the_store(store_of_the_module, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
+pytestmark = pytest.mark.usefixtures("in_the_store_of_the_module")
 
 
 def rows(values, group="a", cluster=None, task="t"):

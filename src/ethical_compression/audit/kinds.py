@@ -10,7 +10,7 @@ from ethical_compression.audit import classifiers
 from ethical_compression.audit.checks import CHECKS, NOT_MEASURED, Check
 from ethical_compression.train import encoders
 
-# Reads of a post whose quartiles are told, after two that are not counted.
+# Reads of a post whose quartiles are told.
 TIMED = 24
 POST = "the museum opened its new wing on monday and many people came to see it"
 
@@ -60,20 +60,14 @@ def _classify(loaded, text: str) -> None:
 
 
 def _classified(loaded: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
-    import numpy as np
+    from ethical_compression.compress import report
 
-    times: dict[str, list[float]] = {name: [] for name in loaded}
-    for _ in range(TIMED + 2):  # by turns, so that whatever else the machine does hits them alike
-        for name, one in loaded.items():
-            started = time.perf_counter()
-            _classify(one, POST)
-            times[name].append(time.perf_counter() - started)
-    ends = {
-        name: np.quantile(found[2:], [0.25, 0.5, 0.75]).tolist() for name, found in times.items()
-    }
-    return {
-        name: dict(zip(("low", "median", "high"), one, strict=True)) for name, one in ends.items()
-    }
+    def seconds(name: str) -> float:
+        started = time.perf_counter()
+        _classify(loaded[name], POST)
+        return time.perf_counter() - started
+
+    return report.by_turns(seconds, loaded, TIMED)
 
 
 CAUSAL = Kind(

@@ -238,8 +238,9 @@ def _pair(given: argparse.Namespace):
                 "name the compressed classifier with --compressed."
             )
         toxic = None if given.toxic is None else tuple(named(given.toxic))
-        full = TextClassifier(given.model, given.model, toxic, label="full", **how)
-        other = TextClassifier(given.model, given.compressed, toxic, label=label, **how)
+        how["toxic"] = toxic
+        full = TextClassifier(given.model, given.model, label="full", **how)
+        other = TextClassifier(given.model, given.compressed, label=label, **how)
         return full, other, kinds.classifier(toxic)
     if given.toxic is not None:
         raise InputError(f"{given.model} is no classifier: leave out --toxic.")

@@ -6,7 +6,7 @@ and zeros in a dense file take as much room as any other number: these reports s
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,22 +96,34 @@ def latency(
     all are read anew); the models take turns token by token, so that whatever else the machine does
     hits them alike. The first two are not counted.
     """
-    import numpy as np
-
-    times: dict[str, list[float]] = {name: [] for name in models}
     with torch.no_grad():
         text = dict.fromkeys(models, prompt)
         start = {name: {} if _goes_on(model, prompt) else None for name, model in models.items()}
         kept = {name: _step(model, prompt, start[name]) for name, model in models.items()}
-        for _ in range(tokens + 2):
-            for name, model in models.items():
-                cache, token = kept[name]
-                text[name] = torch.cat([text[name], token], 1)
-                _wait(model)
-                started = time.perf_counter()
-                kept[name] = _step(model, token if cache else text[name], cache)
-                _wait(model)
-                times[name].append(time.perf_counter() - started)
+
+        def said(name: str) -> float:
+            (cache, token), model = kept[name], models[name]
+            text[name] = torch.cat([text[name], token], 1)
+            _wait(model)
+            started = time.perf_counter()
+            kept[name] = _step(model, token if cache else text[name], cache)
+            _wait(model)
+            return time.perf_counter() - started
+
+        return by_turns(said, models, tokens)
+
+
+def by_turns(
+    seconds: Callable[[str], float], names: Iterable[str], many: int
+) -> dict[str, dict[str, float]]:
+    """Quartiles of what `seconds` takes for each name, `many` times by turns: `low`, `median` and
+    `high`. Two rounds before are not counted."""
+    import numpy as np
+
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(many + 2):
+        for name, found in times.items():
+            found.append(seconds(name))
     return {
         name: dict(
             zip(

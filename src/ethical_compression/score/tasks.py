@@ -14,7 +14,8 @@ from ethical_compression.errors import InputError
 from ethical_compression.metrics.harm_values import HARMS, harm_values
 from ethical_compression.score import batteries, harm_grid, loglikelihood, runs
 from ethical_compression.score.runs import Battery, Memory, Subject
-from ethical_compression.statistics.verdicts import LEAST_CLUSTERS, LEAST_ITEMS, clustered_mean
+from ethical_compression.statistics.clusters import clustered_interval
+from ethical_compression.statistics.verdicts import LEAST_CLUSTERS, LEAST_ITEMS
 
 # Where a benchmark is looked for, what is on this machine first.
 SOURCES = ("embedded", "mirror", "hub")
@@ -84,8 +85,8 @@ def summary(items: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Means of `values`, a row a task and group, the whole task first: `task, group, n, clusters,
     mean, ci_low, ci_high, metric`.
 
-    n: items with a value. The interval is Student's over clusters (`verdicts.clustered_mean`), cut
-    at 0 and 1 for a share; NaN where there are fewer than a verdict needs, or all are alike.
+    n: items with a value. The interval is Student's over clusters (`clustered_interval`), cut at 0
+    and 1 for a share; NaN where there are fewer than a verdict needs, or all are alike.
     """
     rows = []
     for task, some in items.groupby("task", sort=False):
@@ -96,16 +97,13 @@ def summary(items: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 
 
 def _mean(part: pd.DataFrame, level: float) -> dict[str, Any]:
-    from scipy import stats
-
     said = {"n": len(part), "clusters": part["cluster"].nunique()}
     if part.empty:
         return said | dict.fromkeys(("mean", "ci_low", "ci_high"), np.nan) | {"metric": ""}
-    mean, se, df = clustered_mean(part["value"], part["cluster"])
-    enough = len(part) >= LEAST_ITEMS and df + 1 >= LEAST_CLUSTERS and se > 0
-    half = float(stats.t.ppf((1 + level) / 2, df)) * se if enough else np.nan
-    ends = np.array([mean - half, mean + half])
+    found = clustered_interval(part["value"].astype(float), part["cluster"], level=level)
+    enough = found.n >= LEAST_ITEMS and found.clusters >= LEAST_CLUSTERS and found.se > 0
+    ends = np.array([found.ci_low, found.ci_high]) if enough else np.full(2, np.nan)
     if part["value"].between(0, 1).all():
         ends = ends.clip(0, 1)
     ends = dict(zip(("ci_low", "ci_high"), ends.tolist(), strict=True))
-    return said | {"mean": mean} | ends | {"metric": part["metric"].iloc[0]}
+    return said | {"mean": found.mean} | ends | {"metric": part["metric"].iloc[0]}

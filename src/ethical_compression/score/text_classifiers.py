@@ -16,6 +16,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.models import Loaded
 from ethical_compression.models.reading import one_sentence, quiet
 from ethical_compression.score.runs import Battery
+from ethical_compression.score.subjects import Checkpoint
 from ethical_compression.train import encoders
 
 PATTERNS = ("config.json", "README.md", "model*.safetensors", "*.safetensors.index.json",
@@ -143,24 +144,13 @@ def toxic_scores(
 
 
 @dataclass(frozen=True)
-class TextClassifier:
-    """The classifier at `place`, a folder or a hub id, made of `model`, which may be itself.
+class TextClassifier(Checkpoint):
+    """A checkpoint that is a classifier, made of `model`, which may be itself.
 
-    toxic: the labels that count as toxic, None for those whose names say so. label: what tables
-    call it, by default the last part of `place`.
+    toxic: the labels that count as toxic, None for those whose names say so.
     """
 
-    model: str
-    place: str
     toxic: tuple[str, ...] | None = None
-    dtype: str = "float32"
-    device: str = "cpu"
-    label: str = ""
-
-    @property
-    def compression(self) -> str:
-        """The label, or the name of the folder or repository."""
-        return self.label or Path(self.place).name
 
     def inputs(self) -> dict[str, Any]:
         """What decides its numbers: JSON-ready."""
