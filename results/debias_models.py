@@ -7,7 +7,7 @@
 α is the one of `ALPHAS` with the largest icat on items of the development split, of the first draw
 at 4 bits; what each came to stands in the provenance (`development`). Then five draws of pairs and
 of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
-4 bits, controls (`CONTROLS`) and the other α (`DOSES`). The order is that in which a part of it
+4 bits, controls (`CONTROLS`), the other α (`DOSES`), and GPTQ weighted by entropy. The order is that in which a part of it
 says most (`planned`): first the exact and the plain cell in every draw, since a change needs draws,
 then what a large α does, then the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in
 `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
@@ -32,11 +32,12 @@ import pandas as pd
 import torch
 
 from ethical_compression import kept_tables, models
-from ethical_compression.compress import debias, pairs
+from ethical_compression.compress import debias, gptq, pairs
 from ethical_compression.compress.blocks import stream_blocks, survey, weights_named
 from ethical_compression.compress.calibration import calibration_inputs
-from ethical_compression.compress.hessian import hessians
+from ethical_compression.compress.hessian import gather_hessian, hessians
 from ethical_compression.compress.recipe import Recipe
+from ethical_compression.compress.weighting import token_weights
 from ethical_compression.datasets import repair_pairs, stereoset, text
 from ethical_compression.datasets.contrast import stratified
 from ethical_compression.errors import InputError
@@ -60,6 +61,7 @@ CONTROLS = {
     "French pairs": ("exact", "honest-fr"),
 }
 DOSES = {f"exact, α = {one:g}": one for one in ALPHAS}  # those that were not chosen
+WEIGHTED = "entropy-weighted"  # plain, and knows of no pairs: tokens count by what the model doubts
 LABELS = ["how", "cell", "seed"]
 Weights = dict[str, torch.Tensor]
 
@@ -72,7 +74,7 @@ def planned(alpha: float) -> Iterator[tuple[str, str, int]]:
     steps = [([first], CELLS[:2]), ([second], CELLS[:2]), ([first], [largest])]
     steps += [([first, second], CELLS[2:]), (rest, CELLS)]
     random, *others = CONTROLS
-    steps += [([first], [one]) for one in (random, *doses, *others)]
+    steps += [([first], [one]) for one in (random, *doses, *others, WEIGHTED)]
     for ways, cells in steps:
         yield from ((how, cell, seed) for seed in range(SEEDS) for how in ways for cell in cells)
 
@@ -88,17 +90,36 @@ class Made:
     def _gathered(self, seed: int, name: str) -> dict[str, pairs.Contrasted]:
         """What is known of the inputs of every weight of the full model: of text, and of pairs."""
         model, tokenizer = self.full.model, self.full.tokenizer
-        read = calibration_inputs(Recipe("gptq", bits=4, seed=seed, **TEXT), model, tokenizer)
+        read = self._read(seed)
         drawn = repair_pairs.load(name, limit=PAIRS, seed=seed)
         calls = pairs.batches(tokenizer, [one.texts for one in drawn])
         gather = pairs.gatherer(calls, pairs.output_projections(model), texts=len(read))
-        found, blocks = {}, survey(model).blocks
-        fed = [*read, *(batch.ids for batch in calls)]
+        return self._known([*read, *(batch.ids for batch in calls)], gather)
+
+    def _read(self, seed: int) -> list[torch.Tensor]:
+        recipe = Recipe("gptq", bits=4, seed=seed, **TEXT)
+        return calibration_inputs(recipe, self.full.model, self.full.tokenizer)
+
+    def _known(self, fed: list[torch.Tensor], gather) -> dict:
+        """What `gather` keeps of the inputs of every weight, by its name in the model."""
+        model, found = self.full.model, {}
+        blocks = survey(model).blocks
         for index, block, its in stream_blocks(model, fed):
             prefix = f"{blocks[index].name}."
             named = hessians(block, its, lambda b, n, *call, p=prefix: gather(b, p + n, *call))
             found |= {prefix + one: known for one, known in named.items()}
         return found
+
+    def _weighted(self, how: str, seed: int) -> Weights:
+        """Every weight, rounded with the Hessian in which a token counts by its entropy."""
+        read = self._read(seed)
+        gather = gather_hessian(token_weights("entropy", self.full.model, read))
+        known = self._known(read, gather)
+        places = weights_named(self.full.model, list(known))
+        return {
+            one: gptq.solve(weight.data, known[one].matrix, **WAYS[how][1])[0].dequantize()
+            for one, weight in places.items()
+        }
 
     def _solve(self, names, how: str, cell: str, seed: int, name: str, alpha: float) -> Weights:
         compress, amount = WAYS[how]
@@ -122,11 +143,14 @@ class Made:
         """A compressed copy of the full model, in bfloat16."""
         copied = copy.deepcopy(self.full.model)
         if how != "full":
-            weights = dict(self.others(how, seed))
-            alpha = DOSES.get(cell, self.alpha)
-            which = CONTROLS.get(cell, ("exact" if cell in DOSES else cell, "stereoset"))
-            chosen = sorted(pairs.output_projections(copied))
-            weights |= self._solve(chosen, how, which[0], seed, which[1], alpha)
+            if cell == WEIGHTED:
+                weights = self._weighted(how, seed)
+            else:
+                weights = dict(self.others(how, seed))
+                alpha = DOSES.get(cell, self.alpha)
+                which = CONTROLS.get(cell, ("exact" if cell in DOSES else cell, "stereoset"))
+                chosen = sorted(pairs.output_projections(copied))
+                weights |= self._solve(chosen, how, which[0], seed, which[1], alpha)
             for name, place in weights_named(copied, list(weights)).items():
                 place.data.copy_(weights[name])
         return self.full._replace(model=copied if cell == "float32" else copied.bfloat16())
