@@ -9,9 +9,9 @@ at 4 bits; what each came to stands in the provenance (`development`). Then five
 of calibration windows; GPTQ at 4 and 3 bits and SparseGPT at 25% and 50%; the four cells, then, at
 4 bits, controls (`CONTROLS`), the other α (`DOSES`) and GPTQ weighted by entropy. The order is that
 in which a part of it says most (`planned`): first the exact and the plain cell in every draw, since
-a change needs draws, then what a large α does, then the other cells and ways. Rows: `how`, `cell`, `seed`, and, as in
-`metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full model `how` is
-"full". The processor time of each model stands in the provenance.
+a change needs draws, then what a large α does, then the other cells and ways. Rows: `how`, `cell`,
+`seed`, and, as in `metrics.repair.item_harms`, `check`, `item`, `cluster` and `value`; of the full
+model `how` is "full". The processor time of each model stands in the provenance.
 
 Two things make it affordable on a processor, and differ from the chapter. Every layer is fed as the
 full model feeds it, as in debias_layers.py, so that a draw is read once for all ways and cells, and
