@@ -194,12 +194,12 @@ def gatherer(
 
 
 def fed_with(model: torch.nn.Module, pairs: Sequence[Batch], name: str) -> list[torch.Tensor]:
-    """What one linear layer, by its full name, is fed by each batch, (tokens, in), as the model is
-    now; what comes after it is not computed."""
+    """What one linear layer, by its full name, is fed by each batch, float32 (tokens, in), as the
+    model is now; what comes after it is not computed."""
     rows = []
 
     def halt(_, fed):
-        rows.append(fed[0].flatten(0, -2))
+        rows.append(fed[0].flatten(0, -2).float())
         raise Reached
 
     hook = model.get_submodule(name).register_forward_pre_hook(halt)
