@@ -25,8 +25,8 @@ import torch
 from ethical_compression import kept_tables, models, provenance
 from ethical_compression.audit import run
 from ethical_compression.audit.checks import CHECKS
-from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.compress.recipe import Recipe
+from ethical_compression.models.anatomy import transformer_blocks
 from ethical_compression.score import runs
 from ethical_compression.score.subjects import Checkpoint, Compressed
 from ethical_compression.train import adapters

@@ -55,6 +55,28 @@ def test_a_broken_layer_is_found_as_damage():
     assert by.loc["text", "difference"] > by.loc["text", "floor"]
 
 
+def test_an_audit_from_disk_is_that_of_models_in_memory(tmp_path, capsys, monkeypatch):
+    """The command, of a base in shards and of a folder that the package packed."""
+    loaded = models.load(TINY)
+    base, packed = tmp_path / "base", tmp_path / "packed"
+    loaded.model.save_pretrained(base, max_shard_size="4MB")
+    loaded.tokenizer.save_pretrained(base)
+    recipe = [word for pair in (("method", "rtn"), ("bits", "3")) for word in ("-p", *pair)]
+    assert main(["compress", str(base), *recipe, "--output", str(packed)]) == 0
+    told = []
+    for how in ([], ["--offload"]):
+        monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / f"store{len(told)}"))
+        place = tmp_path / f"report{len(told)}"
+        words = ["audit", str(base), "--compressed", str(packed), "--output", str(place), *how]
+        assert main([*words, "--checks", "text,next_tokens,moral_fr", "--items", "12"]) == 0
+        told.append(json.loads((place / "audit.json").read_text()))
+        said = capsys.readouterr().err
+        assert ("at most" in said) == bool(how)
+    assert told[0]["verdicts"] == told[1]["verdicts"]
+    assert told[0]["costs"] and not told[1]["costs"]
+    assert "latency" in (place / "index.html").read_text()  # among what was not measured
+
+
 def test_every_check_has_one_value_an_item_and_a_group(mirror):
     full, other = Compressed(TINY), Compressed(TINY, Recipe("rtn", bits=2, group_size=32))
     found = run.audit(full, other, each=3, progress=False)
@@ -258,6 +280,7 @@ def test_a_job_of_a_workflow_times_no_plan(monkeypatch, capsys):
         (["--recipe", "nf4", "--plan", "--margin", "text", "much"], "is a number"),
         (["--recipe", "nf4", "--plan", "--margin", "text", "nan"], "is a number above 0"),
         (["--recipe", "nf4", "--plan", "--checks", ""], "There is no check ''"),
+        (["--recipe", "nf4", "--plan", "--offload"], "in memory as a whole"),
     ],
 )
 def test_bad_input_is_one_sentence(words, expected, capsys):

@@ -11,9 +11,10 @@ from ethical_compression import store
 from ethical_compression.compress import apply as applied
 from ethical_compression.compress import layerwise, methods, weight_files
 from ethical_compression.compress.apply import apply
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
+from ethical_compression.compress.blocks import linear_layers, weight_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 TEXT = {"samples": 2, "length": 24}
 RECIPES = [

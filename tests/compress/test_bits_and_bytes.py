@@ -12,9 +12,10 @@ from tiny_models import FAMILIES, tiny_model
 from ethical_compression import models
 from ethical_compression.compress import bits_and_bytes, checkpoint, compressed
 from ethical_compression.compress.apply import apply
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks, weight_of
+from ethical_compression.compress.blocks import linear_layers, weight_of
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 from ethical_compression.models.quantized import keep_unpacked
 
 needed = pytest.mark.skipif(

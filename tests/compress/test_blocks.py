@@ -12,7 +12,6 @@ from ethical_compression.compress.blocks import (
     place,
     stream_blocks,
     survey,
-    transformer_blocks,
     weights_named,
 )
 from ethical_compression.compress.compressed import coverage, save
@@ -20,6 +19,7 @@ from ethical_compression.compress.hessian import add_to_hessian, hessians
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 IDS = list(torch.randint(3, 200, (4, 24), generator=torch.Generator().manual_seed(0)).split(2))
 EXPERTS = ("mixtral", "olmoe", "qwen3_moe", "gpt_oss", "granitemoe", "llama4")

@@ -7,15 +7,10 @@ import torch
 from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression.compress import gptq, in_order
-from ethical_compression.compress.blocks import (
-    linear_layers,
-    stream_blocks,
-    survey,
-    transformer_blocks,
-    weight_of,
-)
+from ethical_compression.compress.blocks import linear_layers, stream_blocks, survey, weight_of
 from ethical_compression.compress.hessian import hessians
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 
 def calibration(seed=0):

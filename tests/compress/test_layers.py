@@ -9,8 +9,8 @@ from tiny_models import FAMILIES, tiny_model
 
 from ethical_compression import models
 from ethical_compression.compress import checkpoint, layers
-from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 DEPTH = {"gpt2": "n_layer", "bloom": "n_layer"}
 

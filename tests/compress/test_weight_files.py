@@ -9,9 +9,10 @@ from tiny_models import tiny_model
 
 from ethical_compression.compress import weight_files
 from ethical_compression.compress.apply import apply
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+from ethical_compression.compress.blocks import linear_layers
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 
 @pytest.mark.parametrize("damage", ["weights", "note cut", "note changed", "note of another"])

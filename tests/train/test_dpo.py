@@ -357,7 +357,8 @@ def test_merged_adapters_compute_the_same(tokenizer):
 
 def test_gradients_through_a_4_bit_base_are_those_through_its_dequantised_weights(tokenizer):
     from ethical_compression.compress import bits_and_bytes
-    from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+    from ethical_compression.compress.blocks import linear_layers
+    from ethical_compression.models.anatomy import transformer_blocks
 
     pytest.importorskip("bitsandbytes")
     pairs = some_pairs(8)

@@ -23,6 +23,7 @@ from ethical_compression.statistics import verdicts
 
 # Items a check is asked again of, for its noise floor: rounding shows on few.
 NOISE_ITEMS = 60
+UNCOSTED = ("costs: size, memory and latency of the two models",)
 # For the plan alone: how long a token of English is, about.
 LETTERS_A_TOKEN = 4
 
@@ -264,6 +265,7 @@ def _letters_a_second(full: Subject, memory: Memory, kind: Kind) -> float:
     # A machine that was busy when it was measured is not held to that for ever.
     today = datetime.date.today().isoformat()
     here = {"subject": full.inputs(), "machine": provenance.hardware(), "day": today}
+    here["offload"] = getattr(full, "offload", False)
     return float(store.table("letters-a-second", here, rate)["letters"].iloc[0])
 
 
@@ -345,7 +347,7 @@ def page(
         items=found.items,
         floors=found.floors,
         checks={name: _said(one, float(margins[name])) for name, one in asked_of.items()},
-        not_measured=(*found.left_out, *found.kind.not_measured),
+        not_measured=(*found.left_out, *found.kind.not_measured, *(() if measured else UNCOSTED)),
         task=found.kind.task,
         caveat=found.kind.describe(found.full.model)["caveat"],
         command=command,

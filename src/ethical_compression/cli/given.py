@@ -46,6 +46,15 @@ def named(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+def add_offload(command: argparse.ArgumentParser) -> None:
+    """Let a command take `--offload`."""
+    command.add_argument(
+        "--offload",
+        action="store_true",
+        help="leave the blocks of a model that does not fit on disk: one is in memory at a time",
+    )
+
+
 def add_changes(command: argparse.ArgumentParser, name: str) -> None:
     """Let a command take `-p NAME VALUE`, any number of times."""
     command.add_argument(

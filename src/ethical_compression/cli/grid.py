@@ -63,8 +63,8 @@ def _grid(given: argparse.Namespace) -> None:
 
 def _make(model: str, asked: dict[str, Any], shard: tuple[int, int], output: Path) -> None:
     from ethical_compression import models
-    from ethical_compression.compress.blocks import transformer_blocks
     from ethical_compression.compress.recipe import Recipe
+    from ethical_compression.models.anatomy import transformer_blocks
     from ethical_compression.score import batteries, harm_grid
     from ethical_compression.score.runs import Memory
     from ethical_compression.score.subjects import Compressed

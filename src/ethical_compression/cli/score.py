@@ -5,7 +5,7 @@ import json
 import sys
 
 from ethical_compression import store
-from ethical_compression.cli.given import named, place, whole
+from ethical_compression.cli.given import add_offload, named, place, whole
 from ethical_compression.errors import InputError
 
 EXAMPLES = """\
@@ -39,6 +39,7 @@ def add(commands) -> None:
     command.add_argument("--json", action="store_true", help="print the means as JSON")
     command.add_argument("--dtype", default="float32", help="float32, float16 or bfloat16")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
+    add_offload(command)
     command.set_defaults(
         func=_score,
         interrupted="what was scored is kept, and the same command goes on.",
@@ -67,7 +68,8 @@ def _score(given: argparse.Namespace) -> None:
     asked = {
         name: tasks.battery(name, given.limit or None, given.seed) for name in named(given.tasks)
     }
-    subject = Compressed(given.model, recipe, dtype=given.dtype, device=given.device)
+    how = {"dtype": given.dtype, "device": given.device, "offload": given.offload}
+    subject = Compressed(given.model, recipe, **how)
     items = tasks.values(subject, asked, progress=sys.stderr.isatty())
     table = tasks.summary(items)
     if given.output is not None:

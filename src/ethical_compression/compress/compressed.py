@@ -30,8 +30,13 @@ def load_with_report(
     recipe: Recipe, name: str, *, partial: bool = False, progress: bool = False, **options
 ):
     """(`load`'s model, the rows of `apply`'s report as dicts, the compressed weights)."""
-    loaded = models.load(name, **options)
     method = methods.find(recipe.method)
+    if method.apply and options.get("offload"):
+        raise InputError(
+            f"{recipe.label} takes a model that is in memory as a whole: compress {name} into a "
+            "folder where it fits, and load that folder with its blocks on disk."
+        )
+    loaded = models.load(name, **options)
     done = Compressed()
     source = loaded.source | {"recipe": recipe.inputs()}
     if method.apply:

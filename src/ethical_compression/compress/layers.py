@@ -13,17 +13,12 @@ import torch
 from pydantic import AfterValidator, BeforeValidator, Field
 from torch import nn
 
-from ethical_compression.compress.blocks import (
-    read,
-    run_block,
-    short_text,
-    stream_blocks,
-    transformer_blocks,
-)
+from ethical_compression.compress.blocks import read, run_block, short_text, stream_blocks
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.errors import InputError
 from ethical_compression.memory import is_of_memory
+from ethical_compression.models.anatomy import transformer_blocks
 
 PLAIN = (bool, int, float, str, tuple, type(None))
 POSITIONS = ("bottom", "middle", "upper", "contribution")

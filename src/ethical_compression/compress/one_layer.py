@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ethical_compression.compress import awq, gptq, sparsity
-from ethical_compression.compress.blocks import (
-    linear_layers,
-    stream_blocks,
-    transformer_blocks,
-    weight_of,
-)
+from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
 from ethical_compression.compress.hessian import hessians, output_error
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 RULES = ("Magnitude", "Wanda", "SparseGPT")
 

@@ -14,13 +14,14 @@ import torch
 
 from ethical_compression import provenance, store
 from ethical_compression.compress import bits_and_bytes, sparsity
-from ethical_compression.compress.blocks import survey, transformer_blocks, weights_named
+from ethical_compression.compress.blocks import survey, weights_named
 from ethical_compression.compress.calibration import calibration_windows
 from ethical_compression.compress.compressed import full_weights, load
 from ethical_compression.compress.hessian import output_error
 from ethical_compression.compress.layerwise import each_layer, weight_error
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 # What models call that which they keep of the tokens before.
 CACHES = ("past_key_values", "cache_params", "state", "mems")

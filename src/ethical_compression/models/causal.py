@@ -59,13 +59,15 @@ def load(
     revision: str | None = None,
     dtype: str = "float32",
     device: str = "cpu",
+    offload: bool = False,
 ) -> Loaded:
     """Model `name`, its tokenizer and its source.
 
     name: a name in `EMBEDDED`, the path of a folder (as `save_pretrained` writes it), or a hub id
     `owner/model`, at `revision` (by default the newest commit). A GPTQ checkpoint, made here or
     elsewhere, is dequantised as it is read (`gptq_format`). dtype: one of `DTYPES`.
-    device: as torch names it.
+    device: as torch names it. offload: whether the blocks of a model that does not fit stay on
+    disk, one of them in memory at a time (`on_disk`); the numbers are the same.
     An embedded model is converted once, to float32 safetensors under `store.cache_dir()`
     (dequantised Q4_1 has too many digits for float16), and its hashes are checked at every load.
     Raises InputError for an unknown name, a missing package, no network, weights that are missing,
@@ -88,14 +90,17 @@ def load(
             model, tokenizer = _random_model(name, dtype), _tokenizer(tokenizer_folder(name), name)
         else:
             folder = weights_folder(name, source)
-            model, tokenizer = _model(folder, name, dtype), _tokenizer(folder, name)
+            on_disk = device if offload else None
+            model, tokenizer = _model(folder, name, dtype, on_disk), _tokenizer(folder, name)
     for parameter, value in model.named_parameters():
-        if not all_finite(value):
+        if not value.is_meta and not all_finite(value):
             raise InputError(
                 f"The weight {parameter} of {name} is NaN or infinite in {dtype}: use float32, or "
                 "fetch the model again."
             )
-    return Loaded(model.to(device).eval(), tokenizer, source)
+    if not offload or source["kind"] == "random":
+        model = model.to(device)
+    return Loaded(model.eval(), tokenizer, source)
 
 
 def of_folder(folder: Path, *, dtype: str = "float32"):
@@ -139,7 +144,8 @@ def _causal_config(folder: Path, name: str):
     return config
 
 
-def _model(folder: Path, name: str, dtype: str):
+def _model(folder: Path, name: str, dtype: str, offload: str | None = None):
+    """offload: the device of a model whose blocks stay on disk."""
     import transformers
 
     from ethical_compression.models.gptq_format import gptq_settings
@@ -157,7 +163,11 @@ def _model(folder: Path, name: str, dtype: str):
         "output_loading_info": True,
     }
     with one_sentence(name):
-        if gptq_settings(folder):
+        if offload:
+            from ethical_compression.models.on_disk import load as load_on_disk
+
+            model, found = load_on_disk(folder, name, dtype=dtype, device=offload, options=options)
+        elif gptq_settings(folder):
             model, found = _dequantised(folder, options)
         else:
             model, found = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)

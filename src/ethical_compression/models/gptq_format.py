@@ -6,6 +6,7 @@ codes, packed into int32 words along the inputs; `qzeros` the zero points, packe
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ethical_compression.errors import InputError
 
 BITS = (2, 3, 4, 8)
 FORMATS = ("gptq", "gptq_v2")
+SHARD = 2**30  # bytes of a file of weights, about
 PACKED = ("qweight", "qzeros", "scales", "g_idx")
 # One in each field of a word: what turns stored zero points into those that are meant.
 ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
@@ -97,43 +99,56 @@ def load_gptq(folder: Path) -> tuple[dict[str, QuantizedWeight], dict[str, torch
 
     Raises InputError where the folder has no GPTQ weights, or damaged ones.
     """
-    from safetensors.torch import load_file
+    weights, tensors = {}, {}
+    for name, one in _each(folder):
+        (weights if isinstance(one, QuantizedWeight) else tensors)[name] = one
+    return weights, tensors
+
+
+def _each(folder: Path) -> Iterator[tuple[str, QuantizedWeight | torch.Tensor]]:
+    """Each of `load_gptq`'s by its name, read when its turn comes: one is in memory at a time."""
+    from safetensors import safe_open
 
     settings = gptq_settings(folder)
     if settings is None:
         raise InputError(f"{folder} has no GPTQ checkpoint: give the folder of one.")
-    tensors: dict[str, torch.Tensor] = {}
+    where: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        tensors |= load_file(file)
-    bits, weights = settings["bits"], {}
-    for key in [key for key in tensors if key.endswith(".qweight")]:
-        name = key.removesuffix(".qweight")
-        try:
-            qweight, qzeros, scales, group = (tensors.pop(f"{name}.{part}") for part in PACKED)
-        except KeyError as error:
-            raise InputError(
-                f"{folder} lacks {error.args[0]}: fetch the checkpoint again."
-            ) from error
-        columns, rows = len(qweight) * 32 // bits, qweight.shape[1]
-        if scales.shape[1] != rows or len(group) != columns or int(group.max()) >= len(scales):
-            raise InputError(
-                f"The shapes of {name} in {folder} do not fit {bits} bits: fetch the checkpoint "
-                "again."
-            )
-        weights[name] = QuantizedWeight(
-            unpack(qweight, bits).T.contiguous(),
-            scales.float().T.contiguous(),
-            _zero_points(qzeros, bits, settings["checkpoint_format"]).contiguous(),
-            group.to(torch.int32),
-            bits,
+        opened = safe_open(file, framework="pt")
+        where |= dict.fromkeys(opened.keys(), opened)
+    packed = [key.removesuffix(".qweight") for key in where if key.endswith(".qweight")]
+    parts = {f"{name}.{part}" for name in packed for part in PACKED}
+    if missing := sorted(parts - set(where)):
+        raise InputError(f"{folder} lacks {missing[0]}: fetch the checkpoint again.")
+    for key in where:
+        if key not in parts:
+            yield key, where[key].get_tensor(key)
+    for name in packed:
+        its = [where[f"{name}.{part}"].get_tensor(f"{name}.{part}") for part in PACKED]
+        yield name, _weight(folder, name, settings, *its)
+
+
+def _weight(folder, name, settings, qweight, qzeros, scales, group) -> QuantizedWeight:
+    bits = settings["bits"]
+    columns, rows = len(qweight) * 32 // bits, qweight.shape[1]
+    if scales.shape[1] != rows or len(group) != columns or int(group.max()) >= len(scales):
+        raise InputError(
+            f"The shapes of {name} in {folder} do not fit {bits} bits: fetch the checkpoint again."
         )
-        if settings.get("sym") and not (weights[name].zero == 2 ** (bits - 1)).all():
-            raise InputError(
-                f"{folder} calls its grids symmetric, but zero points of {name} are not in the "
-                "middle, so readers would differ over its weights: fetch it again, or correct "
-                '"sym" or "checkpoint_format" in its configuration.'
-            )
-    return weights, tensors
+    weight = QuantizedWeight(
+        unpack(qweight, bits).T.contiguous(),
+        scales.float().T.contiguous(),
+        _zero_points(qzeros, bits, settings["checkpoint_format"]).contiguous(),
+        group.to(torch.int32),
+        bits,
+    )
+    if settings.get("sym") and not (weight.zero == 2 ** (bits - 1)).all():
+        raise InputError(
+            f"{folder} calls its grids symmetric, but zero points of {name} are not in the "
+            "middle, so readers would differ over its weights: fetch it again, or correct "
+            '"sym" or "checkpoint_format" in its configuration.'
+        )
+    return weight
 
 
 def _zero_points(qzeros: torch.Tensor, bits: int, checkpoint_format: str) -> torch.Tensor:
@@ -152,13 +167,20 @@ def dequantised_state(folder: Path, model: torch.nn.Module) -> dict[str, torch.T
 
     model may be on the meta device: only its modules' kinds and names are looked at.
     """
+    return dict(_dequantised(folder, model))
+
+
+def _dequantised(folder: Path, model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each tensor of `dequantised_state`, made when its turn comes."""
     from transformers.core_model_loading import revert_weight_conversion
 
-    weights, state = load_gptq(folder)
     modules = dict(model.named_modules())
     saved = revert_weight_conversion(model, dict(model.state_dict()))
     prefix = f"{model.base_model_prefix}."
-    for name, weight in weights.items():
+    for name, weight in _each(folder):
+        if not isinstance(weight, QuantizedWeight):
+            yield name, weight
+            continue
         # A checkpoint of the body alone leaves out the name under which the whole model has it.
         names = [name, prefix + name]
         should = next((saved[f"{n}.weight"] for n in names if f"{n}.weight" in saved), None)
@@ -177,5 +199,27 @@ def dequantised_state(folder: Path, model: torch.nn.Module) -> dict[str, torch.T
                 f"{name} in {folder} is {tuple(values.shape)} where {type(model).__name__} has "
                 f"{tuple(should.shape)}: its configuration belongs to another model."
             )
-        state[f"{name}.weight"] = values
-    return state
+        yield f"{name}.weight", values
+
+
+def write_plain(folder: Path, model: torch.nn.Module, dtype: torch.dtype, place: Path) -> None:
+    """Write `dequantised_state` in a data type into an empty folder, shard by shard, as
+    transformers reads it; little more than a shard is in memory."""
+    from safetensors.torch import save_file
+
+    shard: dict[str, torch.Tensor] = {}
+    files: dict[str, str] = {}
+
+    def write():
+        file = f"model-{len(set(files.values())):05}.safetensors"
+        save_file(shard, place / file, metadata={"format": "pt"})
+        files.update(dict.fromkeys(shard, file))
+        shard.clear()
+
+    for name, tensor in _dequantised(folder, model):
+        shard[name] = tensor.to(dtype).contiguous()
+        if sum(one.nbytes for one in shard.values()) > SHARD:
+            write()
+    write()
+    index = json.dumps({"metadata": {}, "weight_map": files})
+    (place / "model.safetensors.index.json").write_text(index, encoding="utf-8")

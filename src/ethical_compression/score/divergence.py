@@ -13,8 +13,9 @@ import pandas as pd
 from ethical_compression.errors import InputError
 from ethical_compression.kernels.logprob import js_distance, paired_divergence
 from ethical_compression.metrics.confidence import option_probabilities
-from ethical_compression.score.layouts import plan, run_rows
+from ethical_compression.score.layouts import plan
 from ethical_compression.score.networks import model_length, output_head, unwrapped
+from ethical_compression.score.passes import run_rows
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots
 from ethical_compression.statistics import change_slope

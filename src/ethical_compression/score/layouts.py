@@ -30,17 +30,12 @@ from ethical_compression.score.networks import (
 from ethical_compression.score.token_tree import (
     Row,
     ancestor_mask,
-    batches,
-    packed,
     padded,
     plan_rows,
     runs,
     side_by_side,
 )
 from ethical_compression.score.tokens import Encoded
-
-BUDGET = {"cpu": 1024, "cuda": 16384}  # tokens in one forward pass
-
 
 # --- Running rows ---------------------------------------------------------------------------------
 
@@ -153,41 +148,6 @@ def scored_states(model, batch: Sequence[Row], layout: str) -> Scored:
     states = states.flatten(0, 1)[torch.from_numpy(where).to(device)]
     place, target = (torch.from_numpy(one).to(device) for one in (place, target))
     return Scored(states, place, target, torch.from_numpy(slot))
-
-
-def run_rows(
-    models: Sequence, rows: Sequence[Row], layout: str, token_budget: int | None, consume, progress
-):
-    """Run rows through models in batches; `consume` is given what is `Scored` by each model.
-
-    A batch that does not fit in memory is halved. Raises InputError when a single row does not fit.
-    """
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=sum(map(len, rows)), unit="tok", desc=progress, disable=progress is None)
-    budget = token_budget or BUDGET.get(models[0].device.type, BUDGET["cuda"])
-    border = min((one for model in models if (one := rotation_border(model))), default=math.inf)
-    beyond = [row for row in rows if max(row.depth) >= border]
-    within = [row for row in rows if max(row.depth) < border]
-    if layout == "tree":
-        within = packed(within, budget, models[0].get_input_embeddings().weight.shape[1])
-    waiting = [*batches(within, budget)[::-1], *batches(beyond, budget)[::-1]]
-    while waiting:
-        batch = waiting.pop()
-        try:
-            with torch.inference_mode():
-                consume(*(scored_states(model, batch, layout) for model in models))
-        except Exception as error:
-            if not is_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise out_of_memory(len(batch[0])) from None
-            torch.cuda.empty_cache()
-            half = len(batch) // 2
-            waiting += [batch[half:], batch[:half]]
-            continue
-        bar.update(sum(map(len, batch)))
-    bar.close()
 
 
 def out_of_memory(length: int) -> InputError:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ethical_compression.errors import InputError
-from ethical_compression.score.layouts import plan, run_rows
+from ethical_compression.score.layouts import plan
 from ethical_compression.score.networks import (
     NOT_FINITE,
     model_length,
@@ -22,6 +22,7 @@ from ethical_compression.score.networks import (
     output_head,
     unwrapped,
 )
+from ethical_compression.score.passes import run_rows
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.tokens import Encoded, Request, encode, first_slots, tokenise
 
@@ -96,9 +97,9 @@ def loglikelihoods(
     moral action) has an empty context; a generation has its prompt.
     details: add per-token lists.
     max_length: tokens the model is fed at most (default: what its config says).
-    options: token_budget (tokens in one forward pass, by default `BUDGET`; halved by itself when
-    memory runs out), layout ("tree", "cache" or "plain"; None takes the first of `layouts.usable`),
-    progress (text of the progress bar; None shows none).
+    options: token_budget (tokens in one forward pass, by default `passes.BUDGET`; halved by itself
+    when memory runs out), layout ("tree", "cache" or "plain"; None takes the first of
+    `layouts.usable`), progress (text of the progress bar; None shows none).
 
     Returns a pandas DataFrame, one row a request in the given order: `logprob` (nats, summed over
     the continuation), `tokens`, `bytes` (UTF-8, of the continuation as given), `greedy` (every

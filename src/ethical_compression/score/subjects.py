@@ -14,7 +14,8 @@ class Compressed:
     """Model `model` (a name that `models.load` takes) as `recipe` leaves it.
 
     label: what tables call it, by default as the recipe does; needed where two recipes of one grid
-    differ in what their labels do not say, such as a seed. dtype, device: those of `models.load`.
+    differ in what their labels do not say, such as a seed. dtype, device, offload:
+    those of `models.load`; offload decides no number.
     """
 
     model: str
@@ -22,6 +23,7 @@ class Compressed:
     dtype: str = "float32"
     device: str = "cpu"
     label: str = ""
+    offload: bool = False
 
     @property
     def compression(self) -> str:
@@ -39,16 +41,16 @@ class Compressed:
 
     def load(self, *, progress: bool = False) -> models.Loaded:
         """The compressed model (`compressed.load`)."""
-        return load(
-            self.recipe, self.model, progress=progress, dtype=self.dtype, device=self.device
-        )
+        how = {"dtype": self.dtype, "device": self.device, "offload": self.offload}
+        return load(self.recipe, self.model, progress=progress, **how)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What lies at `place`, a folder or a hub id, however it was made of base model `model`.
 
-    label: what tables call it, by default the last part of `place`.
+    label: what tables call it, by default the last part of `place`. dtype, device, offload: those
+    of `models.load`; offload decides no number.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Checkpoint:
     dtype: str = "float32"
     device: str = "cpu"
     label: str = ""
+    offload: bool = False
 
     @property
     def compression(self) -> str:
@@ -69,4 +72,4 @@ class Checkpoint:
 
     def load(self, *, progress: bool = False) -> models.Loaded:
         """The model as it lies there (`models.load`)."""
-        return models.load(self.place, dtype=self.dtype, device=self.device)
+        return models.load(self.place, dtype=self.dtype, device=self.device, offload=self.offload)

@@ -5,8 +5,9 @@ import sys
 import torch
 
 from ethical_compression.compress import bits_and_bytes
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+from ethical_compression.compress.blocks import linear_layers
 from ethical_compression.errors import InputError
+from ethical_compression.models.anatomy import transformer_blocks
 
 # The projections of attention and feed-forward layers, by the names that families give them.
 PROJECTIONS = (

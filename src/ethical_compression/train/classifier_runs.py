@@ -228,7 +228,7 @@ def judged(
 
 def size(model) -> dict[str, int]:
     """`depth`, the layers of an encoder, and `parameters`, those of the layers that are not 0."""
-    from ethical_compression.compress.blocks import transformer_blocks
+    from ethical_compression.models.anatomy import transformer_blocks
 
     blocks = transformer_blocks(model)
     there = sum(int(weight.count_nonzero()) for weight in blocks.parameters())

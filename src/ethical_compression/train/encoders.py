@@ -13,10 +13,10 @@ from typing import Any
 
 from ethical_compression import models, store
 from ethical_compression.compress import layers
-from ethical_compression.compress.blocks import transformer_blocks
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
 from ethical_compression.models import Loaded
+from ethical_compression.models.anatomy import transformer_blocks
 from ethical_compression.models.reading import one_sentence, quiet
 from ethical_compression.models.sources import folder_fingerprint, licence_of, sha256
 

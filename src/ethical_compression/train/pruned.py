@@ -11,10 +11,11 @@ from typing import Any
 
 from ethical_compression.compress import methods as known_methods
 from ethical_compression.compress.apply import apply
-from ethical_compression.compress.blocks import linear_layers, transformer_blocks
+from ethical_compression.compress.blocks import linear_layers
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.classification import label
+from ethical_compression.models.anatomy import transformer_blocks
 from ethical_compression.score.runs import measure
 from ethical_compression.train import classifier, classifier_runs
 from ethical_compression.train.classifier import Data, Run, Training
