@@ -2,6 +2,7 @@
 
     python results/baby_model.py              raise it, measure it, write it: half an hour or so
     python results/baby_model.py --raise-only as far as the weights, in the cache
+    python results/baby_model.py --measure    measure the model that is there: a few minutes
     python results/baby_model.py --into DIR   write the model elsewhere than results/bebe-5m
 
 The embedded model was born on a 4-bit grid; this one never was on any. 5.1 M parameters (a Llama
@@ -22,6 +23,7 @@ of a processor-hour (one thread, AMX; `baby_models.py` has the speed).
 """
 
 import argparse
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +39,9 @@ from ethical_compression.train.baby import Training
 from ethical_compression.train.baby_runs import Raising
 
 NAME, LARGE = "bebe-5m", "smollm2-135m"
+# So many that an interval of BLiMP over pairs is a percent to either side; the large one is asked
+# fewer, of which any number tells it from chance.
+SIZES = small_models.SIZES | {"pairs": 67 * 200}
 TRAINING = Training("small", steps=2048, tokens=2048, learning_rate=1.5e-3, dtype="bfloat16")
 PLACE = Path(__file__).parent / NAME
 CARD = """---
@@ -108,15 +113,15 @@ def card(run: Raising, folder: Path, curve: pd.DataFrame, read: int) -> str:
 
 def scored(place: Path) -> pd.DataFrame:
     """Scores of the model as it is given away, and of the embedded one, on the same items."""
-    sizes = {name: small_models.size_in_bytes(one) for name, one in small_models.held_out().items()}
-    batteries = small_models.asked()
+    texts = small_models.held_out(SIZES)
+    sizes = {name: small_models.size_in_bytes(one) for name, one in texts.items()}
+    own = small_models.asked(SIZES)
+    few = small_models.of_language(small_models.asked())
     subjects = {NAME: Checkpoint(NAME, str(place)), LARGE: Compressed(LARGE)}
     return pd.concat(
         [
             metrics.scores(small_models.tables(one, some), sizes).assign(model=name)
-            for (name, one), some in zip(
-                subjects.items(), (batteries, small_models.of_language(batteries)), strict=True
-            )
+            for (name, one), some in zip(subjects.items(), (own, few), strict=True)
         ],
         ignore_index=True,
     )
@@ -125,26 +130,33 @@ def scored(place: Path) -> pd.DataFrame:
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     given.add_argument("--raise-only", action="store_true")
+    given.add_argument("--measure", action="store_true")
     given.add_argument("--into", type=Path, default=PLACE)
     given.add_argument("--progress", action="store_true")
     chosen = given.parse_args()
     words = childrens_books.words(childrens_books.load("childrens_books", "train"))
     run = Raising("children", words, TRAINING, read_by="children")
-    folder, curve = baby_runs.raised(run, progress=chosen.progress)
-    if chosen.raise_only:
-        return
-    read = sum(map(len, run.texts().documents))
-    baby_runs.exported(folder, chosen.into, card(run, folder, curve, read))
-    looks = curve[curve["development"].notna()].assign(battery="curve", model=NAME)
+    if chosen.measure:
+        table, made = kept_tables.larger("baby_model")
+        looks, read = table[table["battery"] == "curve"], made["tokens_read"]
+        if made["run"] != json.loads(json.dumps(asdict(run))):
+            raise SystemExit("The model that is there was raised otherwise: raise it anew.")
+    else:
+        folder, curve = baby_runs.raised(run, progress=chosen.progress)
+        if chosen.raise_only:
+            return
+        read = sum(map(len, run.texts().documents))
+        baby_runs.exported(folder, chosen.into, card(run, folder, curve, read))
+        looks = curve[curve["development"].notna()].assign(battery="curve", model=NAME)
     kept_tables.keep_larger(
         "baby_model",
         pd.concat([scored(chosen.into), looks], ignore_index=True),
-        command="python results/baby_model.py",
+        command="python results/baby_model.py" + " --measure" * chosen.measure,
         run=asdict(run),
         model=models.describe(str(chosen.into)) | {"name": NAME},
         large=models.describe(LARGE),
         tokens_read=read,
-        sizes=small_models.SIZES,
+        sizes=SIZES,
         data=childrens_books.source_records(["childrens_books", "adults_books", "adult_text"]),
     )
 

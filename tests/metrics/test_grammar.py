@@ -18,7 +18,7 @@ def rows(paradigm, group, number, good, bad):
     return [labels | {"option": k, "logprob": v} for k, v in enumerate((good, bad))]
 
 
-def test_shares_are_of_pairs_by_phenomenon_and_of_all_over_paradigms():
+def test_shares_are_of_pairs_and_what_is_said_of_new_paradigms_is_wider():
     said = []
     for number in range(10):  # 8 of 10, 4 of 10, 10 of 10; one pair of the last is a tie
         said += rows("a1", "agreement", number, -1.0, -2.0 if number < 8 else -0.5)
@@ -26,11 +26,11 @@ def test_shares_are_of_pairs_by_phenomenon_and_of_all_over_paradigms():
         said += rows("b1", "binding", number, -1.0, -2.0 if number else -1.0)
     found = grammar.by_phenomenon(pd.DataFrame(said)).set_index("phenomenon")
     assert found["share"].to_dict() == pytest.approx(
-        {"agreement": 12 / 20, "binding": 9 / 10, "all": 21 / 30}
+        {"agreement": 12 / 20, "binding": 9 / 10, grammar.ALL: 21 / 30, grammar.NEW: 21 / 30}
     )
-    assert found["paradigms"].to_dict() == {"agreement": 2, "binding": 1, "all": 3}
-    assert found["n"].to_dict() == {"agreement": 20, "binding": 10, "all": 30}
+    assert found["paradigms"].to_list() == [2, 1, 3, 3]
+    assert found["n"].to_list() == [20, 10, 30, 30]
     # 0.8, 0.4 and 0.9: three paradigms say less of others than thirty pairs of these.
     wide = found["high"] - found["low"]
-    assert wide["all"] > wide["agreement"]
+    assert wide[grammar.NEW] > wide["agreement"] > wide[grammar.ALL]
     assert ((found["low"] <= found["share"]) & (found["share"] <= found["high"])).all()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ethical_compression.metrics import judgements
+from ethical_compression.metrics.grammar import ALL, NEW
 from ethical_compression.metrics.small_model_tables import JUDGED, KEYS
 from ethical_compression.train.baby import Training
 from ethical_compression.words import small_models as words
@@ -135,15 +136,17 @@ def test_the_books_own_model_is_told_by_what_it_read_and_learnt():
         {"battery": "curve", "step": [25, 50, 75, 100], "development": [7.0, 6.0, 5.5, 5.25]}
     )
     grammar = pd.DataFrame(
-        {"battery": "blimp", "model": "bebe", "part": ["binding", "all"], "value": [0.7, 0.55]}
-        | {"low": [0.6, 0.45], "high": [0.8, 0.65], "chance": 0.5}
+        {"battery": "blimp", "model": "bebe", "part": ["binding", ALL, NEW]}
+        | {"value": [0.7, 0.55, 0.55], "chance": 0.5}
+        | {"low": [0.6, 0.52, 0.45], "high": [0.8, 0.58, 0.65]}
     )
     made = {"model": {"name": "bebe", "parameters": 5_114_112}, "tokens_read": 2000}
     made |= {"run": {"words": 1500, "training": {"steps": 100, "tokens": 64}}}
     said = words.of_its_own(pd.concat([curve, grammar]), made)
     assert "5.1 million parameters and read 1,500 words 3.2 times, in 100 steps" in said
     assert "from 7.00 to 5.25 nats a token, of which 0.25 in the last quarter" in said
-    assert "55% (95% interval 45% to 65%) of BLiMP's pairs" in said.replace(".0%", "%")
+    assert "55.0% (95% interval 52.0% to 58.0%) of BLiMP's pairs" in said
+    assert "for paradigms other than BLiMP's 45.0% to 65.0%" in said
     assert "of 1 values 1 lie above chance" in said
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ethical_compression.metrics.grammar import ALL, NEW
 from ethical_compression.metrics.small_model_tables import MARGIN
 from ethical_compression.words import (
     columns,
@@ -167,8 +168,8 @@ def of_its_own(table: pd.DataFrame, made: Mapping) -> str:
     loss = curve["development"]
     late = curve.loc[curve["step"] <= 0.75 * training["steps"], "development"]
     grammar_rows = table[(table["battery"] == "blimp") & (table["model"] == name)]
-    whole = grammar_rows[grammar_rows["part"] == "all"].iloc[0]
-    kinds = grammar_rows[grammar_rows["part"] != "all"]
+    whole, new = (grammar_rows[grammar_rows["part"] == one].iloc[0] for one in (ALL, NEW))
+    kinds = grammar_rows[~grammar_rows["part"].isin([ALL, NEW])]
     rounds = training["steps"] * training["tokens"] / made["tokens_read"]
     return (
         f"{name} has {made['model']['parameters'] / 1e6:.1f} million parameters and read "
@@ -177,7 +178,8 @@ def of_its_own(table: pd.DataFrame, made: Mapping) -> str:
         f"{loss.iloc[0]:.2f} to {loss.iloc[-1]:.2f} nats a token, of which "
         f"{late.iloc[-1] - loss.iloc[-1]:.2f} in the last quarter of the steps. It finds the "
         f"grammatical sentence likelier in {_percent(whole)} of BLiMP's pairs, where chance is one "
-        f"half; by phenomenon, {beside_chance(kinds)}."
+        f"half; for paradigms other than BLiMP's {100 * new['low']:.1f}% to "
+        f"{100 * new['high']:.1f}%. By phenomenon, {beside_chance(kinds)}."
     )
 
 
