@@ -23,10 +23,35 @@ def no_figure_stays_open():
         pyplot.close("all")
 
 
+@pytest.fixture(scope="session")
+def empty_store():
+    """Makes a folder a store that holds nothing but the embedded models, converted, as the store of
+    all tests keeps them: what takes ten seconds is done once, and in question in one file alone."""
+    from ethical_compression import store
+
+    converted = store.cache_dir() / "models"
+    converted.mkdir(parents=True, exist_ok=True)
+
+    def made(place: Path) -> Path:
+        place.mkdir(exist_ok=True)
+        (place / "models").symlink_to(converted)
+        return place
+
+    return made
+
+
+@pytest.fixture
+def own_store(empty_store, tmp_path, monkeypatch):
+    """An empty store of the test's own, its folder."""
+    place = empty_store(tmp_path / "store")
+    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(place))
+    return place
+
+
 @pytest.fixture(scope="module")
-def store_of_the_module(tmp_path_factory):
-    """An empty folder for what the tests of one file keep."""
-    return tmp_path_factory.mktemp("cache")
+def store_of_the_module(empty_store, tmp_path_factory):
+    """An empty store for what the tests of one file keep."""
+    return empty_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture

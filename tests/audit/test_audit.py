@@ -113,8 +113,7 @@ def test_the_noise_is_measured_on_all_groups_and_kinds_of_items(name, each):
     assert len(some.items) == min(run.NOISE_ITEMS, len(battery.items))
 
 
-def test_the_full_models_own_table_is_the_first_side_of_its_noise(tmp_path, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+def test_the_full_models_own_table_is_the_first_side_of_its_noise(own_store):
     scored = []
     full = Compressed(TINY)
     measure = run.runs.measure
@@ -202,8 +201,9 @@ def test_what_cannot_be_asked_is_refused_before_a_model_is_loaded(monkeypatch, c
 
 def test_a_check_without_its_data_is_left_out_with_the_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("ETHICAL_COMPRESSION_DATA", str(tmp_path / "nowhere"))
-    found, left = run.asked(None, 4, 0)
-    assert "dialect" not in found
+    some = {name: CHECKS[name] for name in ("dialect", "moral_fr")}
+    found, left = run.asked(None, 4, 0, some)
+    assert set(found) == {"moral_fr"}
     assert any(line.startswith(f"{CHECKS['dialect'].title}: ") for line in left)
     with pytest.raises(InputError):
         run.asked(["dialect"], 4, 0)

@@ -107,7 +107,7 @@ def test_a_classifier_and_a_language_model_are_not_compared(folders, tmp_path, c
     tiny = ["audit", "tiny-random-llama", "--compressed"]
     assert main([*tiny, "tiny-random-llama", "--toxic", "hate", *place]) == 2
     assert "is no classifier" in capsys.readouterr().err
-    assert main([*tiny, folders["full"], *place]) == 2
+    assert main([*tiny, folders["full"], "--checks", "text", *place]) == 2
     assert "is a bert model" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import traceback
 
@@ -35,20 +36,18 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def whole(one_thread, tmp_path_factory):
+def whole(one_thread, store_of_the_module):
     """An audit that nobody stopped, and its store."""
-    place = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETHICAL_COMPRESSION_CACHE", str(place))
-        yield audited(), place
+        patch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_of_the_module))
+        return audited(), store_of_the_module
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch, request):
+def cache(own_store, request):
     # What waits to be printed is a forked process's too, and would be printed twice.
     request.config.get_terminal_writer().flush()
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return own_store
 
 
 def same(one: run.Audit, other: run.Audit) -> None:
@@ -155,14 +154,12 @@ def test_a_full_disk_leaves_nothing_that_is_trusted(whole, cache, tmp_path, monk
         with pytest.raises(InputError, match="disk is full"):
             report.write(page, place)
     assert not place.exists()
-    assert [one.name for one in tmp_path.iterdir()] == ["cache"]
+    assert [one.name for one in tmp_path.iterdir()] == ["store"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "json"])
 def test_a_flipped_byte_is_found_and_the_table_made_again(whole, cache, ending, capsys):
-    import shutil
-
-    shutil.copytree(whole[1], cache)
+    shutil.copytree(whole[1] / "tables", cache / "tables")
     files = sorted((cache / "tables").glob(f"*.{ending}"))
     for file in random.Random(2).sample(files, 2):
         content = bytearray(file.read_bytes())
@@ -186,5 +183,5 @@ def test_to_ask_alone_keeps_the_scores_and_writes_nothing_else(cache, tmp_path, 
     monkeypatch.chdir(tmp_path)
     words = ["audit", "tiny-random-llama", "--recipe", "nf4", "--checks", "moral_fr"]
     assert main([*words, "--items", "10", "--only-ask"]) == 0
-    assert [one.name for one in tmp_path.iterdir()] == ["cache"]
+    assert [one.name for one in tmp_path.iterdir()] == ["store"]
     assert any(name.name.startswith("moral-preferences") for name in (cache / "tables").iterdir())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ethical_compression import provenance, store
+from ethical_compression import provenance
 from ethical_compression.compress import compressed, methods
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
@@ -39,14 +39,11 @@ def test_the_version_of_bitsandbytes_counts_where_it_computes_and_nowhere_else(m
     ],
     ids=lambda recipe: recipe.label,
 )
-def test_a_model_loaded_twice_scores_the_same(recipe, tmp_path, monkeypatch):
+def test_a_model_loaded_twice_scores_the_same(recipe, own_store):
     from ethical_compression.datasets import multiple_choice
     from ethical_compression.score import loglikelihood, runs
     from ethical_compression.score.subjects import Compressed
 
-    converted = store.cache_dir() / "models"
-    (tmp_path / "models").symlink_to(converted)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     first = compressed.load(recipe, "tiny-random-llama")
     second = compressed.load(recipe, "tiny-random-llama")
     assert second.source["recipe"] == recipe.inputs()
@@ -86,13 +83,8 @@ def test_auto_gptq_says_that_it_only_loads_here():
 
 
 @pytest.mark.parametrize("words", ["", "ValueError: no such grid"])
-def test_a_peer_that_is_missing_or_fails_leaves_nothing(tmp_path, monkeypatch, words):
+def test_a_peer_that_is_missing_or_fails_leaves_nothing(own_store, tmp_path, monkeypatch, words):
     recipe = Recipe("gptq", quantizer="gptqmodel", **PEER)
-    models_there = store.cache_dir() / "models"
-    store_here = tmp_path / "store"
-    store_here.mkdir()
-    (store_here / "models").symlink_to(models_there)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(store_here))
     monkeypatch.setenv("ETHICAL_COMPRESSION_PEERS", str(tmp_path / "peers"))
     python = tmp_path / "peers" / "gptqmodel" / "bin" / "python"
     if words:
@@ -102,4 +94,4 @@ def test_a_peer_that_is_missing_or_fails_leaves_nothing(tmp_path, monkeypatch, w
     expected = f"stopped without a checkpoint: {words}" if words else "run `make peers`"
     with pytest.raises(InputError, match=expected):
         compressed.load(recipe, "tiny-random-llama")
-    assert [path.name for path in store_here.iterdir()] == ["models"]
+    assert [path.name for path in own_store.iterdir()] == ["models"]

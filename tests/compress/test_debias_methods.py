@@ -17,15 +17,11 @@ MODEL = "tiny-random-llama"
 FEW = {"samples": 2, "length": 64}
 PLAIN = {"fair-gptq": "gptq", "debias-sparsegpt": "sparsegpt"}
 AMOUNT = {"fair-gptq": {"bits": 3}, "debias-sparsegpt": {"sparsity": 0.5}}
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def recipe(method, **settings):
     return Recipe(method, **AMOUNT[method], pair_count=8, **settings)
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
 
 
 def contrasts(rows):

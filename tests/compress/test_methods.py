@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from ethical_compression import provenance, store
+from ethical_compression import provenance
 from ethical_compression.__main__ import main
 from ethical_compression.compress import compressed, methods
 from ethical_compression.compress.apply import apply, check_touched
@@ -82,14 +82,6 @@ def toy(tmp_path, monkeypatch):
     importlib.import_module("toy_method")
     yield file
     del sys.modules["toy_method"]
-
-
-@pytest.fixture
-def own_store(tmp_path, monkeypatch):
-    """An empty store, but for the models that were converted already."""
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "models").symlink_to(store.cache_dir() / "models")
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "store"))
 
 
 def test_a_registered_method_is_a_recipe_like_any_other(toy):

@@ -13,11 +13,7 @@ from ethical_compression.errors import InputError
 
 MODEL = "tiny-random-llama"
 SMALL = {"directions": 3, "pair_count": 12}
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def two_sides(n=800, width=12, known=2, seed=0):

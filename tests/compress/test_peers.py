@@ -13,7 +13,7 @@ import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
 
-from ethical_compression import models, store
+from ethical_compression import models
 from ethical_compression.compress import checkpoint, compressed, gptq, peers
 from ethical_compression.compress.blocks import (
     linear_layers,
@@ -174,11 +174,11 @@ def test_a_checkpoint_made_by_gptqmodel_computes_the_same_here(gptqmodel):
     assert (plain - theirs).norm() > 1e-2 * theirs.norm()
 
 
-def test_a_recipe_by_gptqmodel_is_read_back_and_solved_in_our_order(tmp_path, monkeypatch):
+def test_a_recipe_by_gptqmodel_is_read_back_and_solved_in_our_order(
+    own_store, tmp_path, monkeypatch
+):
     if not (peers.home() / "gptqmodel" / "bin" / "python").exists():
         pytest.skip("gptqmodel is not installed: `make peers` builds its environment")
-    (tmp_path / "models").symlink_to(store.cache_dir() / "models")
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     grid = {"bits": 4, "group_size": -1, "activation_order": True}
     theirs = Recipe("gptq", quantizer="gptqmodel", samples=8, length=64, **grid)
     loaded, rows, found = compressed.load_with_report(theirs, "tiny-random-llama")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from ethical_compression import store
 from ethical_compression.__main__ import main
 from ethical_compression.compress import bits_and_bytes, report, weight_files
 from ethical_compression.compress.apply import apply
@@ -89,14 +88,7 @@ def test_errors_of_experts_are_measured_too():
     assert (table["sparsity"] == 0.5).all() and table["output_error"].between(0, 1).all()
 
 
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "models").symlink_to(store.cache_dir() / "models")
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / "cache"))
-
-
-def test_command_line_compresses_into_a_folder_that_others_load(own_cache, tmp_path, capsys):
+def test_command_line_compresses_into_a_folder_that_others_load(own_store, tmp_path, capsys):
     import transformers
 
     recipe = tmp_path / "recipe.yaml"
@@ -131,12 +123,12 @@ def test_command_line_compresses_into_a_folder_that_others_load(own_cache, tmp_p
         (["-p", "method", "layers", "-p", "remove", "2"], "at least one must stay"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(words, said, own_cache, tmp_path, capsys):
+def test_bad_input_is_one_sentence_and_leaves_nothing(words, said, own_store, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["compress", "tiny-random-llama", "--output", str(out), *words]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
-    assert not out.exists() and not list((tmp_path / "cache").glob("compressed/*"))
+    assert not out.exists() and not list(own_store.glob("compressed/*"))
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
@@ -153,7 +145,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["rtn", "gptq"])
-def test_rounded_models_leave_a_packed_checkpoint(method, own_cache, tmp_path, capsys):
+def test_rounded_models_leave_a_packed_checkpoint(method, own_store, tmp_path, capsys):
     from ethical_compression import models
 
     settings = {"bits": "4", "group_size": "64"}
@@ -172,4 +164,4 @@ def test_rounded_models_leave_a_packed_checkpoint(method, own_cache, tmp_path, c
     )
     for name, tensor in load(chosen, "tiny-random-llama").model.state_dict().items():
         assert torch.equal(again[name], tensor), name
-    assert not list((tmp_path / "cache").glob("compressed/*-parts"))
+    assert not list(own_store.glob("compressed/*-parts"))

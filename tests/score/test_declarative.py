@@ -182,14 +182,9 @@ def test_what_cannot_be_asked_is_said_in_words(model):
         declarative.scores(model, tiny_tokenizer("bytes"), [equal], style="plain")
 
 
-def test_a_run_is_kept(tmp_path, monkeypatch):
-    from ethical_compression import store
+def test_a_run_is_kept(own_store, monkeypatch):
     from ethical_compression.datasets import moral_stories
 
-    converted = store.cache_dir() / "models"
-    converted.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "models").symlink_to(converted)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     stories = [story for one in ("en", "fr") for story in moral_stories.load(one, limit=2)]
     subject = Compressed("tiny-random-llama")
     asked = [one for how in (False, True) for one in declarative.batteries(stories, written=how)]

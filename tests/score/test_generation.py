@@ -15,7 +15,6 @@ from test_loglikelihood import tiny_tokenizer
 from test_tokens import closing_tokenizer
 from tiny_models import FAMILIES, tiny_model
 
-from ethical_compression import store
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 from ethical_compression.score import exponential_race, generation
@@ -187,11 +186,7 @@ def test_a_text_under_int8_hears_of_its_neighbours():
 # --- The study, and what it refuses ---------------------------------------------------------------
 
 
-def test_study_is_kept_and_says_who_wrote_what(tmp_path, monkeypatch):
-    converted = store.cache_dir() / "models"
-    converted.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "models").symlink_to(converted)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+def test_study_is_kept_and_says_who_wrote_what(own_store, monkeypatch):
     recipes = [Recipe("rtn", bits=8, group_size=-1), Recipe("rtn", bits=2, group_size=-1)]
     prompts = ["Once upon a time", "Il était une fois une", "The main reason"]
     options = {"length": 6, "batch": 2, "progress": False}

@@ -148,13 +148,7 @@ def test_what_cannot_be_asked_is_said_in_words(llama):
     assert moral.preferences(short, tiny_tokenizer("bytes"), [tight])["truncated"].all()
 
 
-def test_a_run_is_kept_and_told_by_model_language_and_norm(tmp_path, monkeypatch):
-    from ethical_compression import store
-
-    converted = store.cache_dir() / "models"
-    converted.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "models").symlink_to(converted)
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+def test_a_run_is_kept_and_told_by_model_language_and_norm(own_store, monkeypatch):
     stories = [story for one in ("en", "fr") for story in moral_stories.load(one, limit=3)]
     asked = [Compressed("tiny-random-llama")], moral.batteries(stories)
     made = runs.grid(*asked, progress=False)["moral-preferences"]

@@ -72,16 +72,8 @@ def battery(items=WORDS, **changes):
     return Battery("lengths", items, lengths, **({"part": 3} | changes))
 
 
-@pytest.fixture
-def converted_models():
-    place = store.cache_dir() / "models"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
-
-
 @pytest.fixture(autouse=True)
-def own_store(converted_models, tmp_path, monkeypatch):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+def nothing_yet(own_store):
     loads.clear()
     scored.clear()
 
@@ -275,14 +267,12 @@ def run():
 
 
 @pytest.fixture
-def fresh_store(tmp_path, monkeypatch, converted_models):
-    # Empty but for the converted tokenizer, which takes ten seconds and is not in question here.
-    def make(name):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "models").symlink_to(converted_models)
-        monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / name))
+def fresh_store(tmp_path, monkeypatch, empty_store):
+    """Puts another store in the place of what is kept so far."""
 
-    make("first")
+    def make(name):
+        monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(empty_store(tmp_path / name)))
+
     return make
 
 

@@ -20,6 +20,6 @@ def data():
 
 
 @pytest.fixture
-def own_store(monkeypatch, tmp_path):
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
+def own_store(own_store):
     classifier.trained.cache_clear()
+    return own_store

@@ -20,14 +20,8 @@ def sides():
 
 
 @pytest.fixture
-def run(sides, tmp_path, monkeypatch):
+def run(sides, own_store):
     """A run of the random model, with a store of its own for what is made here."""
-    from ethical_compression import models, store
-
-    shared = store.cache_dir()
-    models.load("tiny-random-llama")  # its tokenizer is converted once, in the shared store
-    (tmp_path / "models").symlink_to(shared / "models")
-    monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path))
     return dpo_runs.Run("tiny-random-llama", tuple(sides[0]), "moral", 8, SETTINGS)
 
 
