@@ -472,6 +472,18 @@ def raised():
     return pd.DataFrame(rows)
 
 
+def hours_of_audits():
+    sizes = {"bebe-5m": 0.005, "smollm2-135m": 0.135, "TinyLlama 1.1B": 1.1}
+    sizes |= {"Llama 2 7B": 6.7, "Llama 2 13B": 13.0, "Llama 2 70B": 69.0}
+    rows = [
+        {"by": by, "what": what, "billions": size, "hours": times * size}
+        for by, times in (("formula", 2.0), ("measured", 3.0), ("a data sheet", 0.01))
+        for what, size in sizes.items()
+        if by != "measured" or size < 10
+    ]
+    return pd.DataFrame(rows)
+
+
 DRAWN = {
     "flips_by_margin": lambda: figures.flips_by_margin(flip_bins()),
     "flips_by_group": lambda: figures.flips_by_group(
@@ -532,6 +544,7 @@ DRAWN = {
     "terms_against_alpha": lambda: figures.terms_against_alpha(repaired_layers()),
     "alignment_under_compression": lambda: figures.alignment_under_compression(kept()),
     "beside_chance": lambda: figures.beside_chance(asked_of_small_models(), "right answers (%)"),
+    "hours_against_size": lambda: figures.hours_against_size(hours_of_audits()),
     "learning_curves": lambda: figures.learning_curves(raised(), "loss (nats a token)"),
 }
 

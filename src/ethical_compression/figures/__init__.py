@@ -23,6 +23,7 @@ from ethical_compression.figures.confidence import (
     distances,
     risk_coverage_curves,
 )
+from ethical_compression.figures.costs import hours_against_size
 from ethical_compression.figures.flips import flips_by_group, flips_by_margin
 from ethical_compression.figures.forms import (
     BAND,
@@ -93,6 +94,7 @@ __all__ = [
     "flips_by_margin",
     "grid_of_harms",
     "harms_by_dose",
+    "hours_against_size",
     "interval_panels",
     "judge_errors",
     "kl_along",
