@@ -54,6 +54,15 @@ LOOKS = {
     "GPTQ": ("#0072B2", "v"),
     "AWQ": ("#D55E00", "^"),
 }
+# What small models were raised on, and who stands beside them: all of them in one figure.
+RAISED = {
+    "children": ("#D55E00", "o"),
+    "adults": ("#0072B2", "X"),
+    "both": ("#CC79A7", "d"),
+    "random weights": ("#E69F00", "*"),
+    "bebe-5m": ("#56B4E9", "o"),
+    "smollm2-135m": ("#009E73", "<"),
+}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # For labels that nobody thought of.
 SPARES = [
@@ -97,11 +106,12 @@ def style() -> None:
 def looks(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each label, the same in every figure that shows it.
 
-    A label that is not in LOOKS gets what its name falls on among SPARES; only where two such
-    labels of one figure fall on one look does the later one in the alphabet take the next.
+    A label that is not in LOOKS or RAISED gets what its name falls on among SPARES; only where two
+    such labels of one figure fall on one look does the later one in the alphabet take the next.
     """
     labels = list(dict.fromkeys(labels))
-    found = {label: LOOKS[label] for label in labels if label in LOOKS}
+    known = LOOKS | RAISED
+    found = {label: known[label] for label in labels if label in known}
     for label in sorted(set(labels) - set(found)):
         start = zlib.crc32(label.encode()) % len(SPARES)
         ring = itertools.chain(SPARES[start:], SPARES[:start])
