@@ -1,7 +1,6 @@
 """What several test files share: one cache for slow conversions, and the embedded model."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -86,13 +85,15 @@ def site(tmp_path_factory) -> Path:
     sys.path.insert(0, str(root / "book"))
     import build
 
+    from ethical_compression.chapters.run import resolve, run
+
     folder = tmp_path_factory.mktemp("site")
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        command = [sys.executable, "-m", "ethical_compression", "run", str(path)]
-        command += ["--profile", "smoke", "--output", str(folder / "executed" / path.name)]
-        command += ["--solutions"]  # programs in the folded solutions of exercises run, too
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for path in sorted(Path("notebooks").glob("*.ipynb")):
+            # Programs in the folded solutions of exercises run, too.
+            given = resolve(path, "smoke", {})
+            run(path, folder / "executed" / path.name, given, solutions=True)
     return build.site(root, folder / "executed", folder / "html").parent
 
 
@@ -102,6 +103,36 @@ def pages(site) -> list[Path]:
     left_out = {"genindex.html", "search.html", "slides.html"}
     found = sorted(path for path in site.rglob("*.html") if path.name not in left_out)
     return [path for path in found if "_static" not in path.relative_to(site).parts]
+
+
+@pytest.fixture(scope="session")
+def _looked():
+    return {}
+
+
+@pytest.fixture
+def look(browser, site, pages, _looked):
+    """(width, scheme) -> what each page shows then, by its path, the page of a search among them.
+
+    Each is loaded once, whoever asks: it is what takes the time.
+    """
+    import browsing
+
+    def looked(width: int, scheme: str = "light") -> dict[Path, dict]:
+        if (width, scheme) not in _looked:
+            paths = [*pages, site / "search.html"]
+            _looked[width, scheme] = {
+                path: browsing.look(browser, path, width, scheme) for path in paths
+            }
+        return _looked[width, scheme]
+
+    return looked
+
+
+@pytest.fixture(scope="session")
+def chapter_pages(site) -> list[Path]:
+    """The pages that are chapters."""
+    return sorted((site / "notebooks").glob("*.html"))
 
 
 @pytest.fixture(scope="module")

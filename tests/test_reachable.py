@@ -4,31 +4,16 @@ from pathlib import Path
 
 import browsing
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from browsing import visit
 
 pytestmark = browsing.NEEDED
-# Rules on trial find faults, too: a button whose name is not what it shows, say.
-ON_TRIAL = ("label-content-name-mismatch", "focus-order-semantics", "p-as-heading")
-ON_TRIAL += ("table-fake-caption", "td-has-header", "hidden-content")
-OPTIONS = {"resultTypes": ["violations"], "rules": {one: {"enabled": True} for one in ON_TRIAL}}
-# The rows of a table are alike: of a long one the first few speak for all, in a tenth of the time.
-ALIKE = {"exclude": [["tbody tr:nth-child(n+6)"]]}
 COLUMN = 680  # pixels: the width of the text on A4
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light")])
-def test_axe_finds_nothing_on_any_page(browser, site, pages, width, scheme):
-    # A phone has the colours of a desktop, and they take the longest to look at.
-    rules = {"color-contrast": {"enabled": width > 390}}
-    options = OPTIONS | {"rules": OPTIONS["rules"] | rules}
-    for path in [*pages, site / "search.html"]:
-        page, _ = visit(browser, path, width, scheme)
-        page.wait_for_timeout(100)
-        found = Axe().run(page, context=ALIKE, options=options).response["violations"]
-        said = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
-        assert not said, f"{path.name}, {width} pixels, {scheme}"
-        page.close()
+def test_axe_finds_nothing_on_any_page(look, width, scheme):
+    for path, page in look(width, scheme).items():
+        assert not page["axe"], f"{path.name}, {width} pixels, {scheme}"
 
 
 # A stop of the Tab key: what it is, and whether a ring shows it.
@@ -79,47 +64,32 @@ def test_the_arrow_keys_go_from_head_to_head_of_a_table(browser, site):
     page.close()
 
 
-# Paragraphs that are French by their small words, and do not say so.
-UNMARKED = """() => {
-    const small = /(?<!\\p{L})(les|des|est|une|que|dans|qui)(?!\\p{L})/giu;
-    return [...document.querySelectorAll("article p, article dd")]
-        .filter(part => !part.closest("[lang=fr]") && !part.querySelector("[lang=fr]"))
-        .filter(part => (part.textContent.match(small) ?? []).length > 5)
-        .map(part => part.textContent.slice(0, 80));
-}"""
-
-
-def test_each_page_has_its_name_and_language_and_tables_that_fit(browser, site, pages):
+def test_each_page_has_its_name_and_language_and_tables_that_fit(look, pages):
     """One title, a description, an icon; French that says so; no p-values hidden to the right."""
     told = {}
     for path in pages:
-        page, _ = visit(browser, path, 1400)
-        parts = page.title().split(" — ")
-        assert len(parts) == len(set(parts)), page.title()
-        assert page.locator("h1").count() == 1, path.name
-        said = page.locator('meta[name="description"]').get_attribute("content")
+        page = look(1400)[path]
+        parts = page["title"].split(" — ")
+        assert len(parts) == len(set(parts)), page["title"]
+        assert len(page["headings"]) == 1, path.name
+        said = page["description"]
         assert 40 <= len(said) <= 300, f"{path.name}: {said}"
         assert told.setdefault(said, path) == path, "two pages with one description"
-        icon = page.locator('link[rel="icon"]').evaluate("link => link.href")
-        assert icon.startswith("file:") and icon.endswith("favicon.svg")
+        assert page["icon"].startswith("file:") and page["icon"].endswith("favicon.svg")
         if path.parent.name == "notebooks":
-            summary = page.locator('[lang="fr"]').first.inner_text()
-            assert summary.startswith("En français."), path.name
-        assert page.evaluate(UNMARKED) == [], path.name
+            assert page["french"][0].startswith("En français."), path.name
+        assert page["unmarked"] == [], path.name
         if path.name == "index.html":
-            heading = page.locator('section[lang="fr"] h2').inner_text()
-            assert heading.startswith("En français")
-        wide = [(name, more) for name, more in page.evaluate(TABLES) if more > 1]
-        assert not wide, path.name
-        page.close()
+            assert page["sections"][0].startswith("En français")
+        assert not [name for name, more in page["scrolled"] if more > 1], path.name
 
 
 TABLES = """() => [...document.querySelectorAll(".table-scroll")].map(box =>
     [box.getAttribute("aria-label"), box.firstElementChild.scrollWidth - box.clientWidth])"""
 
 
-def test_on_paper_nothing_is_folded_or_cut_off(browser, site):
-    for path in sorted((site / "notebooks").glob("*.html")):
+def test_on_paper_nothing_is_folded_or_cut_off(browser, chapter_pages):
+    for path in chapter_pages:
         page, _ = visit(browser, path, COLUMN)
         folded = page.locator("details.folded")
         assert folded.count() > 0, f"{path.name} has no solution"
@@ -136,15 +106,12 @@ def test_on_paper_nothing_is_folded_or_cut_off(browser, site):
         page.close()
 
 
-def test_letters_in_a_figure_can_be_read_on_a_phone(browser, site):
+def test_letters_in_a_figure_can_be_read_on_a_phone(look, chapter_pages):
     """The smallest are of 10 points: 13.9 pixels at full size."""
-    for path in sorted((site / "notebooks").glob("*.html")):
-        page, _ = visit(browser, path, 390)
-        for image in page.locator(".chapter-figure img").all():
-            drawn = int(image.get_attribute("width"))
-            shown = image.evaluate("image => image.getBoundingClientRect().width")
-            assert 13.9 * shown / drawn >= 9, f"{path.name}: {shown} of {drawn} pixels"
-        page.close()
+    for path in chapter_pages:
+        for image in look(390)[path]["images"]:
+            drawn, shown = image["drawn"], image["shown"]
+            assert not image["figure"] or 13.9 * shown / drawn >= 9, f"{path.name}: {shown} pixels"
 
 
 def test_a_reader_finds_what_they_came_for_in_three_clicks(browser, site):

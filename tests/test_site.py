@@ -16,72 +16,50 @@ WIDTHS = (390, 1400)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_loads_offline_and_whole(browser, site, pages, width):
+def test_every_page_loads_offline_and_whole(look, site, pages, width):
     assert site / "index.html" in pages
     assert len(pages) >= 4 + len(list((ROOT / "notebooks").glob("*.ipynb")))
+    seen = look(width)
     for path in pages:
-        page, wrong = visit(browser, path, width)
-        name = path.relative_to(site)
-        assert wrong == [], name
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} overflows"
-
-        formulas = page.locator(".math")
-        for index in range(formulas.count()):
-            assert formulas.nth(index).locator("mjx-container").count() > 0, f"{name}: no maths"
-        assert page.locator("mjx-merror").count() == 0, f"{name}: a formula with an error"
-
-        for image in page.locator("article img").all():
-            assert (image.get_attribute("alt") or "").strip(), f"{name}: an image without words"
-            assert image.evaluate("image => image.complete && image.naturalWidth > 0"), name
-
-        assert page.locator(".output.traceback, .output.stderr").count() == 0, name
-        text = page.locator("article").inner_text()
-        assert not re.search(r"Traceback \(most recent call last\)|\{glue|mystnb\.glue", text), name
+        page, name = seen[path], path.relative_to(site)
+        assert page["wrong"] == [], name
+        assert page["width"] <= width, f"{name} overflows"
+        assert not any(page["bare"]), f"{name}: no maths"
+        assert page["faulty"] == 0, f"{name}: a formula with an error"
+        for image in page["images"]:
+            assert image["words"], f"{name}: an image without words"
+            assert image["whole"], name
+        assert page["errors"] == 0, name
+        faulty = r"Traceback \(most recent call last\)|\{glue|mystnb\.glue"
+        assert not re.search(faulty, page["said"]), name
         # In a folded solution, too, which shows no inner text.
-        for glued in page.locator(".pasted-text").all_text_contents():
+        for glued in page["glued"]:
             assert re.search(r"\w", glued), f"{name}: an empty glued value"
             assert "nan" not in glued.lower().split(), f"{name}: a glued NaN"
-        page.close()
 
 
-# What a page shows outside code: no program, no formula, no cell that holds nothing but stars.
-READ = """() => {
-    const copy = document.querySelector("article").cloneNode(true);
-    const apart = "pre, code, script, .math, mjx-container, .cell_input, .headerlink, .provenance";
-    copy.querySelectorAll(apart).forEach(part => part.remove());
-    copy.querySelectorAll("td").forEach(cell => /^\\*+$/.test(cell.textContent) && cell.remove());
-    copy.querySelectorAll("p, li, td, th, dd, figcaption").forEach(part => part.append("\\n"));
-    return copy.textContent;
-}"""
-
-
-def test_pages_show_no_markdown_and_no_message_to_developers(browser, site, pages):
+def test_pages_show_no_markdown_and_no_message_to_developers(look, pages):
     raw = re.compile(r"\*\*\S[^*\n]*\*\*|`|ETHICAL_COMPRESSION_\w+|python (results/|-m )\S+")
     for path in pages:
-        page, _ = visit(browser, path, 1400)
-        text = page.evaluate(READ)
-        assert not (found := raw.search(text)), f"{path.name}: {found[0]!r} in the text"
-        page.close()
+        found = raw.search(look(1400)[path]["read"])
+        assert not found, f"{path.name}: {found[0]!r} in the text"
 
 
-def test_no_p_value_is_shown_as_nothing(browser, site):
-    for path in sorted((site / "notebooks").glob("*.html")):
-        page, _ = visit(browser, path, 1400)
-        assert not re.search(r"p = 0(\.0+)?(?![\d.])", page.evaluate(READ)), path.name
-        for table in page.locator("table.sortable").all():
-            for column, head in enumerate(table.locator("thead th").all_text_contents(), 1):
+def test_no_p_value_is_shown_as_nothing(look, chapter_pages):
+    for path in chapter_pages:
+        page = look(1400)[path]
+        assert not re.search(r"p = 0(\.0+)?(?![\d.])", page["read"]), path.name
+        for table in page["tables"]:
+            for column, head in enumerate(table["heads"]):
                 if re.match(r"(p|Holm)( ?[(,].*)?$", head.strip(" ↕↑↓")):
-                    cells = table.locator(f"tbody tr > :nth-child({column})").all_text_contents()
+                    cells = [row[column] for row in table["rows"]]
                     assert not [cell for cell in cells if re.fullmatch(r"0\.0+", cell)], path.name
-        page.close()
 
 
-def test_links_between_pages_lead_somewhere(browser, site, pages):
+def test_links_between_pages_lead_somewhere(look, pages):
     read = functools.cache(Path.read_text)  # each page leads to the glossary, many times
     for path in pages:
-        page, _ = visit(browser, path, 1400)
-        links = page.locator("article a[href]")
-        for address in links.evaluate_all("links => links.map(link => link.href)"):
+        for address in look(1400)[path]["links"]:
             if address.startswith("file:"):
                 target, _, anchor = address.removeprefix("file://").partition("#")
                 assert Path(target).is_file(), f"{path.name}: {address}"
@@ -89,61 +67,71 @@ def test_links_between_pages_lead_somewhere(browser, site, pages):
                     assert re.search(rf'id="{re.escape(anchor)}"', read(Path(target))), (
                         f"{path.name}: {address}"
                     )
-        page.close()
 
 
-def test_chapters_glue_numbers_and_say_where_they_come_from(browser, site):
-    chapters = sorted((site / "notebooks").glob("*.html"))
-    assert [path.stem for path in chapters] == [
+def test_chapters_glue_numbers_and_say_where_they_come_from(look, chapter_pages):
+    assert [path.stem for path in chapter_pages] == [
         path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
     ]
-    for path in chapters:
-        page, _ = visit(browser, path, 1400)
-        assert page.locator(".pasted-text").count() > 0, path.name
-        assert page.locator("figure.chapter-figure img").count() > 0, path.name
-        record = page.locator("details.provenance")
-        assert record.count() == 1, path.name
-        assert not record.evaluate("details => details.open")
-        record.locator("summary").click()
-        text = record.inner_text()
+    for path in chapter_pages:
+        page = look(1400)[path]
+        assert page["glued"], path.name
+        assert any(image["figure"] for image in page["images"]), path.name
+        ((closed, text),) = page["records"]
+        assert closed, path.name
         for word in ("parameters", "seeds", "models", "data", "run time"):
             assert word in text, f"{path.name}: no {word}"
-        for code in page.get_by_text("REPOSITORY = ").all():
-            assert not code.is_visible(), f"{path.name}: the set-up cell is in the way"
+        assert not any(page["setup"]), f"{path.name}: the set-up cell is in the way"
+
+
+def test_front_page_has_a_number_of_the_chapter(look, site):
+    glued = look(1400)[site / "index.html"]["glued"]
+    assert re.search(r"\d", glued[0])
+
+
+# Each column of each table that can be sorted: what its cells carry before anything is pressed, and
+# after a press of its head and another, with what the head then says.
+SORT = """() => [...document.querySelectorAll("table.sortable")].map(table => ({
+    caption: table.caption.innerText.trim(),
+    columns: [...table.tHead.rows[0].cells].map((head, column) => {
+        const carried = () =>
+            [...table.tBodies[0].rows].map(row => row.cells[column].dataset.value ?? null);
+        const before = carried();
+        const press = () => (head.querySelector("button").click(), [head.ariaSort, carried()]);
+        return [before, [press(), press()]];
+    }),
+}))"""
+
+
+def numbers(carried: list[str | None]) -> list[float]:
+    return [float(value) for value in carried if value not in (None, "nan")]
+
+
+def test_a_reader_can_sort_a_table(browser, chapter_pages):
+    for path in chapter_pages:
+        page, wrong = visit(browser, path, 1400)
+        tables = page.evaluate(SORT)
+        assert tables, path.name
+        for table in tables:
+            assert table["caption"]
+            for before, pressed in table["columns"]:
+                if expected := sorted(numbers(before)):
+                    (first, up), (second, down) = pressed
+                    assert (first, second) == ("ascending", "descending")
+                    assert numbers(up) == expected, path.name
+                    assert numbers(down) == expected[::-1], path.name
+        assert wrong == []
         page.close()
-
-
-def test_front_page_has_a_number_of_the_chapter(browser, site):
-    page, _ = visit(browser, site / "index.html", 1400)
-    glued = page.locator(".pasted-text")
-    assert glued.count() >= 1
-    assert re.search(r"\d", glued.first.inner_text())
-    page.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_reader_can_sort_a_table(browser, site, width):
-    for path in sorted((site / "notebooks").glob("*.html")):
-        page, wrong = visit(browser, path, width)
-        tables = page.locator("table.sortable")
-        assert tables.count() > 0, path.name
-        for table in tables.all():
-            assert table.locator("caption").inner_text().strip()
-            heads = table.locator("thead th")
-            for column in range(heads.count()):
-                cells = table.locator(f"tbody tr > :nth-child({column + 1})")
-                read = "cells => cells.map(cell => cell.dataset.value ?? null)"
-                values = [value for value in cells.evaluate_all(read) if value not in (None, "nan")]
-                if not values:
-                    continue
-                numbers = sorted(map(float, values))
-                for order, expected in (("ascending", numbers), ("descending", numbers[::-1])):
-                    heads.nth(column).locator("button").press("Enter")
-                    assert heads.nth(column).get_attribute("aria-sort") == order
-                    shown = [v for v in cells.evaluate_all(read) if v not in (None, "nan")]
-                    assert list(map(float, shown)) == expected, path.name
-        assert wrong == []
-        page.close()
+def test_a_head_that_has_the_focus_is_pressed_by_the_enter_key(browser, site, width):
+    page, _ = visit(browser, site / "notebooks" / "confidence.html", width)
+    head = page.locator("table.sortable thead th").first
+    for order in ("ascending", "descending"):
+        head.locator("button").press("Enter")
+        assert head.get_attribute("aria-sort") == order
+    page.close()
 
 
 @pytest.mark.parametrize("rows", [24, 25, 90])
@@ -169,20 +157,11 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_our_own_parts_can_be_read_in_light_and_dark(browser, site, scheme):
-    ground = """element => {
-        for (let at = element; at; at = at.parentElement) {
-            const colour = getComputedStyle(at).backgroundColor;
-            if (!/, 0\\)$|transparent/.test(colour)) return colour;
-        }
-        return "rgb(255, 255, 255)";
-    }"""
-    for path in sorted((site / "notebooks").glob("*.html")):
-        page, _ = visit(browser, path, 1400, scheme)
-        for part in ("figcaption", "caption", "table.sortable td", ".provenance summary"):
-            element = page.locator(part).first
-            ink = luminance(element.evaluate("e => getComputedStyle(e).color"))
-            paper = luminance(element.evaluate(ground))
-            contrast = (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
+def test_our_own_parts_can_be_read_in_light_and_dark(look, chapter_pages, scheme):
+    for path in chapter_pages:
+        colours = look(1400, scheme)[path]["colours"]
+        assert len(colours) == 4, path.name
+        for part, *inks in colours:
+            dark, bright = sorted(map(luminance, inks))
+            contrast = (bright + 0.05) / (dark + 0.05)
             assert contrast >= 4.5, f"{part} in {scheme}: contrast {contrast:.1f}"
-        page.close()
