@@ -21,7 +21,7 @@ from ethical_compression.compress import gptq
 from ethical_compression.compress.checkpoint import save_gptq
 from ethical_compression.errors import InputError
 from ethical_compression.models import on_disk
-from ethical_compression.score import divergence, layouts, passes
+from ethical_compression.score import divergence, layouts
 from ethical_compression.score.loglikelihood import score_encoded
 from ethical_compression.score.tokens import Encoded
 
@@ -109,13 +109,13 @@ def test_a_block_is_read_once_for_all_batches_and_one_is_in_memory(tmp_path, mon
     asked = requests(60)
     layout, _ = layouts.plan([blocks], asked)
     score_encoded(blocks, asked, token_budget=64)  # tries layouts and the head
-    read, held, run = entered(monkeypatch), [], passes.scored_states
+    read, held, run = entered(monkeypatch), [], layouts.scored_states
 
     def counted(*args):
         held.append(sum(not p.is_meta for b in on_disk.blocks(blocks) for p in b.parameters()))
         return run(*args)
 
-    monkeypatch.setattr(passes, "scored_states", counted)
+    monkeypatch.setattr(layouts, "scored_states", counted)
     score_encoded(blocks, asked, token_budget=64)
     one = len(list(on_disk.blocks(blocks)[0].parameters()))
     assert layout == "tree" and len(held) > 3
@@ -138,7 +138,7 @@ def test_what_does_not_fit_in_memory_is_halved(tmp_path, monkeypatch):
     whole, blocks = both(saved(tiny_model("llama"), tmp_path / "model"))
     how = {"token_budget": 64, "layout": "plain"}
     expected = score_encoded(whole, requests(), **how).logprob
-    run, failed = passes.scored_states, []
+    run, failed = layouts.scored_states, []
 
     def full(model, batch, layout):
         if len(failed) < 3:
@@ -146,7 +146,7 @@ def test_what_does_not_fit_in_memory_is_halved(tmp_path, monkeypatch):
             raise MemoryError
         return run(model, batch, layout)
 
-    monkeypatch.setattr(passes, "scored_states", full)
+    monkeypatch.setattr(layouts, "scored_states", full)
     found = score_encoded(blocks, requests(), **how).logprob
     assert len(failed) == 3 and max(failed) > 1
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), atol=1e-5, rtol=1e-5)

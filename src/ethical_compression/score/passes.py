@@ -12,7 +12,7 @@ import torch
 from ethical_compression.compress.in_step import in_step
 from ethical_compression.memory import is_of_memory
 from ethical_compression.models.on_disk import blocks
-from ethical_compression.score.layouts import out_of_memory, scored_states
+from ethical_compression.score import layouts
 from ethical_compression.score.networks import rotation_border
 from ethical_compression.score.token_tree import Row, batches, packed
 
@@ -59,7 +59,7 @@ def run_rows(
                 continue
             (batch,) = some
             if len(batch) == 1:
-                raise out_of_memory(len(batch[0])) from None
+                raise layouts.out_of_memory(len(batch[0])) from None
             half = len(batch) // 2
             waiting += [batch[half:], batch[:half]]
             continue
@@ -85,7 +85,7 @@ def _pass(models: Sequence, some: Sequence[Sequence[Row]], layout: str, consume)
             its = {block for _, block in order}
             hooks.extend(block.register_forward_pre_hook(stop, prepend=True) for block in its)
         with torch.inference_mode():
-            consume(*(scored_states(model, some[index], layout) for model in models))
+            consume(*(layouts.scored_states(model, some[index], layout) for model in models))
 
     here, hooks = threading.local(), []
     order = [(time, block) for model in models for time in (1, 2) for block in blocks(model)]
