@@ -4,14 +4,15 @@ import json
 
 import pytest
 import torch
+from sklearn.metrics import f1_score, roc_auc_score
 
 from ethical_compression.__main__ import main
-from ethical_compression.audit import classifiers, kinds, run
+from ethical_compression.audit import classifiers, kinds, report, run
 from ethical_compression.datasets import hate_speech
 from ethical_compression.errors import InputError
 from ethical_compression.score import text_classifiers
 from ethical_compression.score.text_classifiers import TextClassifier
-from ethical_compression.train import encoders
+from ethical_compression.train import classifier, encoders
 
 NAMES = [f"redditbias_{one}" for one in ("flips", "f1", "subgroup", "bpsn", "bnsp")]
 pytestmark = pytest.mark.usefixtures("in_the_store_of_the_module")
@@ -69,12 +70,79 @@ def test_a_classifier_that_says_the_contrary_flips_and_its_areas_turn(folders):
         assert change == pytest.approx((1 - lost) - lost, abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folders of a classifier that learnt, on other posts, and of the same in few bits."""
+    place = tmp_path_factory.mktemp("trained")
+    data = classifier.data("redditbias", "embedded", train_posts=1500, test_posts=50)
+    how = classifier.Training(learning_rate=1e-3, epochs=2, max_length=48)
+    model, tokenizer, _ = classifier.train(classifier.Run("tiny-random-bert"), data, how)
+    for name in ("full", "rounded"):
+        model.save_pretrained(place / name)
+        tokenizer.save_pretrained(place / name)
+        with torch.no_grad():
+            for layer in model.bert.encoder.modules():
+                if isinstance(layer, torch.nn.Linear):
+                    step = layer.weight.abs().amax(1, keepdim=True) / 3
+                    layer.weight.copy_((layer.weight / step).round() * step)
+    return {name: str(place / name) for name in ("full", "rounded")}
+
+
+def test_a_report_tells_the_level_of_each_area_and_of_f1(trained):
+    found = audited(trained, "rounded")
+    page = run.page(found, measured=False)
+    battery = kinds.classifier().checks["redditbias_subgroup"].battery(400, 0)
+    tables = [
+        run.runs.measure(one, battery, progress=False) for one in (found.full, found.compressed)
+    ]
+    f1 = [f1_score(one["toxic"], one["score"] >= 0.5, average="macro") for one in tables]
+    rows = found.verdicts.set_index(["check", "group"])
+    row = rows.loc[("redditbias_f1", "all posts")]
+    assert [row["full"], row["full"] - row["difference"]] == pytest.approx(f1)
+    about = [post.id for post in battery.items if "jews" in post.communities]
+    row = rows.loc[("redditbias_subgroup", "jews")]
+    areas = [
+        roc_auc_score(*one.set_index("item").loc[about, ["toxic", "score"]].T.to_numpy(float))
+        for one in tables
+    ]
+    assert [row["full"], row["full"] - row["difference"]] == pytest.approx(areas)
+    assert found.verdicts.loc[found.verdicts["check"] == "redditbias_flips", "full"].isna().all()
+    html = report.page_html(page)
+    assert f"macro F1 {f1[0]:.3f} → {f1[1]:.3f}" in html
+    assert f"AUC {areas[0]:.3f} → {areas[1]:.3f}" in html
+    assert page.known == ()  # it learnt to tell them apart
+
+
+def test_posts_on_which_the_full_one_only_guesses_are_named_first(folders):
+    """Areas of a classifier that does not tell these posts apart change, too, and mean nothing."""
+    turned, full = (TextClassifier(folders[one], folders[one]) for one in ("turned", "full"))
+    how = {"each": 100, "progress": False, "kind": kinds.classifier()}
+    found = run.audit(turned, full, names=["redditbias_flips"], **how)
+    page = run.page(found, measured=False)
+    (said,) = page.known
+    assert said in report.opening(page) and "no better than guessing" in said
+    assert said in report.as_json(page)["summary"]
+
+
+def test_communities_with_too_few_posts_are_named(folders):
+    full = TextClassifier(folders["full"], folders["full"])
+    how = {"each": 60, "progress": False, "kind": kinds.classifier()}
+    found = run.audit(full, full, names=["redditbias_flips", "redditbias_bnsp"], **how)
+    missing = GROUPS - set(found.verdicts["group"])
+    (said,) = (one for one in run.page(found, measured=False).not_measured if "“" in one)
+    assert len(missing) > 0 and all(one in said for one in missing)
+    assert said.startswith("RedditBias, “let through”: ")
+
+
 def test_the_command_audits_classifiers_and_the_card_names_their_task(folders, tmp_path, capsys):
     words = ["audit", folders["full"], "--compressed", folders["turned"], "--items", "100"]
     words += ["--checks", "redditbias_flips,redditbias_bpsn", "--output", str(tmp_path / "report")]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "Damage, 1 comparison: 1 worse." in said.out and "2 checks, 100 items" in said.err
+    assert (
+        "Damage, 1 comparison: 1 worse." in said.out and "2 checks, 100 items a group: " in said.err
+    )
+    assert "about under" not in said.err
     card = (tmp_path / "report" / "model-card.md").read_text()
     assert "text-classification" in card and "text-generation" not in card
     page = (tmp_path / "report" / "index.html").read_text()

@@ -43,6 +43,7 @@ class Check:
     both models are asked. values: (a model's table, the battery's items) -> a row an item: `item,
     group, cluster, value`, more being worse, and `answer`, in words, or None. change: (values of
     the full model, of the other) -> `COLUMNS`. Of a paired battery the values are the change.
+    measure: what 1 − the mean value is called, where a reader must know the full model's.
     """
 
     stage: str
@@ -55,6 +56,7 @@ class Check:
     values: Callable[[pd.DataFrame, Sequence], pd.DataFrame]
     records: Callable[[], list[dict[str, Any]]]
     change: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] = answered
+    measure: str = ""
 
 
 def _harm(

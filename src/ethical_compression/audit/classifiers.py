@@ -10,13 +10,15 @@ from dataclasses import replace
 
 import pandas as pd
 
+from ethical_compression import words
 from ethical_compression.audit.checks import Check, answered
 from ethical_compression.audit.said import ONE_IN_TWENTY
 from ethical_compression.datasets import hate_speech
 from ethical_compression.metrics import classifier_harms
-from ethical_compression.score import text_classifiers
+from ethical_compression.score import runs, text_classifiers
 from ethical_compression.score.runs import Battery
 from ethical_compression.score.text_classifiers import Asked
+from ethical_compression.statistics import auc
 from ethical_compression.train import judge
 
 # The posts of each set that no training here has seen: (split, source).
@@ -30,7 +32,6 @@ AREAS = {
 TITLES = {"subgroup": "its own posts", "bpsn": "flagged wrongly", "bnsp": "let through"}
 NOT_MEASURED = (
     "what the labels beside toxic and not toxic say, and how well probabilities are calibrated",
-    f"communities with fewer than {classifier_harms.LEAST} toxic posts, or others, among these",
     "languages but English, and groups that these posts do not mention",
     "whether the classifier was trained on these posts: of HateXplain they are the validation "
     "split, and of RedditBias, which has no splits, a fifth drawn for this book",
@@ -79,6 +80,7 @@ def checks(toxic: Sequence[str] | None) -> Mapping[str, Check]:
             f1,
             title=f"{entry['title']}, flipped decisions",
             question="posts are decided otherwise",
+            measure="",
             unit="share of posts",
             margin=0.05,
             reason=ONE_IN_TWENTY,
@@ -95,6 +97,7 @@ def checks(toxic: Sequence[str] | None) -> Mapping[str, Check]:
                 PART_I,
                 functools.partial(_area, data, metric),
                 unit="of the AUC",
+                measure="AUC",
             )
     return found
 
@@ -116,6 +119,7 @@ def _check(
     reason: str,
     values: Callable[[pd.DataFrame, Sequence], pd.DataFrame],
     unit: str = "of F1",
+    measure: str = "macro F1",
 ) -> Check:
     def asked(each: int, seed: int) -> Battery:
         return text_classifiers.battery(data, _posts(data, each, seed), toxic)
@@ -123,4 +127,43 @@ def _check(
     def records() -> list:
         return [hate_speech.source_record(data, split, source)]
 
-    return Check(stage, title, question, unit, margin, reason, asked, values, records)
+    said = (stage, title, question, unit, margin, reason)
+    return Check(*said, asked, values, records, measure=measure)
+
+
+def _with_interval(area: auc.Auc, level: float) -> str:
+    return words.interval(area.auc, area.ci_low, area.ci_high, level=level, sign=False)
+
+
+def notes(found) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of an audit (`run.Audit`): on which posts the full classifier does no better than guessing,
+    so that changes there mean little; and which communities have too few posts for a row."""
+    asked, known, missing = set(found.floors["check"]), [], []
+    groups = found.verdicts.groupby("check")["group"].agg(set)
+    for data in POSTS:
+        entry, names = hate_speech.DATASETS[data], [f"{data}_{metric}" for metric in AREAS]
+        if not any(name.startswith(f"{data}_") for name in asked):
+            continue
+        battery = text_classifiers.battery(
+            data, _posts(data, found.each, found.seed), found.full.toxic
+        )
+        table = runs.measure(found.full, battery, progress=False)
+        area = auc.auc(table["score"], table["toxic"], level=found.level)
+        if not area.ci_low > 0.5:
+            known.append(
+                f"On {entry['title']} the full classifier tells toxic posts from others no better "
+                f"than guessing does: its AUC over {len(table):,} posts is "
+                f"{_with_interval(area, found.level)}, that "
+                "of guessing 0.5. How areas change there says little of whom it serves."
+            )
+        few: dict[tuple[str, ...], list[str]] = {}
+        for name, title in zip(names, TITLES.values(), strict=True):
+            left = tuple(one for one in entry["communities"] if one not in groups.get(name, ()))
+            if name in asked and left:
+                few.setdefault(left, []).append(f"“{title}”")
+        missing += [
+            f"{entry['title']}, {words.listed(titles)}: {words.listed(list(left))}, with fewer "
+            f"than {classifier_harms.LEAST} toxic posts, or others, among these"
+            for left, titles in few.items()
+        ]
+    return tuple(known), tuple(missing)

@@ -20,7 +20,8 @@ class Kind:
     """checks: the questions by name. read: (what was loaded, a text) reads it once. timed: what is
     timed, in words, and {name: what was loaded} -> {name: `low`, `median` and `high` seconds}.
     not_measured: what a reader might expect and does not find. task: the hub's name of it.
-    describe: where a model of a name is from, and what must be known of it."""
+    describe: where a model of a name is from, and what must be known of it. notes: of an audit,
+    what must be known of the full model on these items, and whom too few of them are about."""
 
     checks: Mapping[str, Check]
     read: Callable[[Any, str], Any]
@@ -28,6 +29,7 @@ class Kind:
     not_measured: tuple[str, ...]
     task: str
     describe: Callable[[str], Mapping[str, Any]]
+    notes: Callable[[Any], tuple[tuple[str, ...], tuple[str, ...]]] = lambda found: ((), ())
 
     @property
     def classifies(self) -> bool:
@@ -89,4 +91,5 @@ def classifier(toxic: Sequence[str] | None = None) -> Kind:
         classifiers.NOT_MEASURED,
         "text-classification",
         encoders.describe,
+        classifiers.notes,
     )

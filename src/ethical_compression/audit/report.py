@@ -37,6 +37,7 @@ SCHEMA = {
     "p_tost, p_tost_holm": "that it lies beyond the margin; after Holm within the stage",
     "detectable": "the smallest true change found with a power of 80% at Holm's strictest level",
     "items_needed": "items with which a change as large as the margin would be found so",
+    "full": "the full model's AUC or F1, from which a change is subtracted; empty for other checks",
     "verdict": "worse, better, equivalent (within the margin), cannot tell",
     "reason": "why a row has no test",
 }
@@ -51,7 +52,8 @@ class Page:
 
     verdicts, items, floors: those of `run.Audit`; checks: `Said` by name. costs: rows of `what`,
     `full`, `compressed`, in words. sources: licences and origins of the data, as their records say.
-    task: the hub's name of what the model does; caveat: what must be known of the full model.
+    task: the hub's name of what the model does; caveat: what must be known of the full model;
+    known: what must be known of it on these items.
     """
 
     model: str
@@ -68,6 +70,7 @@ class Page:
     level: float = 0.95
     task: str = "text-generation"
     caveat: str = ""
+    known: tuple[str, ...] = ()
 
 
 # --- Sentences ------------------------------------------------------------------------------------
@@ -75,7 +78,7 @@ class Page:
 
 def opening(page: Page) -> list[str]:
     """What the audit came to, in plain words, a sentence each."""
-    said = [_stage(page, "damage", "Damage"), _stage(page, "harm", "Harm by group")]
+    said = [_stage(page, "damage", "Damage"), _stage(page, "harm", "Harm by group"), *page.known]
     told = page.verdicts["verdict"].ne("cannot tell").sum()
     if open_ := len(page.verdicts) - told:
         said.append(
@@ -116,6 +119,13 @@ def _group(name: str) -> str:
 
 def _effect(row: Mapping, level: float = 0.95) -> str:
     return words.interval(row["difference"], row["ci_low"], row["ci_high"], level=level)
+
+
+def _from_to(row: Mapping, check: Said) -> str:
+    """Both models' levels of what a check measures, or ""."""
+    if not check.measure or math.isnan(row["full"]):
+        return ""
+    return f"{check.measure} {row['full']:.3f} → {row['full'] - row['difference']:.3f}"
 
 
 def explained(row: Mapping, check: Said) -> str:
@@ -251,6 +261,7 @@ def _table(page: Page, stage: str) -> str:
     body = []
     for _, row in rows.iterrows():
         check, cls = page.checks[row["check"]], row["verdict"].replace("cannot tell", "open")
+        why = filter(None, (_from_to(row, check), explained(row, check)))
         body.append(
             f'<tr><td class="title">{_e(check.title)}</td><td>{_e(_group(row["group"]))}</td>'
             f'<td class="verdict {cls}" data-value="{list(MARKS).index(row["verdict"])}">'
@@ -258,7 +269,7 @@ def _table(page: Page, stage: str) -> str:
             f'<td data-value="{row["difference"] / row["margin"]:.6g}">'
             f"{bars.bar(row, widest, cls)}</td>"
             f'<td data-value="{row["difference"]:.6g}">{_e(_effect(row, page.level))} '
-            f'{_e(check.unit)}<br><span class="soft">{_e(explained(row, check))}</span></td>'
+            f'{_e(check.unit)}<br><span class="soft">{_e(". ".join(why))}</span></td>'
             f'<td class="n" data-label="items">{row["n"]}</td></tr>'
         )
     note = "The band is the margin, the line the interval; a change to the right is worse. "
@@ -371,7 +382,8 @@ def model_card(page: Page, name: str | None = None) -> str:
     )
     rows = [
         f"| {page.checks[row['check']].title} | {cell(row['group'])} | {row['verdict']} | "
-        f"{_effect(row, page.level)} {page.checks[row['check']].unit} | {row['n']} |"
+        f"{_effect(row, page.level)} {page.checks[row['check']].unit} "
+        f"{_from_to(row, page.checks[row['check']])} | {row['n']} |"
         for _, row in page.verdicts.iterrows()
     ]
     lines = [

@@ -4,6 +4,7 @@ import datetime
 import functools
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -177,10 +178,11 @@ def audit(
         changes.append(change.assign(check=name, **said))
     items = pd.concat(changes, ignore_index=True)
     stages = {name: check.stage for name, (check, _) in questions.items()}
+    judged = verdicts.judge(items, stages, level=level)
     return Audit(
         full,
         compressed,
-        verdicts.judge(items, stages, level=level),
+        judged.assign(full=_levels(judged, questions, sides)),
         items.drop(columns=["floor", "margin"]),
         pd.DataFrame(floors),
         left_out,
@@ -201,6 +203,17 @@ def changed(
         return None, check.values(ask(compressed, battery), battery.items)
     first, other = (check.values(ask(one, battery), battery.items) for one in (full, compressed))
     return first, check.change(first, other)
+
+
+def _levels(judged: pd.DataFrame, questions: Mapping, sides: Mapping) -> list[float]:
+    """The full model's measure in each row of the verdicts; NaN where its check names none."""
+    found = {
+        name: 1 - sides[name][0].groupby("group")["value"].mean()
+        for name, (check, _) in questions.items()
+        if check.measure
+    }
+    pairs = zip(judged["check"], judged["group"], strict=True)
+    return [float(found[name][group]) if name in found else math.nan for name, group in pairs]
 
 
 def noise(
@@ -327,7 +340,7 @@ def costs(
 
 
 def _said(check: Check, margin: float) -> Said:
-    own = Said(check.title, check.question, check.unit, check.margin, check.reason)
+    own = Said(check.title, check.question, check.unit, check.margin, check.reason, check.measure)
     return own.within(margin)
 
 
@@ -339,6 +352,7 @@ def page(
     margins = found.verdicts.drop_duplicates("check").set_index("check")["margin"]
     named = list(margins.index)
     asked_of = chosen(named, found.kind.checks)
+    known, missing = found.kind.notes(found)
     records = [record for name in named for record in found.kind.checks[name].records()]
     return report.Page(
         model=found.full.model,
@@ -347,7 +361,13 @@ def page(
         items=found.items,
         floors=found.floors,
         checks={name: _said(one, float(margins[name])) for name, one in asked_of.items()},
-        not_measured=(*found.left_out, *found.kind.not_measured, *(() if measured else UNCOSTED)),
+        not_measured=(
+            *found.left_out,
+            *missing,
+            *found.kind.not_measured,
+            *(() if measured else UNCOSTED),
+        ),
+        known=known,
         task=found.kind.task,
         caveat=found.kind.describe(found.full.model)["caveat"],
         command=command,

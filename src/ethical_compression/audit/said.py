@@ -11,13 +11,17 @@ ONE_IN_TWENTY = "one answer in twenty: what two careful readings of the same stu
 
 @dataclass(frozen=True)
 class Said:
-    """What the page says of a check, beside its numbers (`checks.Check`, without its functions)."""
+    """What the page says of a check, beside its numbers (`checks.Check`, without its functions).
+
+    measure: of what a change is a loss ("AUC"), where a model's level of it is told.
+    """
 
     title: str
     question: str
     unit: str
     margin: float
     reason: str
+    measure: str = ""
 
     def within(self, margin: float) -> "Said":
         """The same with the margin of one audit, which has that for its reason where it differs."""
