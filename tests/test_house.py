@@ -546,3 +546,13 @@ def test_no_file_and_no_function_is_too_long(name):
     size = len(source.splitlines())
     assert size <= FILE, f"{name} has {size} lines: split it into files that say what they hold."
     assert not long_functions(source), "split it, or defend it in a comment above: # long: why"
+
+
+def test_every_reference_says_where_it_appeared():
+    """What lacks it is a warning of Sphinx's, which stops the build of all pages."""
+    wanted = {"article": "journal", "inproceedings": "booktitle", "book": "publisher"}
+    entries = re.split(r"\n(?=@)", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"))
+    for entry in entries:
+        kind, key = re.match(r"@(\w+)\{([^,]+)", entry.strip()).groups()
+        assert kind not in wanted or f"{wanted[kind]} = " in entry, key
+    assert len(entries) > 50
