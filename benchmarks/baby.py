@@ -30,8 +30,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.process import matmul_rate, measured, run, serve
+from benchmarks.process import measured, run, serve
 from ethical_compression.datasets import childrens_books
+from ethical_compression.score.machine import matmul_rate
 from ethical_compression.train import baby, bpe, windows
 
 HERE = Path(__file__).parent
@@ -79,7 +80,7 @@ def work(job):
         "memory": memory,
         "tokens": training.steps * training.tokens,
         "loss": losses[-1],
-        "rate": matmul_rate("cpu", training.dtype),
+        "rate": matmul_rate("cpu", training.dtype, seconds=1.0),
     }
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.process import matmul_rate, measured, run, serve
+from benchmarks.process import measured, run, serve
 from ethical_compression import models
 from ethical_compression.datasets import moral_stories
 from ethical_compression.score import networks, token_tree
+from ethical_compression.score.machine import matmul_rate
 from ethical_compression.train import dpo
 
 HERE = Path(__file__).parent
@@ -54,7 +55,7 @@ def work(job):
     encoded = dpo.encode_pairs(tokenizer, pairs)
     layout = dpo.choose_layout(model, encoded)
     networks.output_head(model)
-    rate = matmul_rate(job["device"], "float32")
+    rate = matmul_rate(job["device"], "float32", seconds=1.0)
     log, seconds, memory = measured(
         lambda: dpo.train(model, tokenizer, pairs, settings), job["device"]
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from benchmarks.process import matmul_rate, measured, run, serve
+from benchmarks.process import measured, run, serve
 from ethical_compression import models
 from ethical_compression.compress import gptq, peers
 from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
@@ -18,6 +18,7 @@ from ethical_compression.compress.hessian import add_to_hessian, hessians, inver
 from ethical_compression.datasets import text
 from ethical_compression.kernels import column_solve
 from ethical_compression.score import loglikelihood
+from ethical_compression.score.machine import matmul_rate
 
 HERE = Path(__file__).parent
 PEER = HERE / "peer_gptqmodel.py"
@@ -55,7 +56,7 @@ def work(job):
     answer = {}
     if job["bits"]:
         tokens = torch.tensor(job["tokens"], device=job["device"])
-        floor = operations(model, tokens) / matmul_rate(job["device"], "float32")
+        floor = operations(model, tokens) / matmul_rate(job["device"], "float32", seconds=1.0)
         before = time.process_time()
         _, seconds, memory = measured(
             lambda: gptq.quantize_model(

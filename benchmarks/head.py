@@ -3,7 +3,8 @@
 import importlib.util
 from pathlib import Path
 
-from benchmarks.process import matmul_rate, measured, run, serve
+from benchmarks.process import measured, run, serve
+from ethical_compression.score.machine import matmul_rate
 
 # Positions, width, vocabulary: Llama 3's head on a GPU; the embedded model's on a CPU.
 SIZES = {"cuda": (8192, 4096, 128_256, "bfloat16"), "cpu": (512, 576, 49_152, "float32")}
@@ -74,7 +75,7 @@ def work(job):
         "sum": float(values.sum()),
         "values": values.tolist() if values.ndim else None,
         # Backward makes the logits once more where they are not kept; no product can be saved.
-        "floor": products / matmul_rate(device, dtype),
+        "floor": products / matmul_rate(device, dtype, seconds=1.0),
     }
 
 

@@ -1,8 +1,9 @@
 """One run of our scoring engine. See `process.run`."""
 
-from benchmarks.process import matmul_rate, measured, serve
+from benchmarks.process import measured, serve
 from ethical_compression import models
 from ethical_compression.score import layouts, loglikelihood, networks, token_tree, tokens
+from ethical_compression.score.machine import matmul_rate
 
 
 def operations(model, encoded, layout) -> int:
@@ -28,12 +29,13 @@ def work(job):
     )
     encoded = tokens.encode(tokenizer, requests, networks.model_length(model))
     layout = layouts.usable(model)[0]
+    rate = matmul_rate(job["device"], "float32", seconds=1.0)
     return {
         "seconds": seconds,
         "memory": memory,
         "logprob": table["logprob"].tolist(),
         "greedy": table["greedy"].tolist(),
-        "floor": operations(model, encoded, layout) / matmul_rate(job["device"], "float32"),
+        "floor": operations(model, encoded, layout) / rate,
         "tokens": sum(len(one.ids) - 1 for one in encoded),
     }
 

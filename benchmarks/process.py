@@ -62,19 +62,3 @@ def measured(work, device: str = "cpu") -> tuple[object, float, int]:
     seconds = time.perf_counter() - start
     peak = torch.cuda.max_memory_allocated() if cuda else 1024 * kilobytes("VmHWM")
     return value, seconds, peak - before
-
-
-def matmul_rate(device: str, dtype: str, seconds: float = 1.0) -> float:
-    """Operations a second of a large matrix multiplication: the best of many within `seconds`."""
-    import torch
-
-    size = 4096 if device.startswith("cuda") else 1024
-    left, right = torch.randn(2, size, size, device=device, dtype=getattr(torch, dtype))
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        left @ right.T
-        if left.is_cuda:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
