@@ -38,8 +38,8 @@ def block_logits(hidden, weight, bias, softcap):
 
 
 def spans(hidden, weight):
-    """Blocks of the vocabulary, as slices."""
-    step = max(256, CELLS // len(hidden))
+    """Blocks of the vocabulary, as slices; of round width, at which products are fastest."""
+    step = max(256, CELLS // len(hidden) // 256 * 256)
     return [slice(start, start + step) for start in range(0, len(weight), step)]
 
 
