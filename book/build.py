@@ -83,11 +83,12 @@ if importlib.util.find_spec("ethical_compression") is None:
     sys.path.insert(0, f"{{copy}}/src")
     importlib.invalidate_caches()
     print(f"Ready after {{time.time() - begun:.0f}} s.")
+    profile = 'from ethical_compression import chapters; chapters.profile("{{}}")'
+    print("For a first try on few questions, run this in a new cell under the parameters:")
+    print(profile.format("quick"))
     if shutil.which("nvidia-smi"):
-        print(
-            "A GPU is here. To use it, run this in a new cell under the parameters:\\n"
-            'from ethical_compression import chapters; chapters.profile("gpu")'
-        )"""
+        print("A GPU is here. To use it, with its larger models, run this there:")
+        print(profile.format("gpu"))"""
 
 
 # --- The repository's address ---------------------------------------------------------------------

@@ -427,12 +427,14 @@ def test_set_up_cell_can_be_run_again_wherever_it_failed(colab):
     assert [path.name for path in colab.place.iterdir()] == ["compendium"]
 
 
-def test_set_up_cell_says_how_to_use_a_gpu(colab, capsys, monkeypatch):
+def test_set_up_cell_says_how_to_try_a_chapter_and_how_to_use_a_gpu(colab, capsys, monkeypatch):
     for there in (None, "/usr/bin/nvidia-smi"):
         monkeypatch.setattr(shutil, "which", lambda _name, there=there: there)
         shutil.rmtree(colab.place / "compendium", ignore_errors=True)
         colab.cell("https://example.org/a/b")
-        assert ('chapters.profile("gpu")' in capsys.readouterr().out) == bool(there)
+        said = capsys.readouterr().out
+        assert 'chapters.profile("quick")' in said
+        assert ('chapters.profile("gpu")' in said) == bool(there)
 
 
 def test_pages_are_not_built_of_a_chapter_that_warns(tmp_path):

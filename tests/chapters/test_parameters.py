@@ -88,6 +88,9 @@ def test_one_line_applies_a_profile(session, monkeypatch):
     assert chapters.profile("smoke") == run.resolve(CHAPTER, "smoke", {})
     checked = chapters.check_parameters()
     assert checked | run.resolve(CHAPTER, "smoke", {}) == checked
+    assert namespace["items"] != checked["items"]
+    chapters.profile("laptop")  # what a profile does not name is as the cell has it
+    assert {name: shell.user_ns[name] for name in checked} == namespace
     with pytest.raises(InputError, match=r"no profile 'gpus'.*did you mean 'gpu'"):
         chapters.profile("gpus")
 

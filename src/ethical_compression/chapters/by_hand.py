@@ -47,6 +47,7 @@ def check_parameters(
 def profile(name: str) -> dict[str, Any]:
     """Give a running chapter the values of a profile, in a cell under its parameters.
 
+    What a profile does not name is as the parameters cell has it, whatever another gave before.
     name: a file of `notebooks/profiles`, without its ending. Returns {parameter: value}, as set.
     Raises InputError where no notebook runs, its parameters cell has not been run, there is no such
     profile, or the package was installed without the repository, which has the profiles.
@@ -54,14 +55,14 @@ def profile(name: str) -> dict[str, Any]:
     from ethical_compression.chapters.run import resolve
 
     shell = _shell("profile")
-    _, notebook = _declared(shell.user_ns["In"])
+    declared, notebook = _declared(shell.user_ns["In"])
     if notebook is None:
         raise InputError(
             "the profiles lie in a copy of the repository, and this is none: set the parameters "
             "in their cell."
         )
     values = resolve(notebook, name, {})
-    shell.user_ns.update(values)
+    shell.user_ns.update({one.name: one.default for one in declared.values()} | values)
     return values
 
 
