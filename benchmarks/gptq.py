@@ -153,7 +153,8 @@ def kernel(out: int, width: int) -> dict:
     hessian = add_to_hessian(None, torch.randn(2 * width, width, device="cuda")).matrix
     upper = inverse_factor(hessian, 0.01)
     columns = weight.T.contiguous()
-    grid = torch.ones_like(columns), torch.full_like(columns, 8.0)
+    grid = torch.ones_like(columns[:1]), torch.full_like(columns[:1], 8.0)
+    group = torch.zeros(width, dtype=torch.int32, device="cuda")
 
     def loop(impl, step=128, solve=True):
         w = columns.clone()
@@ -162,7 +163,7 @@ def kernel(out: int, width: int) -> dict:
             errors = w[block]
             if solve:
                 _, errors = column_solve.column_solve(
-                    w[block], upper[block, block], grid[0][block], grid[1][block], 4, impl
+                    w[block], upper[block, block], *grid, group[block], 4, impl
                 )
             w[low + step :].addmm_(upper[block, low + step :].T, errors, alpha=-1)
 

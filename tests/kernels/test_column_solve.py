@@ -17,13 +17,16 @@ def block(columns, rows, bits, seed=0):
     weight = torch.randn(columns, rows, generator=generator)
     square = torch.randn(columns, columns, generator=generator)
     upper = torch.linalg.cholesky(square @ square.T / columns + torch.eye(columns), upper=True)
-    scale = torch.rand(columns, rows, generator=generator) * 2 / 2**bits + 0.01
-    zero = torch.randint(0, 2**bits, (columns, rows), generator=generator).float()
-    return [tensor.to(DEVICE) for tensor in (weight, upper, scale, zero)]
+    groups = -(-columns // 3)
+    scale = torch.rand(groups, rows, generator=generator) * 2 / 2**bits + 0.01
+    zero = torch.randint(0, 2**bits, (groups, rows), generator=generator).float()
+    group = torch.randint(groups, (columns,), generator=generator, dtype=torch.int32)
+    return [tensor.to(DEVICE) for tensor in (weight, upper, scale, zero, group)]
 
 
-def reference(weight, upper, scale, zero, bits):
+def reference(weight, upper, scale, zero, group, bits):
     """Columns, rows and later columns one number at a time."""
+    scale, zero = scale[group.long()], zero[group.long()]
     w, u, s, z = (tensor.double().cpu().numpy().copy() for tensor in (weight, upper, scale, zero))
     codes, errors = w * 0, w * 0
     for i in range(w.shape[0]):
@@ -52,10 +55,10 @@ def test_codes_and_errors(impl, bits, shape):
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 70))
 def test_both_implementations_agree_on_views(seed, columns, rows):
     """Slices of larger tensors, as `gptq.solve` gives them, and a width of no round number."""
-    weight, upper, scale, zero = block(columns + 3, rows, 4, seed)
-    weight, upper, scale, zero = weight[3:], upper[3:, 3:], scale[3:], zero[3:]
-    triton = column_solve(weight.clone(), upper, scale, zero, 4, "triton")
-    plain = column_solve(weight.clone(), upper, scale, zero, 4, "torch")
+    weight, upper, scale, zero, group = block(columns + 3, rows, 4, seed)
+    weight, upper, group = weight[3:], upper[3:, 3:], group[3:]
+    triton = column_solve(weight.clone(), upper, scale, zero, group, 4, "triton")
+    plain = column_solve(weight.clone(), upper, scale, zero, group, 4, "torch")
     differs = (triton[0] != plain[0]).any(0)
     assert differs.float().mean() <= 0.02 + 1 / rows
     assert torch.allclose(triton[1][:, ~differs], plain[1][:, ~differs], atol=1e-4)
@@ -64,9 +67,9 @@ def test_both_implementations_agree_on_views(seed, columns, rows):
 def test_ties_go_to_the_even_code():
     weight = torch.tensor([[0.5, 1.5, 2.5, -0.5, -1.5]], device=DEVICE)
     one, zero = torch.ones_like(weight), torch.full_like(weight, 8.0)
-    upper = torch.ones(1, 1, device=DEVICE)
+    upper, group = torch.ones(1, 1, device=DEVICE), torch.zeros(1, dtype=torch.int32, device=DEVICE)
     for impl in ("torch", "triton") if importlib.util.find_spec("triton") else ("torch",):
-        codes, _ = column_solve(weight.clone(), upper, one, zero, 4, impl)
+        codes, _ = column_solve(weight.clone(), upper, one, zero, group, 4, impl)
         assert codes.tolist() == [[8, 10, 10, 8, 6]], impl
 
 

@@ -65,7 +65,12 @@ CASES = [
     (BLOCKS, "partials_kernel", HEAD, {"targets": "*i64", "best": "*i32"}),
     (BLOCKS, "gradient_kernel", HEAD, {"targets": "*i64"}),
     (BLOCKS, "divergence_kernel", PAIR, {}),
-    (SOLVER, "column_solve_kernel", {"COLUMNS": 128, "ROWS": 32}, {"weight": "*fp32"} | SOLVE),
+    (
+        SOLVER,
+        "column_solve_kernel",
+        {"COLUMNS": 128, "ROWS": 32},
+        {"weight": "*fp32", "group": "*i32"} | SOLVE,
+    ),
 ]
 # Compute capability, and the shared memory that a block may ask for (CUDA programming guide).
 CHIPS = {"T4": (75, 65536), "A100": (80, 166912), "H100": (90, 232448)}

@@ -121,27 +121,21 @@ def solve(
     # A block holds whole groups, whose grids are fitted before the corrections of the block itself
     # arrive, as in the released code: these widen a range more than they are worth.
     block = max(1, block // size) * size
-    codes = torch.empty_like(w)
+    codes = torch.empty_like(w, dtype=torch.uint8)
     loss = w.new_zeros(w.shape[1])
-    width = column_solve.WIDTH[column_solve.pick(impl, w)]
     for begin in range(0, columns, block):
         end = min(begin + block, columns)
-        errors = torch.empty_like(w[begin:end])
         for start in starts[begin // size : -(-end // size)]:
             fit(group[start], slice(start, start + size))
-        for low in range(begin, end, width):
-            high = min(low + width, end)
-            its = group[low:high]
-            codes[low:high], errors[low - begin : high - begin] = column_solve.column_solve(
-                w[low:high], upper[low:high, low:high], scale[its], zero[its], bits, impl
-            )
-            passed_on = errors[low - begin : high - begin]
-            w[high:end].addmm_(upper[low:high, high:end].T, passed_on, alpha=-1)
+        here = slice(begin, end)
+        codes[here], errors = column_solve.column_solve(
+            w[here], upper[here, here], scale, zero, group[here], bits, impl
+        )
         loss += errors.square().sum(0) / 2
-        w[end:].addmm_(upper[begin:end, end:].T, errors, alpha=-1)
+        w[end:].addmm_(upper[here, end:].T, errors, alpha=-1)
 
     quantized = QuantizedWeight(
-        codes[back].T.to(torch.uint8).contiguous(),
+        (codes[back] if activation_order else codes).T.contiguous(),
         scale.T.contiguous(),
         zero.T.to(torch.uint8).contiguous(),
         group[back],

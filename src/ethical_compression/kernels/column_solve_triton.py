@@ -19,6 +19,7 @@ def column_solve_kernel(
     upper,
     scale,
     zero,
+    group,
     codes,
     errors,
     columns,
@@ -41,8 +42,9 @@ def column_solve_kernel(
     )
     for i in range(columns):
         w = tl.sum(tl.where((column == i)[:, None], tile, 0.0), axis=0)
-        s = tl.load(scale + i * stride_scale + row, mask=here, other=1.0)
-        z = tl.load(zero + i * stride_zero + row, mask=here, other=0.0)
+        g = tl.load(group + i)
+        s = tl.load(scale + g * stride_scale + row, mask=here, other=1.0)
+        z = tl.load(zero + g * stride_zero + row, mask=here, other=0.0)
         # Adding and taking away 1.5 · 2²³ rounds to the nearest integer, ties to even, as torch
         # does; IEEE division keeps the two versions' ties alike.
         nearest = (tl.math.div_rn(w, s) + 12582912.0) - 12582912.0
@@ -54,19 +56,19 @@ def column_solve_kernel(
         tl.store(errors + i * rows + row, error, mask=here)
 
 
-def column_solve(weight, upper, scale, zero, bits):
-    """As `column_solve.column_solve_torch`; `weight` is only read."""
+def column_solve(weight, upper, scale, zero, group, bits, codes, errors):
+    """As `column_solve.column_solve_torch`, `codes` and `errors` being contiguous; `weight` is only
+    read."""
     columns, rows = weight.shape
     weight, upper, scale, zero = (
         t if t.stride(1) == 1 else t.contiguous() for t in (weight, upper, scale, zero)
     )
-    codes = torch.empty(columns, rows, dtype=torch.float32, device=weight.device)
-    errors = torch.empty_like(codes)
     column_solve_kernel[(triton.cdiv(rows, ROWS),)](
         weight,
         upper,
         scale,
         zero,
+        group.to(torch.int32),
         codes,
         errors,
         columns,
@@ -80,4 +82,3 @@ def column_solve(weight, upper, scale, zero, bits):
         ROWS=ROWS,
         num_warps=4,
     )
-    return codes, errors
