@@ -5,18 +5,18 @@ SparseGPT, Wanda and AWQ need nothing else of the data.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import torch
 from pydantic import AfterValidator, Field
 
 from ethical_compression.compress.blocks import Reached, watch, where
-from ethical_compression.compress.integer import energy
+from ethical_compression.compress.integer import STRIPE, energy
 from ethical_compression.errors import InputError
 from ethical_compression.models.finite import all_finite
 
-# Width of a Hessian's stripes: wide enough for a fast product, many enough to spare a third of it.
-STRIPE = 288
+# Width of a triangular matrix that is inverted at once; wider ones are by halves.
+NARROW = 96
 
 
 def _share(damping: float) -> float:
@@ -39,12 +39,28 @@ class Hessian(NamedTuple):
     matrix: torch.Tensor
     count: float
 
+    def whole(self) -> Self:
+        """What `add_inputs` made, with what lies below the diagonal; in place."""
+        for begin in range(STRIPE, len(self.matrix), STRIPE):
+            own = slice(begin - STRIPE, begin)
+            self.matrix[begin:, own] = self.matrix[own, begin:].T
+        return self
+
 
 def add_to_hessian(
     hessian: Hessian | None, inputs: torch.Tensor, weights: torch.Tensor | None = None
 ) -> Hessian:
+    """Hessian after seeing `inputs` (…, in) as well, as `add_inputs`, and whole."""
+    return add_inputs(hessian, inputs, weights).whole()
+
+
+def add_inputs(
+    hessian: Hessian | None, inputs: torch.Tensor, weights: torch.Tensor | None = None
+) -> Hessian:
     """Hessian after seeing `inputs` (…, in) as well; kept as a mean, so its size does not grow.
 
+    What is given is used up; of the result the stripes on and above the diagonal are made, and the
+    rest by `Hessian.whole` once all inputs were seen.
     weights (…): how much each vector counts, one each where left out. Raises InputError where they
     are not as many: an expert is fed with some of the tokens only.
     """
@@ -60,28 +76,28 @@ def add_to_hessian(
         rows, added = rows * weights.sqrt(), float(weights.sum())
     width = rows.shape[1]
     if hessian is None:
-        hessian = Hessian(rows.new_zeros(width, width), 0)
+        hessian = Hessian(rows.new_empty(width, width), 0)
     matrix, count = hessian.matrix, hessian.count + added
-    matrix.mul_(hessian.count / count)
-    # The product is symmetric: stripes above the diagonal are made, and mirrored.
     for begin in range(0, width, STRIPE):
         end = min(begin + STRIPE, width)
-        matrix[begin:end, begin:].addmm_(rows[:, begin:end].T, rows[:, begin:], alpha=2 / count)
-        matrix[end:, begin:end] = matrix[begin:end, end:].T
+        matrix[begin:end, begin:].addmm_(
+            rows[:, begin:end].T, rows[:, begin:], beta=hessian.count / count, alpha=2 / count
+        )
     return Hessian(matrix, count)
 
 
 # What is known of a weight's inputs after one more call: gather(before, name, index, fed), with
-# what was known before (None at first), the weight's name, the call's number and its inputs.
+# what was known before (None at first), the weight's name, the call's number and its inputs; after
+# the last call, `.whole()` is asked of it.
 Gather = Callable[[Hessian | None, str, int, torch.Tensor], Hessian]
 
 
 def gather_hessian(token_weights: Sequence[torch.Tensor] | None = None) -> Gather:
     """Gathers a weight's Hessian. token_weights: of each call, (batch, length), or one each; see
-    `add_to_hessian`."""
+    `add_inputs`."""
 
     def gather(before, name, index, fed):
-        return add_to_hessian(before, fed, token_weights[index] if token_weights else None)
+        return add_inputs(before, fed, token_weights[index] if token_weights else None)
 
     return gather
 
@@ -116,7 +132,8 @@ def hessians(
         watch(block, call, see)
         if index == 0 and not any(p.dim() == 3 for p in block.parameters()):
             last = next(reversed(found), None)
-    return {name: found[first] for name, first in leader.items()}
+    whole = {name: known.whole() for name, known in found.items()}
+    return {name: whole[first] for name, first in leader.items()}
 
 
 def inverse_factor(matrix: torch.Tensor, damping: float) -> torch.Tensor:
@@ -135,17 +152,16 @@ def factors(matrix: torch.Tensor, damping: float) -> tuple[torch.Tensor, torch.T
     mean = matrix.diagonal().mean()
     failed = torch.empty((), dtype=torch.int32, device=matrix.device)
     for power in range(4):
-        # Laid out column by column, as LAPACK wants it, so that each step works in place: beside
-        # the Hessian there are never more than two matrices.
-        damped = torch.empty_like(matrix, memory_format=torch.contiguous_format).mT
-        damped.copy_(matrix.flip(0, 1))
+        # Laid out column by column, as LAPACK wants it, so that it works in place: beside the
+        # Hessian there are never more than two matrices.
+        damped = matrix.flip(0, 1).mT
         damped.diagonal().add_(damping * 10**power * mean)
         torch.linalg.cholesky_ex(damped, out=(damped, failed))
         if not failed:
             factor = damped.flip(0, 1)
             del damped
-            upper = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device).mT
-            torch.linalg.solve_triangular(factor, upper, upper=True, out=upper)
+            upper = torch.zeros_like(factor)
+            _invert(factor, upper)
             if all_finite(upper):
                 return factor, upper
     raise InputError(
@@ -154,7 +170,30 @@ def factors(matrix: torch.Tensor, damping: float) -> tuple[torch.Tensor, torch.T
     )
 
 
+def _invert(factor: torch.Tensor, inverse: torch.Tensor) -> None:
+    """Fill `inverse`, zeros before, with that of an upper-triangular matrix: each half's own, and
+    the corner between them, a third of the operations of solving for the identity."""
+    half = len(factor) // 2
+    if half < NARROW // 2:
+        one = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+        inverse.copy_(torch.linalg.solve_triangular(factor, one, upper=True))
+        return
+    first, last = slice(half), slice(half, None)
+    _invert(factor[first, first], inverse[first, first])
+    _invert(factor[last, last], inverse[last, last])
+    corner = inverse[first, first] @ factor[first, last]
+    inverse[first, last].addmm_(corner, inverse[last, last], beta=0, alpha=-1)
+
+
 def output_error(weight: torch.Tensor, other: torch.Tensor, hessian: torch.Tensor) -> float:
     """Relative squared output error ‖(Ŵ−W)X‖² / ‖WX‖², from the Hessian alone (X is not needed)."""
-    lost = energy(other.float() - weight.float(), hessian).sum()
-    return float(lost) / max(float(energy(weight.float(), hessian).sum()), 1e-30)
+    return output_errors(weight, other, hessian, [len(weight)])[0]
+
+
+def output_errors(
+    weight: torch.Tensor, other: torch.Tensor, hessian: torch.Tensor, rows: Sequence[int]
+) -> list[float]:
+    """`output_error` of each of the layers of so many `rows` that are stacked in `weight`."""
+    lost = energy(other.float() - weight.float(), hessian).split(list(rows))
+    there = energy(weight.float(), hessian).split(list(rows))
+    return [float(a.sum()) / max(float(b.sum()), 1e-30) for a, b in zip(lost, there, strict=True)]

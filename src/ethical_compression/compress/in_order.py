@@ -22,7 +22,7 @@ from ethical_compression.compress.blocks import (
     read,
     survey,
 )
-from ethical_compression.compress.hessian import Gather, Hessian, output_error
+from ethical_compression.compress.hessian import Gather, Hessian, output_errors
 from ethical_compression.compress.in_step import in_step
 from ethical_compression.compress.integer import split_rows
 from ethical_compression.errors import InputError
@@ -122,19 +122,20 @@ class _Done:
         """Solve weights with one input as one stack, since the factor of their Hessian and every
         step over columns are the same for all; give them their values, and note what that cost."""
         own = [block.weights[name] for name in group]
+        stack = torch.cat(own) if len(own) > 1 else own[0]
         try:
-            stack = self.solver(torch.cat(own) if len(own) > 1 else own[0], hessian)
+            found = self.solver(stack, hessian)
         except InputError as error:
             raise InputError(f"{group[0]}: {error}") from error
-        parts = split_rows(stack, [len(weight) for weight in own])
-        for name, weight, part in zip(group, own, parts, strict=True):
-            restored = part.dequantize()
-            self.rows[name] = {
-                "output_error": output_error(weight, restored, hessian.matrix),
-                "reached": hessian.count > 0,
-            }
-            weight.copy_(restored)
-            self.quantized[name] = part
+        sizes = [len(weight) for weight in own]
+        restored = found.dequantize()
+        if self.note or self.parts:
+            errors = output_errors(stack, restored, hessian.matrix, sizes)
+            for name, error in zip(group, errors, strict=True):
+                self.rows[name] = {"output_error": error, "reached": hessian.count > 0}
+        for weight, values in zip(own, restored.split(sizes), strict=True):
+            weight.copy_(values)
+        self.quantized |= zip(group, split_rows(found, sizes), strict=True)
 
     def finish(self) -> None:
         """Finish the next block: solve what no token reached, keep it, and tell of each weight."""
@@ -144,7 +145,7 @@ class _Done:
             self.rows.update(kept[1]["rows"])
         else:
             for name, weight in block.weights.items():
-                if name not in self.rows:
+                if name not in self.quantized:
                     nothing = Hessian(torch.eye(weight.shape[1], device=weight.device), 0)
                     self.solve([name], block, nothing)
             if self.parts:
@@ -174,7 +175,7 @@ def _hessian_of(group, said, gather: Gather) -> Hessian | None:
         fed = next((fed for name, fed in found if name in group), None)
         if fed is not None and len(fed):
             hessian = gather(hessian, group[0], index, fed)
-    return hessian
+    return hessian and hessian.whole()
 
 
 def _check_room(

@@ -16,6 +16,8 @@ from ethical_compression.errors import InputError
 from ethical_compression.models.gptq_format import BITS, QuantizedWeight
 
 SCALE_DTYPES = ("float16", "float32")
+# Width of a symmetric matrix's stripes: wide enough for a fast product, enough to spare a third.
+STRIPE = 288
 # How much of a group's range a grid may cover that is fitted to a metric.
 SHARES = tuple(1 - step / 20 for step in range(11))
 # What `clipping` means, to every method that can be asked for it.
@@ -100,11 +102,19 @@ def fit_grid(
 def energy(change: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
     """δ M δᵀ of each row δ of `change` (rows, columns), as (rows,).
 
-    metric: M, (columns, columns), or its diagonal (columns,). With a Hessian XXᵀ it is ‖δX‖², what
-    a change of the weights does to a layer's outputs.
+    metric: M, symmetric (columns, columns), or its diagonal (columns,). With a Hessian XXᵀ it is
+    ‖δX‖², what a change of the weights does to a layer's outputs.
     """
-    weighed = change * metric if metric.dim() == 1 else change @ metric
-    return torch.linalg.vecdot(weighed, change)
+    if metric.dim() == 1:
+        return torch.linalg.vecdot(change * metric, change)
+    total = change.new_zeros(len(change))
+    # What lies below M's diagonal counts twice, and what lies above it is not looked at.
+    for begin in range(0, len(metric), STRIPE):
+        here, after = slice(begin, begin + STRIPE), slice(begin + STRIPE, None)
+        weighed = change[:, here] @ metric[here, here]
+        weighed.addmm_(change[:, after], metric[after, here], alpha=2)
+        total += torch.linalg.vecdot(weighed, change[:, here])
+    return total
 
 
 def _grid(low, high, bits, symmetric, scale_dtype):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ethical_compression.compress.blocks import read, short_text, survey
-from ethical_compression.compress.hessian import Gather, Hessian, add_to_hessian
+from ethical_compression.compress.hessian import Gather, Hessian, add_inputs
 from ethical_compression.compress.in_step import Reached
 from ethical_compression.datasets import repair_pairs
 from ethical_compression.datasets.contrast import shared_ends
@@ -51,6 +51,12 @@ class Contrasted(NamedTuple):
     def count(self) -> float:
         """The total weight of what H is the mean of."""
         return self.hessian.count
+
+    def whole(self) -> "Contrasted":
+        """With what lies below each matrix's diagonal (`Hessian.whole`)."""
+        for one in filter(None, self[:2]):
+            one.whole()
+        return self
 
     @property
     def h01(self) -> torch.Tensor:
@@ -175,7 +181,7 @@ def gatherer(
     def gather(before, name, index, fed):
         hessian, contrast = before[:2] if before else (None, None)
         if index < texts:
-            return Contrasted(add_to_hessian(hessian, fed), contrast, total, name)
+            return Contrasted(add_inputs(hessian, fed), contrast, total, name)
         batch = pairs[index - texts]
         rows = fed.reshape(-1, fed.shape[-1])
         if len(rows) != batch.ids.numel():
@@ -184,10 +190,10 @@ def gatherer(
                 "mixture is, so that sentences cannot be compared there: choose a dense model."
             )
         if not texts:
-            hessian = add_to_hessian(hessian, rows, batch.real)
+            hessian = add_inputs(hessian, rows, batch.real)
         if name in chosen and len(batch.pair):
             difference = rows[batch.first] - rows[batch.second]
-            contrast = add_to_hessian(contrast, difference, SCALINGS[scaling](batch.pair + 1.0))
+            contrast = add_inputs(contrast, difference, SCALINGS[scaling](batch.pair + 1.0))
         return Contrasted(hessian, contrast, total, name)
 
     return gather

@@ -39,8 +39,9 @@ class QuantizedWeight:
 
     def dequantize(self) -> torch.Tensor:
         """The weight that the codes stand for, float32 (out, in)."""
-        group = self.group.long()
-        return self.scale[:, group] * (self.codes.float() - self.zero.float()[:, group])
+        # Many times as fast as indexing by `[:, group]`.
+        scale, zero = (one.float().index_select(1, self.group) for one in (self.scale, self.zero))
+        return self.codes.float().sub_(zero).mul_(scale)
 
 
 def pack(values: torch.Tensor, bits: int) -> torch.Tensor:
