@@ -7,14 +7,23 @@ import torch
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
 
+TOKENS = 1024  # of one call: enough for fast products, few enough for little memory beside them
+
 
 def calibration_windows(
-    tokenizer, documents: Sequence[str], *, samples: int, length: int, seed: int = 0, batch: int = 2
+    tokenizer,
+    documents: Sequence[str],
+    *,
+    samples: int,
+    length: int,
+    seed: int = 0,
+    batch: int | None = None,
 ) -> list[torch.Tensor]:
     """`samples` windows of `length` tokens, none overlapping another, drawn with a seed.
 
     documents: joined by blank lines before they are tokenised. Returns int64 (batch, length)
-    tensors, the last one possibly shorter in its first dimension.
+    tensors, the last one possibly shorter in its first dimension; by default of as many windows as
+    make up `TOKENS`.
     Raises InputError when the text is too short.
     """
     ids = tokenizer("\n\n".join(documents), add_special_tokens=False)["input_ids"]
@@ -26,7 +35,7 @@ def calibration_windows(
         )
     drawn = torch.randperm(there, generator=torch.Generator().manual_seed(seed))[:samples]
     windows = torch.tensor(ids[: there * length]).view(there, length)[drawn]
-    return list(windows.split(batch))
+    return list(windows.split(batch or max(1, TOKENS // length)))
 
 
 def calibration_inputs(recipe: Recipe, model, tokenizer) -> list[torch.Tensor]:
