@@ -3,7 +3,10 @@
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import GeneratorType
+from unittest import mock
 
 import numpy as np
 import torch
@@ -11,7 +14,7 @@ from scipy import stats
 
 from benchmarks.process import measured, run, serve
 from ethical_compression import models
-from ethical_compression.compress import gptq, peers
+from ethical_compression.compress import gptq, in_order, peers
 from ethical_compression.compress.blocks import linear_layers, stream_blocks, weight_of
 from ethical_compression.compress.calibration import calibration_windows
 from ethical_compression.compress.hessian import add_to_hessian, hessians, inverse_factor
@@ -31,6 +34,16 @@ CHOICES = {
 }
 SAMPLES, LENGTH, TEST_WINDOWS = 32, 512, 24
 LAYERS = [(4096, 4096), (14336, 4096)]  # out, in
+# Where the time goes: none of these calls another. What is left is mostly the products by which
+# errors pass on from one block of columns to the next, and copies.
+PARTS = {
+    "forward": (in_order, "in_step"),
+    "hessians": (in_order, "_hessian_of"),
+    "factors": (gptq, "inverse_factor"),
+    "grids": (gptq, "fit_grid"),
+    "columns": (column_solve, "column_solve"),
+    "release": (in_order, "release_freed_memory"),
+}
 
 
 def operations(model, tokens: torch.Tensor) -> int:
@@ -49,6 +62,27 @@ def operations(model, tokens: torch.Tensor) -> int:
     return count
 
 
+def parts(work):
+    """(what work() gives, the seconds that it spent in each of `PARTS`)."""
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def timed(part, function):
+        def call(*arguments, **options):
+            start = time.perf_counter()
+            value = function(*arguments, **options)
+            spent[part] += time.perf_counter() - start
+            step = timed(part, lambda: next(value, None))
+            return iter(step, None) if isinstance(value, GeneratorType) else value
+
+        return call
+
+    with ExitStack() as patches:
+        for part, (module, name) in PARTS.items():
+            one = timed(part, getattr(module, name))
+            patches.enter_context(mock.patch.object(module, name, one))
+        return work(), spent
+
+
 def work(job):
     """Our run: quantize, or measure the perplexity of what the peer left."""
     loaded = models.load(job["folder"], device=job["device"])
@@ -58,18 +92,17 @@ def work(job):
         tokens = torch.tensor(job["tokens"], device=job["device"])
         floor = operations(model, tokens) / matmul_rate(job["device"], "float32", seconds=1.0)
         before = time.process_time()
-        _, seconds, memory = measured(
-            lambda: gptq.quantize_model(
-                model,
-                tokens.split(2),
-                bits=job["bits"],
-                **SETTINGS,
-                **CHOICES[job["choice"]],
+        how = SETTINGS | CHOICES[job["choice"]]
+        (_, within), seconds, memory = measured(
+            lambda: parts(
+                lambda: gptq.quantize_model(model, tokens.split(2), bits=job["bits"], **how)
             ),
             job["device"],
         )
         spent = time.process_time() - before
+        within["rest"] = seconds - sum(within.values())
         answer = {"seconds": seconds, "memory": memory, "floor": floor, "processor": spent}
+        answer["within"] = within
     windows = loglikelihood.score_text(
         model, tokenizer, job["test"], window=LENGTH, max_windows=TEST_WINDOWS
     )
@@ -125,6 +158,9 @@ def speed(options) -> list[dict]:
                     "peak_memory_ratio": other["memory"] / max(best["memory"], 1),
                     "seconds": best["seconds"],
                     "peer_seconds": other["seconds"],
+                    "peak_memory": best["memory"],
+                    "peer_peak_memory": other["memory"],
+                    "seconds_within": best["within"],
                     "perplexity_full": full,
                     **{f"perplexity_{whose}": its for whose, its in perplexity.items()},
                     **{
