@@ -35,7 +35,7 @@ PEERS := gptqmodel auto-gptq
 .PHONY: help env peers book grid test test-package test-pages check-site pdf serve lint format fork clean
 
 help:
-	@echo 'make book [PROFILE=laptop|quick|gpu|paper] [CORES=2]   run the chapters, build the pages'
+	@echo 'make book [PROFILE=laptop|quick|full|gpu|paper] [CORES=2]   run the chapters, build the pages'
 	@echo 'make grid MODEL=smollm2-135m [PROFILE=…] [SHARDS=1]    every method against every harm'
 	@echo 'make test        run the tests (in an environment made for it)'
 	@echo 'make env         make the environment, .venv, and stop'

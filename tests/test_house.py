@@ -205,12 +205,12 @@ def test_how_to_run_names_every_variable_of_the_environment_that_is_read():
 def test_every_chapter_is_in_the_book_and_in_every_profile():
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
     assert sorted(build.chapters(toc)) == [path.stem for path in NOTEBOOKS]
-    for profile in ("smoke", "laptop", "gpu", "paper"):
+    for profile in ("smoke", "quick", "laptop", "gpu", "paper"):
         content = yaml.safe_load((ROOT / f"notebooks/profiles/{profile}.yaml").read_text())
         assert sorted(content) == [path.stem for path in NOTEBOOKS]
 
 
-@pytest.mark.parametrize("profile", ["smoke", "laptop", "gpu", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "quick", "laptop", "full", "gpu", "paper"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_profile_fits_its_chapter(path, profile):
     from ethical_compression.chapters.run import resolve
