@@ -86,6 +86,8 @@ def test_rows_are_named_by_check_and_group_and_power_is_said():
     assert found["title"].tolist()[:2] == ["Language modelling", "BBQ & co: worse"]
     assert set(found["kind"]) == {"damage", "harm"}
     assert "margins four times in five" in report.power_said(made)
+    (alike,) = made.verdicts.loc[made.verdicts["verdict"] == "cannot tell", "n"].unique()
+    assert report.power_said(made).endswith(f" items instead of {alike}.")  # not "12 to 12"
     assert report.power_said(page(groups={"worse": 0.4})) == "Every row is told."
 
 

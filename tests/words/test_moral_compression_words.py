@@ -97,7 +97,7 @@ def test_calibrating_and_turning_have_a_wording_for_every_outcome(found):
 
 def test_what_could_have_been_found_is_said_of_the_spread():
     text = moral_words.could_have_found(survival("open", "lower"))
-    assert text == "0.020 to 0.020 nats a token for DPO_M (4% to 4% of its shift)"
+    assert text == "0.020 nats a token for DPO_M (4% of its shift)"
     still = survival("equivalent").assign(detectable=math.nan)
     assert moral_words.could_have_found(still) == "none, as nothing changes"
 

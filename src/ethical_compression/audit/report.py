@@ -183,12 +183,11 @@ def power_said(page: Page) -> str:
         return "Every row is told."
     if told.empty:
         return f"{len(rows)} rows cannot be told, and what they could have seen is not known."
-    least, most = ((told["detectable"] / told["margin"]).agg(one) for one in ("min", "max"))
     return (
-        f"The {len(rows)} rows that cannot be told would find a change of {least:.1f} to "
-        f"{most:.1f} margins four times in five; for one margin they need "
-        f"{told['items_needed'].min():,.0f} to {told['items_needed'].max():,.0f} items instead of "
-        f"{told['n'].min():,} to {told['n'].max():,}."
+        f"The {len(rows)} rows that cannot be told would find a change of "
+        f"{words.span(told['detectable'] / told['margin'], 1)} margins four times in five; for one "
+        f"margin they need {words.span(told['items_needed'], 0)} items instead of "
+        f"{words.span(told['n'], 0)}."
     )
 
 

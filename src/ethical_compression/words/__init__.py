@@ -141,7 +141,7 @@ def listed(parts: Iterable[str]) -> str:
 
 def span(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
     """`0.012 to 0.034`: the least and the largest of some numbers, or the one that they all are."""
-    ends = [f"{end:.{digits}f}".replace("-", "−") for end in (values.min(), values.max())]
+    ends = [f"{end:,.{digits}f}".replace("-", "−") for end in (values.min(), values.max())]
     return ends[0] if ends[0] == ends[1] else to.join(ends)
 
 

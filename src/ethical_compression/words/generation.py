@@ -124,7 +124,7 @@ def alike(table: pd.DataFrame, margin: float) -> str:
         return f"{text}."
     return (
         f"{text}. What is not settled a single test would have found {OFTEN} from "
-        f"{found.min():.3f} to {found.max():.3f} on, by model."
+        f"{span(found)} on, by model."
     )
 
 

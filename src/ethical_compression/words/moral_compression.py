@@ -15,6 +15,7 @@ from ethical_compression.words import (
     p_text,
     p_value,
     signed,
+    span,
     with_interval,
 )
 
@@ -202,10 +203,10 @@ def could_have_found(found: pd.DataFrame) -> str:
         least = side["detectable"].dropna()
         if least.empty:
             continue
-        text = f"{least.min():.3f} to {least.max():.3f} nats a token for {DIRECTIONS[direction]}"
+        text = f"{span(least)} nats a token for {DIRECTIONS[direction]}"
         if full[direction] > 0:
             of = least / full[direction]
-            text += f" ({of.min():.0%} to {of.max():.0%} of its shift)"
+            text += f" ({span(100 * of, 0)}% of its shift)"
         parts.append(text)
     return listed(parts) if parts else "none, as nothing changes"
 

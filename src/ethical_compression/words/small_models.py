@@ -15,6 +15,7 @@ from ethical_compression.words import (
     outcomes,
     p_text,
     signed,
+    span,
 )
 
 TASKS = {"ethics_virtue": "virtue", "ethics_deontology": "deontology", "ethics_justice": "justice"}
@@ -145,7 +146,7 @@ def hypothesis(table: pd.DataFrame) -> str:
         f"With {_of_seeds(table)}: {kinds[0]} ({said}). The largest difference, children's books "
         f"less adult text, is {ends} points ({titled(most)}; "
         f"{p_text(most['p_holm'])} after Holm). Four times in five these seeds would have found "
-        f"differences from {detectable.min():.0f} to {detectable.max():.0f} points, one test alone"
+        f"differences from {span(detectable, 0)} points, one test alone"
     )
 
 
