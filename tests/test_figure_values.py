@@ -32,6 +32,18 @@ def test_intervals_are_told_as_the_table_has_them():
         assert mine[["x", "x_low", "x_high"]].iloc[0].tolist() == pytest.approx(expected)
 
 
+def test_what_a_point_lacks_is_missing_and_numbers_are_numbers():
+    fig, (left, right) = pyplot.subplots(1, 2)
+    left.plot([1, 2], [3.5, 4], "s", label="a")
+    right.imshow([[0.5]])
+    told = values(fig)
+    pyplot.close(fig)
+    assert told["series"].isna().tolist() == [False, False, True]
+    assert told["value"].isna().tolist() == [True, True, False]
+    assert pd.api.types.is_float_dtype(told["value"])
+    assert not (told.astype(object) == "").any(axis=None)
+
+
 def test_what_stands_aside_of_a_tick_is_told_by_its_name_and_a_number_by_itself():
     fig, (left, right) = pyplot.subplots(1, 2)
     left.errorbar([-0.2, 0.8], [1, 2], yerr=[[0.5, 0.25], [1, 1]], ls="", marker="o", label="a")

@@ -30,10 +30,10 @@ def values(fig) -> pd.DataFrame:
         names = {"panel": _line(axes.get_title()) or str(number + 1)}
         names |= {"x_name": _line(axes.get_xlabel()), "y_name": _line(axes.get_ylabel())}
         for point in _of_axes(axes, legend):
-            rows.append(names | point)
+            told = names | point
+            rows.append({name: value for name, value in told.items() if value != ""})
     table = pd.DataFrame(rows, columns=[*COLUMNS, "value"])
-    table = table.drop_duplicates(ignore_index=True).replace("", np.nan)
-    return table.dropna(axis=1, how="all")
+    return table.drop_duplicates(ignore_index=True).dropna(axis=1, how="all")
 
 
 def _line(text: str) -> str:
