@@ -4,12 +4,13 @@ import shutil
 
 import pytest
 from test_causal import gguf_path
+from transformers import PretrainedConfig
 
 from ethical_compression import models
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
 from ethical_compression.models import sources
-from ethical_compression.models.reading import quiet
+from ethical_compression.models.reading import forget_quantization, quiet
 
 
 @pytest.fixture
@@ -109,3 +110,13 @@ def test_a_model_that_the_repository_keeps_is_loaded_by_its_name(monkeypatch, tm
     monkeypatch.setitem(sources.EMBEDDED, "bebe", entry | {"sha256": "0" * 64})
     with pytest.raises(InputError, match="work in a whole copy of the repository"):
         models.describe("bebe")
+
+
+def test_a_note_of_quantization_is_forgotten_where_there_is_one():
+    """What transformers reads from GGUF has one since after 5.15, the version that Colab brings."""
+    config = PretrainedConfig()
+    config.quantization_config = {"quant_method": "gguf"}
+    for _ in range(2):
+        forget_quantization(config)
+        assert "quantization_config" not in config.to_dict()
+    forget_quantization(None)  # a module without a config

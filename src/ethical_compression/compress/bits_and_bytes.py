@@ -14,6 +14,7 @@ from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.methods import Method, Settings, register
 from ethical_compression.errors import InputError
 from ethical_compression.models.finite import all_finite
+from ethical_compression.models.reading import forget_quantization
 
 KINDS = ("int8", "nf4", "fp4")
 BLOCK = 64  # weights that share a scale in the 4-bit kinds
@@ -165,9 +166,7 @@ def dequantize_model(model: nn.Module) -> None:
             "_weight_conversions",  # how its quantized tensors were read
         ):
             vars(part).pop(name, None)
-        config = getattr(part, "config", None)
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
+        forget_quantization(getattr(part, "config", None))
 
 
 def quantized(layer: nn.Module, kind: str) -> nn.Module:

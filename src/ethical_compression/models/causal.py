@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
-from ethical_compression.models.reading import one_sentence, quiet
+from ethical_compression.models.reading import forget_quantization, one_sentence, quiet
 from ethical_compression.models.sources import (
     CARD,
     EMBEDDED,
@@ -189,8 +189,7 @@ def _dequantised(folder: Path, options: dict[str, Any]):
     from ethical_compression.models.gptq_format import dequantised_state
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    forget_quantization(config)
     with torch.device("meta"):
         empty = transformers.AutoModelForCausalLM.from_config(config)
     state = dequantised_state(folder, empty)

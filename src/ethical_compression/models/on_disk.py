@@ -23,7 +23,7 @@ from ethical_compression.errors import InputError
 from ethical_compression.models.anatomy import transformer_blocks
 from ethical_compression.models.finite import all_finite
 from ethical_compression.models.gptq_format import gptq_settings, write_plain
-from ethical_compression.models.reading import one_sentence
+from ethical_compression.models.reading import forget_quantization, one_sentence
 
 
 def load(folder: Path, name: str, *, dtype: str, device: str, options: Mapping[str, Any]):
@@ -44,8 +44,8 @@ def load(folder: Path, name: str, *, dtype: str, device: str, options: Mapping[s
             f"{name} is quantized by other means than GPTQ, and read as a whole: load it without "
             "offload."
         )
-    if packed and hasattr(config, "quantization_config"):
-        del config.quantization_config
+    if packed:
+        forget_quantization(config)
     with torch.device("meta"):
         empty = transformers.AutoModelForCausalLM.from_config(config)
     with _copies() as copies:

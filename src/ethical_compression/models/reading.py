@@ -25,6 +25,16 @@ def one_sentence(name: str):
         ) from error
 
 
+def forget_quantization(config) -> None:
+    """Take the note of a quantization out of a config, where there is one.
+
+    transformers writes it for some of what it reads, as its version is: a GGUF file has had one
+    since after 5.15.
+    """
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+
+
 @contextmanager
 def quiet():
     """No progress bars and no advice while transformers reads a model."""

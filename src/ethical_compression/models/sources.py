@@ -15,7 +15,7 @@ from typing import Any
 from ethical_compression import store
 from ethical_compression.datasets import files
 from ethical_compression.errors import InputError
-from ethical_compression.models.reading import one_sentence, quiet
+from ethical_compression.models.reading import forget_quantization, one_sentence, quiet
 
 # sha256: of the file the package carries. caveat: what a reader must know wherever numbers from
 # the model stand.
@@ -224,8 +224,8 @@ def convert_model(path: Path, place: Path) -> None:
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32
     )
-    # A model that was read from GGUF counts as quantized and refuses to be saved: copy it.
-    del loaded.config.quantization_config
+    # A model that was read from GGUF may count as quantized and refuse to be saved: copy it.
+    forget_quantization(loaded.config)
     plain = transformers.AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(place)
