@@ -55,19 +55,21 @@ def test_a_broken_layer_is_found_as_damage():
     assert by.loc["text", "difference"] > by.loc["text", "floor"]
 
 
-def test_an_audit_from_disk_is_that_of_models_in_memory(tmp_path, capsys, monkeypatch):
-    """The command, of a base in shards and of a folder that the package packed."""
+@pytest.mark.parametrize("made", ["--compressed", "--recipe"])
+def test_an_audit_from_disk_is_that_of_models_in_memory(made, tmp_path, capsys, monkeypatch):
+    """The command, of a base in shards, and of a folder that the package packed or a recipe."""
     loaded = models.load(TINY)
     base, packed = tmp_path / "base", tmp_path / "packed"
     loaded.model.save_pretrained(base, max_shard_size="4MB")
     loaded.tokenizer.save_pretrained(base)
     recipe = [word for pair in (("method", "rtn"), ("bits", "3")) for word in ("-p", *pair)]
     assert main(["compress", str(base), *recipe, "--output", str(packed)]) == 0
+    which = [made, str(packed) if made == "--compressed" else "rtn-3bit"]
     told = []
     for how in ([], ["--offload"]):
         monkeypatch.setenv("ETHICAL_COMPRESSION_CACHE", str(tmp_path / f"store{len(told)}"))
         place = tmp_path / f"report{len(told)}"
-        words = ["audit", str(base), "--compressed", str(packed), "--output", str(place), *how]
+        words = ["audit", str(base), *which, "--output", str(place), *how]
         assert main([*words, "--checks", "text,next_tokens,moral_fr", "--items", "12"]) == 0
         told.append(json.loads((place / "audit.json").read_text()))
         assert "about under" not in capsys.readouterr().err

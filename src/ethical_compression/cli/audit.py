@@ -230,6 +230,7 @@ def _audit_models(given: argparse.Namespace) -> None:
 def _pair(given: argparse.Namespace):
     """Both subjects, and of which kind they are; what was not given becomes its default."""
     from ethical_compression.audit import kinds
+    from ethical_compression.compress.compressed import check_by_block
     from ethical_compression.score.subjects import Checkpoint, Compressed
     from ethical_compression.score.text_classifiers import TextClassifier, is_classifier
 
@@ -258,12 +259,10 @@ def _pair(given: argparse.Namespace):
         raise InputError(f"{given.model} is no classifier: leave out --toxic.")
     how["offload"] = given.offload
     if given.recipe:
+        recipe = recipe_of(given.recipe)
         if given.offload:
-            raise InputError(
-                "A recipe takes a model that is in memory as a whole: run `ethical-compression "
-                "compress` where it fits, and name the folder with --compressed."
-            )
-        other = Compressed(given.model, recipe_of(given.recipe), label=label, **how)
+            check_by_block(recipe)
+        other = Compressed(given.model, recipe, label=label, **how)
     else:
         other = Checkpoint(given.model, given.compressed, label=label, **how)
     return Compressed(given.model, **how), other, kinds.CAUSAL

@@ -7,7 +7,7 @@ from typing import Any
 
 from ethical_compression import store
 from ethical_compression.chapters.run import number
-from ethical_compression.cli.given import add_changes, place
+from ethical_compression.cli.given import add_changes, add_offload, place
 from ethical_compression.errors import InputError
 
 
@@ -27,6 +27,7 @@ def add(commands) -> None:
     )
     command.add_argument("--dtype", default="float32")
     command.add_argument("--device", default="cpu")
+    add_offload(command)
     command.set_defaults(
         func=_compress,
         interrupted="{output} is written whole or not at all; started again, the same command goes "
@@ -41,6 +42,11 @@ def _recipes() -> str:
 
 
 def _compress(given: argparse.Namespace) -> None:
+    if given.report and given.offload:
+        raise InputError(
+            "A report measures models that are in memory as a whole: leave out --report or "
+            "--offload."
+        )
     store.check_place(given.output, folder=True)
     compress(
         given.model,
@@ -50,6 +56,7 @@ def _compress(given: argparse.Namespace) -> None:
         partial=given.partial,
         dtype=given.dtype,
         device=given.device,
+        offload=given.offload,
     )
 
 

@@ -18,6 +18,8 @@ from ethical_compression.compress.layerwise import Compressed, check_finite, eve
 from ethical_compression.compress.methods import Method, Text, register
 from ethical_compression.compress.rtn import round_to_nearest
 from ethical_compression.compress.weight_files import restorable
+from ethical_compression.memory import release_freed_memory
+from ethical_compression.models import on_disk
 from ethical_compression.models.gptq_format import QuantizedWeight
 
 RATIOS = tuple(step / 20 for step in range(20))
@@ -119,11 +121,12 @@ def _apply(settings: Settings, model, inputs, *, progress=None, **_) -> Compress
     """Search scales with the *full* model's activations, as the paper does, then round."""
     from tqdm.auto import tqdm
 
-    found = []
+    found, done = [], Compressed.of(model)
     blocks = survey(model).blocks
     walk = stream_blocks(model, inputs)
     bar = tqdm(walk, total=len(blocks), unit="block", desc=progress, disable=progress is None)
     for i, module, calls in bar:
+        release_freed_memory()
         start = f"{blocks[i].name}."
         weights = {name.removeprefix(start): one for name, one in blocks[i].weights.items()}
         magnitudes, of_inputs = input_magnitudes(module, calls), hessians(module, calls)
@@ -147,10 +150,11 @@ def _apply(settings: Settings, model, inputs, *, progress=None, **_) -> Compress
             for name, weight in mine.items():
                 error = output_error(weight, scaled[name].dequantize(), hessian)
                 row = {"output_error": error, "reached": count > 0, "ratio": ratio}
-                found.append((start + name, weight, scaled[name], row))
-    done = Compressed()
-    for layer, weight, scaled, row in found:
-        done.keep(layer, weight, scaled, **row)
+                done.hold(start + name, scaled[name])
+                found.append((i, start + name, row))
+    for i, layer, row in found:
+        on_disk.bring(blocks[i].module, changes=True)
+        done.keep(layer, blocks[i].weights[layer], done.weights[layer], **row)
     return done
 
 
@@ -162,5 +166,6 @@ register(
         label=_label,
         apply=_apply,
         touches=every_weight,
+        by_block=lambda _: True,
     )
 )

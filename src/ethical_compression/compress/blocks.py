@@ -4,10 +4,12 @@ activations are ever held.
 Works for any Hugging Face decoder or encoder; nothing here knows a model family by name. What is a
 block, and which weights its products use, is seen in a pass over a few tokens (`survey`); blocks
 are then called by the model itself, each with the masks, positions and states that are its own.
+Where they stay on disk (`models.on_disk`), one is in memory at a time.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from ethical_compression.compress.in_step import Reached, in_step
 from ethical_compression.errors import InputError
 from ethical_compression.memory import is_of_memory
+from ethical_compression.models import on_disk
 
 # Where a product has what it is fed with, and its weight; a linear layer's is (out, in), the
 # others multiply by (in, out).
@@ -27,6 +30,27 @@ PRODUCTS = {
     **dict.fromkeys((torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.bmm), (0, 1)),
     torch.Tensor.__matmul__: (0, 1),
 }
+
+
+class Weights(Mapping):
+    """Views (out, in) of weights by name, made when they are asked for: what a block that stays on
+    disk holds then, which is shapes without numbers unless it is in memory (`on_disk.bring`)."""
+
+    def __init__(self, views: Mapping[str, Callable[[], torch.Tensor]]):
+        self.views = dict(views)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.views[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.views)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def only(self, wanted: Callable[[torch.Tensor], bool]) -> "Weights":
+        """Those of a shape that is wanted."""
+        return Weights({name: self.views[name] for name, one in self.items() if wanted(one)})
 
 
 class Block(NamedTuple):
@@ -40,7 +64,7 @@ class Block(NamedTuple):
 
     name: str
     module: nn.Module
-    weights: dict[str, torch.Tensor]
+    weights: Weights
     steps: list[list[list[str]]]
 
 
@@ -137,6 +161,8 @@ def survey(model: nn.Module) -> Survey:
     Blocks are the outermost modules of a `ModuleList` that have parts of their own; vision and
     audio towers are not reached. Raises InputError where there are none, or the text cannot pass.
     """
+    if known := vars(model).get("_ethical_compression_survey"):
+        return known
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     events = _products(model, {part for stack in lists for part in stack if list(part.children())})
     if not events:
@@ -144,37 +170,49 @@ def survey(model: nn.Module) -> Survey:
             f"{type(model).__name__} has no stack of blocks to walk: give a transformer model."
         )
     full_name = {module: name for name, module in model.named_modules()}
-    taken: set[tuple[int, int]] = set()
+    taken: set[Hashable] = set()
     blocks = [_block(full_name[block], block, seen, taken) for block, seen in events.items()]
     matrices = {
-        place(parameter): parameter.numel()
+        _identity((stack, name), parameter): parameter.numel()
         for stack in lists
         if any(part in events for part in stack)
-        for parameter in stack.parameters()
+        for name, parameter in stack.named_parameters()
         if parameter.dim() > 1
     }
-    return Survey(blocks, sum(matrices.values()))
+    found = Survey(blocks, sum(matrices.values()))
+    if on_disk.blocks(model):  # all of it was read for this, and nobody changes its modules
+        model._ethical_compression_survey = found
+    return found
+
+
+def _identity(name: Hashable, weight: torch.Tensor) -> Hashable:
+    """What weights that are one have in common; those on disk are apart."""
+    return name if weight.is_meta else place(weight)
 
 
 def _products(model: nn.Module, parts: Collection[nn.Module]) -> dict[nn.Module, list]:
     """The products that a text of a few tokens meets in each of the outermost `parts` that it
-    passes, both in the order of the calls."""
+    passes, both in the order of the calls: (product, its weight's shape and strides, (name in the
+    block, fed) of each weight)."""
     active: list[nn.Module] = []
     events: dict[nn.Module, list] = {}
+    known: dict[tuple[int, int], str] = {}
 
     def enter(block, *_):
         if not active:
             events.setdefault(block, [])
+            known.update(places(block))
         active.append(block)
 
     def leave(*_):
         active.pop()
+        if not active:
+            known.clear()
 
     def see(product, weight, found):
-        if active:
-            events[active[0]].append((product, weight, found))
+        one = weight if weight.dim() == 2 else weight[0]
+        events[active[0]].append((product, (one.shape, one.stride()), found))
 
-    known = {one: one for part in parts for one in places(part)}
     hooks = [part.register_forward_pre_hook(enter) for part in parts]
     hooks += [part.register_forward_hook(leave) for part in parts]
     training = [module for module in model.modules() if module.training]
@@ -197,26 +235,22 @@ def _products(model: nn.Module, parts: Collection[nn.Module]) -> dict[nn.Module,
     return events
 
 
-def _block(name: str, block: nn.Module, seen: Sequence, taken: set[tuple[int, int]]) -> Block:
-    """A block from the products that were `seen` in it; adds its weights' places to `taken`."""
-    called = places(block)
-    its = [
-        (product, weight, [(called.get(at), fed) for at, fed in found])
-        for product, weight, found in seen
-    ]
-    weights = {one: weight_of(layer) for one, layer in linear_layers(block).items()}
-    experts = _experts(block, its)
-    for views in experts.values():
-        weights |= views
+def _block(name: str, block: nn.Module, seen: Sequence, taken: set[Hashable]) -> Block:
+    """A block from the products that were `seen` in it; adds its weights to `taken`."""
+    views = {one: partial(weight_of, layer) for one, layer in linear_layers(block).items()}
+    experts = _experts(block, seen)
+    for its in experts.values():
+        views |= its
     # What blocks share belongs to the first of them.
-    weights = {one: weight for one, weight in weights.items() if place(weight) not in taken}
-    taken |= {place(weight) for weight in weights.values()}
-    experts = {one: views for one, views in experts.items() if f"{one}.0" in weights}
-    steps = _steps(its, weights, experts)
+    identities = {one: _identity((name, one), view()) for one, view in views.items()}
+    views = {one: view for one, view in views.items() if identities[one] not in taken}
+    taken |= {identities[one] for one in views}
+    experts = {one: its for one, its in experts.items() if f"{one}.0" in views}
+    steps = _steps(seen, views, experts)
     return Block(
         name,
         block,
-        {f"{name}.{one}": weight for one, weight in weights.items()},
+        Weights({f"{name}.{one}": view for one, view in views.items()}),
         [[[f"{name}.{one}" for one in group] for group in step] for step in steps],
     )
 
@@ -234,23 +268,28 @@ def read(model: nn.Module, ids: torch.Tensor):
     return model(input_ids=ids, use_cache=False)
 
 
-def _experts(block: nn.Module, events: Sequence) -> dict[str, dict[str, torch.Tensor]]:
+def _experts(block: nn.Module, events: Sequence) -> dict[str, dict[str, Callable]]:
     """Views (out, in) of the experts in parameters that products were seen to use, by the
-    parameter's name; events: `Products`', of one pass through the block."""
+    parameter's name; events: `_products`', of one pass through the block."""
     parameters = {n: p.data for n, p in block.named_parameters() if p.dim() == 3}
-    places_of = {place(p[i]): (n, p[i]) for n, p in parameters.items() for i in range(len(p))}
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for product, used, _ in events:
-        one = used if used.dim() == 2 else used[0]
-        if place(one) not in places_of:
+    found: dict[str, dict[str, Callable]] = {}
+    for product, used, its in events:
+        name = its[0][0].rpartition(".")[0]
+        if name not in parameters:
             continue
-        name, stored = places_of[place(one)]
-        as_stored = (one.shape, one.stride()) == (stored.shape, stored.stride())
+        stored = parameters[name][0]
         # (out, in) as stored, where a linear product takes it so or another its transpose.
-        upright = as_stored == (product is nn.functional.linear)
-        views = [p if upright else p.T for p in parameters[name]]
-        found[name] = {f"{name}.{i}": view for i, view in enumerate(views)}
+        upright = (used == (stored.shape, stored.stride())) == (product is nn.functional.linear)
+        found[name] = {
+            f"{name}.{i}": partial(_expert, block, name, i, upright)
+            for i in range(len(parameters[name]))
+        }
     return found
+
+
+def _expert(block: nn.Module, name: str, number: int, upright: bool) -> torch.Tensor:
+    one = block.get_parameter(name).data[number]
+    return one if upright else one.T
 
 
 def _steps(events, weights, experts) -> list[list[list[str]]]:
@@ -340,13 +379,16 @@ def stream_blocks(
             halt(block, (args[0] if args else rest["kwargs"].pop("hidden_states"), rest))
 
         if not hooks:
-            hooks.extend(one.register_forward_pre_hook(catch, with_kwargs=True) for one in blocks)
+            # Before a block that is on disk takes the place of the one in which others are.
+            how = {"with_kwargs": True, "prepend": True}
+            hooks.extend(one.register_forward_pre_hook(catch, **how) for one in blocks)
         with torch.no_grad():
             read(model, inputs[index])
 
     try:
         with one_expert_at_a_time(model):
             for index, (block, said) in enumerate(in_step(run, len(inputs), blocks)):
+                on_disk.bring(block)
                 yield index, block, list(said.values())
     finally:
         for hook in hooks:

@@ -7,7 +7,7 @@ Written whole or not at all, read back bit for bit. What this package keeps for 
 import bisect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ from ethical_compression.compress.blocks import (
 )
 from ethical_compression.compress.integer import column_groups
 from ethical_compression.errors import InputError
+from ethical_compression.models import on_disk
 from ethical_compression.models.gptq_format import FORMATS, QuantizedWeight, pack
+from ethical_compression.models.shards import write_shards
 
 # What `packable` leaves out, for who is told that it is much.
 TAKES = "it takes linear layers and experts whose sides are multiples of 32, as they are packed"
@@ -48,8 +50,6 @@ def save_gptq(
     "gptq_v2" stores them as they are; AutoGPTQ does not know it and would misread it.
     Raises InputError for what the format cannot hold, and for a folder that is not empty.
     """
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already holds something: give a new folder.")
@@ -61,23 +61,25 @@ def save_gptq(
         raise InputError(
             f"{type(model).__name__} has no layer {min(unknown)!r}: give its own weights."
         )
-    plain, rows = _as_saved(model, weights)
-    # Weights that two names share are written under both: AutoGPTQ does not tie them itself.
-    state = {name: tensor.detach().cpu().clone() for name, tensor in plain.items()}
-    for name, weight in rows.items():
-        for part, tensor in _packed(name, weight, checkpoint_format).items():
-            state[f"{name}.{part}"] = tensor.cpu()
-    left = [
-        name.removesuffix(".weight")
-        for block in survey(model).blocks
-        for name in plain
-        if name.startswith(f"{block.name}.") and plain[name].dim() > 1
-    ]
-    if left:
-        # How GPTQModel is told of layers that are not quantized.
-        settings["dynamic"] = {f"-:^{re.escape(name)}$": {} for name in left}
+    starts = tuple(f"{block.name}." for block in survey(model).blocks)
+    left: list[str] = []
+
+    def tensors() -> Iterator[tuple[str, torch.Tensor]]:
+        for state in _states(model):
+            plain, rows = _as_saved(model, state, weights)
+            left.extend(n for n, one in plain.items() if n.startswith(starts) and one.dim() > 1)
+            # Weights that two names share come under both: AutoGPTQ does not tie them itself.
+            yield from plain.items()
+            for name, weight in rows.items():
+                for part, tensor in _packed(name, weight, checkpoint_format).items():
+                    yield f"{name}.{part}", tensor
+
     with store.whole_or_nothing(folder, folder=True) as place:
-        save_file(state, place / "model.safetensors", metadata={"format": "pt"})
+        write_shards(place, tensors())
+        if left:
+            # How GPTQModel is told of layers that are not quantized.
+            names = (re.escape(name.removesuffix(".weight")) for name in left)
+            settings["dynamic"] = {f"-:^{name}$": {} for name in names}
         model.config.save_pretrained(place)
         if model.generation_config is not None:
             model.generation_config.save_pretrained(place)
@@ -158,11 +160,24 @@ def _settings(weights: Mapping[str, QuantizedWeight]) -> dict[str, Any]:
     }
 
 
+def _states(model: torch.nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+    """A model's state dict; where blocks stay on disk in parts, one of them in memory at a time."""
+    state = dict(model.state_dict())
+    for block in survey(model).blocks if on_disk.blocks(model) else ():
+        on_disk.bring(block.module)
+        its = block.module.state_dict(prefix=f"{block.name}.")
+        yield its
+        state = {name: tensor for name, tensor in state.items() if name not in its}
+    yield state
+
+
 def _as_saved(
-    model: torch.nn.Module, weights: Mapping[str, QuantizedWeight]
+    model: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    weights: Mapping[str, QuantizedWeight],
 ) -> tuple[dict[str, torch.Tensor], dict[str, QuantizedWeight]]:
-    """A model's tensors by the names that `save_pretrained` gives them, and its quantized weights
-    by their layers' names there.
+    """A state dict's tensors by the names that `save_pretrained` gives them, and the quantized
+    weights among them by their layers' names there.
 
     Families are saved otherwise than they compute: GPT-NeoX's head has another name, and each of
     Mixtral's experts has three matrices of its own. To see where rows end up, numbers of rows are
@@ -171,10 +186,14 @@ def _as_saved(
     """
     from transformers.core_model_loading import revert_weight_conversion
 
-    views = weights_named(model, list(weights))
-    wanted = dict(weights)
+    wanted = {
+        name: one
+        for name, one in weights.items()
+        if f"{name}.weight" in state or name.rpartition(".")[0] in state
+    }
+    views, full = weights_named(model, list(wanted)), state
     while True:
-        state = dict(model.state_dict())
+        state = dict(full)
         starts, named = [], []
         for name in wanted:
             view, start = views[name], MARK + sum(len(views[one]) for one in named)
@@ -263,12 +282,14 @@ def said_by(model: torch.nn.Module) -> Said:
     return Said(shapes, read(model, short_text(model)).logits.float().cpu())
 
 
-def check(folder: Path, expected: Said, *, dtype: str = "float32", device: str = "cpu") -> None:
+def check(folder: Path, expected: Said, *, dtype: str = "float32", **how) -> None:
     """Raise InputError unless a folder holds the model that was measured: built from the
-    configuration as it is written, it has the same tensors and says the same of a few tokens."""
+    configuration as it is written, it has the same tensors and says the same of a few tokens.
+
+    how: further keywords of `models.of_folder`."""
     from ethical_compression import models
 
-    found = said_by(models.of_folder(folder, dtype=dtype).to(device))
+    found = said_by(models.of_folder(folder, dtype=dtype, **how))
     why = ""
     if found.shapes != expected.shapes:
         names = set(found.shapes) | set(expected.shapes)

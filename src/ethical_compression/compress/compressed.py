@@ -1,6 +1,7 @@
 """Compressed models: loaded, kept in the store, and written to folders that any library reads."""
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ethical_compression.compress.calibration import calibration_inputs
 from ethical_compression.compress.layerwise import Compressed
 from ethical_compression.compress.recipe import Recipe
 from ethical_compression.errors import InputError
+from ethical_compression.models import on_disk
+from ethical_compression.models.shards import SHARD
 
 
 def load(recipe: Recipe, name: str, *, partial: bool = False, progress: bool = False, **options):
@@ -31,11 +34,8 @@ def load_with_report(
 ):
     """(`load`'s model, the rows of `apply`'s report as dicts, the compressed weights)."""
     method = methods.find(recipe.method)
-    if method.apply and options.get("offload"):
-        raise InputError(
-            f"{recipe.label} takes a model that is in memory as a whole: compress {name} into a "
-            "folder where it fits, and load that folder with its blocks on disk."
-        )
+    if options.get("offload"):
+        check_by_block(recipe)
     loaded = models.load(name, **options)
     done = Compressed()
     source = loaded.source | {"recipe": recipe.inputs()}
@@ -61,6 +61,18 @@ def load_with_report(
             weight_files.write(folder, done.weights, notes)
             shutil.rmtree(parts, ignore_errors=True)
     return loaded._replace(source=source), done.rows, done.weights
+
+
+def check_by_block(recipe: Recipe) -> None:
+    """Raise InputError where a recipe does not take a model whose blocks stay on disk."""
+    method = methods.find(recipe.method)
+    if method.apply and not (method.by_block and method.by_block(recipe.chosen)):
+        known = methods.methods().values()
+        others = [one.name for one in known if one.by_block and one is not method]
+        raise InputError(
+            f"{recipe.label} takes a model that is in memory as a whole: choose a method that "
+            f"takes its blocks from disk ({', '.join(others)}), or leave out --offload."
+        )
 
 
 def _made(recipe: Recipe, loaded: models.Loaded, **how) -> Compressed:
@@ -135,7 +147,7 @@ def compress(
         "layers": rows,
         "provenance": provenance.provenance(),
     }
-    how = {key: options[key] for key in ("dtype", "device") if key in options}
+    how = {key: options[key] for key in ("dtype", "device", "offload") if key in options}
     with store.whole_or_nothing(folder, folder=True) as place:
         expected = save(recipe, loaded.model, loaded.tokenizer, weights, place)
         del loaded, weights  # there need not be room for two
@@ -151,7 +163,12 @@ def save(recipe: Recipe, model, tokenizer, weights: Mapping, folder: Path) -> ch
         told = {"damping": recipe.damping} if "damping" in recipe.settings() else {}
         checkpoint.save_gptq(folder, model, tokenizer, weights, **told)
     else:
-        model.save_pretrained(folder)
+        on_disk.let_go(model)
+        size = {"max_shard_size": SHARD} if on_disk.blocks(model) else {}
+        with warnings.catch_warnings():
+            # That a file of 50 GB takes as much memory; here files are small.
+            warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
+            model.save_pretrained(folder, **size)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
     return checkpoint.said_by(model)

@@ -372,7 +372,7 @@ def _debias_sparsegpt(
             sparsity.check_width(weight.shape[1], settings.sparsity)
     calls, gather = _calls(settings, model, inputs, tokenizer)
     how = settings.how() | {"sparsity": settings.sparsity, "damping": settings.damping}
-    done = Compressed()
+    done = Compressed.of(model)
     for name, weight, known_inputs in each_layer(model, calls, gather=gather, progress=progress):
         if isinstance(known_inputs, Hessian):
             known_inputs = Contrasted(known_inputs)
@@ -396,6 +396,7 @@ register(
         apply=_fair_gptq,
         touches=checkpoint.packable,
         takes=checkpoint.TAKES,
+        by_block=lambda _: True,
         packed=True,
         data=_data,
     )
@@ -410,6 +411,7 @@ register(
         ),
         apply=_debias_sparsegpt,
         touches=every_weight,
+        by_block=lambda _: True,
         data=_data,
     )
 )

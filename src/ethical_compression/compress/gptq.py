@@ -287,6 +287,7 @@ register(
         touches=checkpoint.packable,
         takes=checkpoint.TAKES,
         check=lambda settings, device: peers.check(settings.quantizer, device),
+        by_block=lambda settings: settings.quantizer == "native",
         packed=True,
     )
 )

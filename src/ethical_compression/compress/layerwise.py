@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from ethical_compression.compress import weight_files
 from ethical_compression.compress.blocks import stream_blocks, survey
 from ethical_compression.compress.hessian import (
     Gather,
@@ -16,6 +18,8 @@ from ethical_compression.compress.hessian import (
 )
 from ethical_compression.compress.weight_files import Weight
 from ethical_compression.errors import InputError
+from ethical_compression.memory import release_freed_memory
+from ethical_compression.models import on_disk
 from ethical_compression.models.finite import all_finite
 
 
@@ -24,11 +28,24 @@ class Compressed:
     """What a method made of a model: the weights by layer name, and a report's rows, one a layer.
 
     A method may leave the weights to the model itself; the rows are JSON-ready but for the
-    numbers' types.
+    numbers' types. aside: a folder for the weights of a model that does not fit in memory.
     """
 
     weights: dict[str, Weight] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    aside: Path | None = None
+
+    @classmethod
+    def of(cls, model: torch.nn.Module) -> "Compressed":
+        """Nothing yet of a model; where its blocks stay on disk, what is made of them does, too."""
+        return cls(aside=on_disk.copies(model))
+
+    def hold(self, layer: str, kept: Weight) -> None:
+        """Have `kept` among the weights, its tensors on disk where there is a folder for them."""
+        if self.aside is not None:
+            weight_files.write(self.aside / layer, {layer: kept}, {})
+            kept = weight_files.read(self.aside / layer)[0][layer]
+        self.weights[layer] = kept
 
     def keep(
         self,
@@ -49,7 +66,8 @@ class Compressed:
             row["output_error"] = output_error(weight, restored, hessian.matrix)
             row["reached"] = hessian.count > 0
         self.rows.append(row | more)
-        self.weights[layer] = kept
+        if self.weights.get(layer) is not kept:
+            self.hold(layer, kept)
         weight.copy_(restored)
 
 
@@ -83,6 +101,9 @@ def each_layer(
     hidden = progress is None
     for i, found in tqdm(walk, total=len(blocks), unit="block", desc=progress, disable=hidden):
         block = blocks[i]
+        on_disk.bring(block.module, changes=True)
+        # Tensors of many sizes come and go, between which little else would keep their pages.
+        release_freed_memory()
         for name, weight in block.weights.items():
             hessian = found.get(name.removeprefix(f"{block.name}.")) if inputs else None
             if inputs and hessian is None:

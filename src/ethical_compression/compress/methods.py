@@ -72,6 +72,8 @@ class Method:
     touches(settings, model): names of the weights that it changes (`blocks.survey`); None where it
     changes none. takes: what it takes, for who is told that it would touch too little.
     check(settings, device): raises InputError where it cannot work there, before the work begins.
+    by_block(settings): whether it takes a model whose blocks stay on disk, going through them as
+    `blocks` does, and bringing each that it changes (`on_disk.bring`); None: it never does.
     restore(model, done): gives a full model what `apply` returned and the store kept; by default
     its weights (`weight_files.put`). kept: whether that is kept in the store at all, or done anew.
     packed: whether its weights are exported as AutoGPTQ packs them (`checkpoint.save_gptq`).
@@ -87,6 +89,7 @@ class Method:
     touches: Callable[[Any, Any], list[str]] | None = None
     takes: str = "it takes linear layers and experts"
     check: Callable[[Any, Any], None] | None = None
+    by_block: Callable[[Any], bool] | None = None
     restore: Callable[[Any, Any], None] | None = None
     kept: bool = True
     packed: bool = False

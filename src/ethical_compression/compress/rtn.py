@@ -48,7 +48,7 @@ def round_to_nearest(
 
 
 def _apply(settings: Grid, model, inputs, *, progress=None, **_) -> Compressed:
-    done = Compressed()
+    done = Compressed.of(model)
     for layer, weight, _ in each_layer(model, progress=progress):
         if checkpoint.packs(*weight.shape):
             done.keep(layer, weight, round_to_nearest(weight, **settings.grid()))
@@ -64,6 +64,7 @@ register(
         apply=_apply,
         touches=checkpoint.packable,
         takes=checkpoint.TAKES,
+        by_block=lambda _: True,
         packed=True,
     )
 )

@@ -265,7 +265,7 @@ def _method(name: str, said: str, settings: type[Amount], about: str, prune) -> 
                 check_width(weight.shape[1], given.sparsity)
         own = set(settings.model_fields) - set(Text.model_fields)
         how = {name: getattr(given, name) for name in own}
-        done = Compressed()
+        done = Compressed.of(model)
         for layer, weight, hessian in each_layer(model, inputs, progress=progress):
             matrix = None if hessian is None else hessian.matrix
             pruned = prune(weight, matrix, **how).to(weight.dtype)
@@ -273,7 +273,8 @@ def _method(name: str, said: str, settings: type[Amount], about: str, prune) -> 
             done.keep(layer, weight, kept, hessian, **mask_statistics(pruned))
         return done
 
-    register(Method(name, about, settings, label, apply, touches=every_weight))
+    its = Method(name, about, settings, label, apply, touches=every_weight, by_block=lambda _: True)
+    register(its)
 
 
 _method(

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import torch
 
 from ethical_compression import store
-from ethical_compression.compress.blocks import weights_named
+from ethical_compression.compress.blocks import survey
 from ethical_compression.errors import InputError
+from ethical_compression.models import on_disk
 from ethical_compression.models.gptq_format import QuantizedWeight
+from ethical_compression.models.shards import write_shards
 
 _kinds: dict[str, type] = {}
 
@@ -44,33 +46,35 @@ class Weight(Protocol):
 
 
 def write(folder: Path, weights: Mapping[str, Weight], notes: Mapping[str, Any]) -> None:
-    """Keep compressed weights in `folder`: `weights.safetensors`, and `notes.json` about them."""
-    from safetensors.torch import save_file
-
+    """Keep compressed weights in `folder`: `weights.safetensors`, or several files of about a
+    gigabyte, and `notes.json` about them."""
     tensors, plain = {}, {}
     for layer, weight in weights.items():
         plain[layer] = {"kind": type(weight).__name__}
         for field in dataclasses.fields(weight):
             value = getattr(weight, field.name)
             if isinstance(value, torch.Tensor):
-                # Layers may share a tensor, which the format does not allow.
-                tensors[f"{layer}.{field.name}"] = value.contiguous().clone()
+                tensors[f"{layer}.{field.name}"] = value
             else:
                 plain[layer][field.name] = value
     with store.whole_or_nothing(folder, folder=True) as place:
-        save_file(tensors, place / "weights.safetensors")
-        files = [place / "weights.safetensors"]
+        files = write_shards(place, tensors.items(), "weights")
         store.write_note(place / "notes.json", files, weights=plain, **notes)
 
 
 def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
-    """The weights and notes that `write` kept, or None where there are none to be trusted."""
+    """The weights and notes that `write` kept, or None where there are none to be trusted.
+
+    Tensors are mapped from the files: what of them is in memory, the system may drop.
+    """
     from safetensors.torch import load_file
 
     notes = store.read_note(f"model {folder.name}", folder / "notes.json")
     if notes is None:
         return None
-    tensors = load_file(folder / "weights.safetensors")
+    tensors = {}
+    for file in folder.glob("weights*.safetensors"):
+        tensors |= load_file(file)
     weights = {}
     for layer, plain in notes.pop("weights").items():
         kind = _kinds[plain.pop("kind")]
@@ -81,11 +85,16 @@ def read(folder: Path) -> tuple[dict[str, Weight], dict[str, Any]] | None:
 
 def put(model: torch.nn.Module, weights: Mapping[str, Weight]) -> None:
     """Give the model's layers the values that `weights` stand for, in place."""
-    places = weights_named(model, list(weights))
-    for layer, weight in weights.items():
-        if layer not in places:
-            raise InputError(
-                f"The stored weights have a layer {layer!r}, which {type(model).__name__} lacks: "
-                "put them into the model they were made from."
-            )
-        places[layer].copy_(weight.dequantize())
+    blocks = survey(model).blocks
+    there = {name for block in blocks for name in block.weights}
+    if unknown := next((layer for layer in weights if layer not in there), None):
+        raise InputError(
+            f"The stored weights have a layer {unknown!r}, which {type(model).__name__} lacks: "
+            "put them into the model they were made from."
+        )
+    for block in blocks:
+        its = [layer for layer in block.weights if layer in weights]
+        if its:
+            on_disk.bring(block.module, changes=True)
+        for layer in its:
+            block.weights[layer].copy_(weights[layer].dequantize())

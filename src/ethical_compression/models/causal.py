@@ -103,10 +103,11 @@ def load(
     return Loaded(model.eval(), tokenizer, source)
 
 
-def of_folder(folder: Path, *, dtype: str = "float32"):
+def of_folder(folder: Path, *, dtype: str = "float32", device: str = "cpu", offload: bool = False):
     """The model in a folder alone, as `load` reads it."""
     with quiet():
-        return _model(folder, folder.name, dtype).eval()
+        model = _model(folder, folder.name, dtype, device if offload else None).eval()
+    return model if offload else model.to(device)
 
 
 def _parameters(config) -> int:

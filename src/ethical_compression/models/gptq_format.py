@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from ethical_compression.errors import InputError
+from ethical_compression.models.shards import write_shards
 
 BITS = (2, 3, 4, 8)
 FORMATS = ("gptq", "gptq_v2")
-SHARD = 2**30  # bytes of a file of weights, about
 PACKED = ("qweight", "qzeros", "scales", "g_idx")
 # One in each field of a word: what turns stored zero points into those that are meant.
 ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
@@ -206,21 +206,4 @@ def _dequantised(folder: Path, model: torch.nn.Module) -> Iterator[tuple[str, to
 def write_plain(folder: Path, model: torch.nn.Module, dtype: torch.dtype, place: Path) -> None:
     """Write `dequantised_state` in a data type into an empty folder, shard by shard, as
     transformers reads it; little more than a shard is in memory."""
-    from safetensors.torch import save_file
-
-    shard: dict[str, torch.Tensor] = {}
-    files: dict[str, str] = {}
-
-    def write():
-        file = f"model-{len(set(files.values())):05}.safetensors"
-        save_file(shard, place / file, metadata={"format": "pt"})
-        files.update(dict.fromkeys(shard, file))
-        shard.clear()
-
-    for name, tensor in _dequantised(folder, model):
-        shard[name] = tensor.to(dtype).contiguous()
-        if sum(one.nbytes for one in shard.values()) > SHARD:
-            write()
-    write()
-    index = json.dumps({"metadata": {}, "weight_map": files})
-    (place / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    write_shards(place, ((name, one.to(dtype)) for name, one in _dequantised(folder, model)))
