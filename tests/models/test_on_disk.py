@@ -261,10 +261,11 @@ print(json.dumps(most - before))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells no memory")
 def test_memory_is_that_of_one_block_and_what_is_beside_the_blocks(tmp_path):
-    """Of sixteen blocks less than half are held where one is at a time (four, and on a busy machine
-    six), and nearly all else."""
+    """Of sixteen blocks less than five are held where one is at a time, and nearly all else.
+
+    Files are small, since the pages of one that is read from count, too."""
     config = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 16}
-    folder = saved(tiny_model("llama", **config), tmp_path / "model", "64MB")
+    folder = saved(tiny_model("llama", **config), tmp_path / "model", "16MB")
     block = 4 * sum(
         one.numel()
         for name, one in models.of_folder(folder).named_parameters()
@@ -280,7 +281,7 @@ def test_memory_is_that_of_one_block_and_what_is_beside_the_blocks(tmp_path):
         return json.loads(done.stdout)
 
     assert most("whole") > 15 * block
-    assert most("offload") < 8 * block
+    assert most("offload") < 5 * block
 
 
 def test_a_checkpoint_of_the_body_alone_is_read_by_its_own_names(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ethical_compression.metrics.costs import Rates
-from ethical_compression.words import listed
+from ethical_compression.words import listed, span
 
 # How long a unit is, in hours, from which it is used, and its name.
 UNITS = ((24 * 365, "years"), (24, "days"), (1, "hours"), (1 / 60, "minutes"), (1 / 3600, "s"))
@@ -76,11 +76,10 @@ def gptq_kept(rows: pd.DataFrame) -> str:
     """How long GPTQ took on a whole model beside its products alone: `kept_tables.benchmarks`."""
     if not len(rows):
         return "What GPTQ takes on a whole model was not measured here."
-    low, high = (f"{end:.1f}" for end in (rows["floor_ratio"].min(), rows["floor_ratio"].max()))
     machines = listed(dict.fromkeys(rows["machine"]))
     return (
         "On a whole model of 135 million parameters, measured once for the repository, GPTQ took "
-        f"{low if low == high else f'{low} to {high}'} times what its operations need "
+        f"{span(rows['floor_ratio'], 1)} times what its operations need "
         f"({machines})."
     )
 

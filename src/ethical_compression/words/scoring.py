@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression import statistics
-from ethical_compression.words import scientific
+from ethical_compression.words import scientific, span
 
 # Nats: a difference of two log-likelihoods that no result of the book, given to a thousandth of a
 # probability, could show. Named here, before anything is measured.
@@ -100,7 +100,4 @@ def timed_on(*tables: pd.DataFrame) -> str:
 
 
 def _span(values: pd.Series) -> str:
-    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
-    if math.isnan(values.min()):
-        return "an unknown number of"
-    return low if low == high else f"{low} to {high}"
+    return "an unknown number of" if math.isnan(values.min()) else span(values, 1)
