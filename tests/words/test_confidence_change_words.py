@@ -131,7 +131,7 @@ def test_the_control_is_a_family_of_its_own():
     assert found["directed_p_holm"].tolist() == pytest.approx(expected)
     said = cw.all_slopes(slopes, 0.1)
     assert said["control-naive"] == cw.slopes_said([SLOPES["higher"]], 0.1)
-    assert said["agreement"] == "0.90 to 0.90"
+    assert said["agreement"] == "0.90"
     assert said["verdict"] == cw.direction(slopes["directed"][:3], 0.1)
 
 

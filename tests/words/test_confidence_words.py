@@ -193,7 +193,7 @@ def test_what_was_published_is_told_with_how_often_intervals_held():
     said = cw.published(theirs, simulated)
     assert (said["published-least"], said["published-most"]) == ("−1.00", "−2.50")
     assert said["published-starred"] == "1 of 2 pairs"
-    assert said["coverage-ece"] == "10% to 10%"
+    assert said["coverage-ece"] == "10%"
 
 
 def test_the_two_definitions_are_told_where_they_differ_most():

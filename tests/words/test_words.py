@@ -224,3 +224,5 @@ def test_the_p_that_is_said_is_that_of_the_verdict():
 def test_a_span_is_one_number_where_its_ends_look_alike():
     assert words.span(pd.Series([0.2, 0.1, 0.3])) == "0.100 to 0.300"
     assert words.span(pd.Series([2.01, 1.99]), 1, "–") == "2.0"
+    assert words.span([0.123, 0.118, math.nan], said="{:.0%}".format) == "12%"
+    assert words.span([0.5, 0.123], said="{:.0%}".format) == "12% to 50%"

@@ -6,7 +6,7 @@ wording for each of `OUTCOMES`. Nothing here is Markdown, since glued text is sh
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -139,9 +139,20 @@ def listed(parts: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def span(values: pd.Series, digits: int = 3, to: str = " to ") -> str:
-    """`0.012 to 0.034`: the least and the largest of some numbers, or the one that they all are."""
-    ends = [f"{end:,.{digits}f}".replace("-", "−") for end in (values.min(), values.max())]
+def span(
+    values: Iterable[float],
+    digits: int = 3,
+    to: str = " to ",
+    said: Callable[[float], str] | None = None,
+) -> str:
+    """`0.012 to 0.034`: the least and the largest of some numbers, or the one that they all are.
+
+    said: how a number is written, where not with so many digits, as by "{:.0%}".format. What is not
+    a number is left out.
+    """
+    said = said or (lambda end: f"{end:,.{digits}f}".replace("-", "−"))
+    known = pd.Series(values, dtype=float)
+    ends = [said(known.min()), said(known.max())]
     return ends[0] if ends[0] == ends[1] else to.join(ends)
 
 

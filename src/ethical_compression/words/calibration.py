@@ -109,7 +109,7 @@ def found_from(tests: pd.DataFrame) -> str:
     if rows.empty:
         return "none at all"
     known = [statistics.minimum_detectable(row.se, row.n - 1) for row in rows.itertuples()]
-    return f"from {min(known):.3f} to {max(known):.3f}"
+    return f"from {span(known)}"
 
 
 def fitted_numbers(numbers: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from ethical_compression.words import (
     outcome_of,
     outcomes,
     signed,
+    span,
     with_interval,
 )
 
@@ -252,8 +253,7 @@ def near_half(
     """
 
     def said(shares: Iterable[float]) -> str:
-        low, high = (f"{share:.0%}" for share in (np.nanmin(shares), np.nanmax(shares)))
-        return low if low == high else f"{low} to {high}"
+        return span(shares, said="{:.0%}".format)
 
     shares = np.asarray(list(shares), dtype=float)
     if not len(shares) or np.isnan(shares).all():

@@ -86,7 +86,7 @@ def published(table: pd.DataFrame, simulated: pd.DataFrame) -> dict[str, str]:
     }
     for name, begins in (("ece", "ECE"), ("squared", "squared"), ("gap", "confidence")):
         held = simulated.loc[simulated["measure"].str.startswith(begins), "coverage"]
-        said[f"coverage-{name}"] = f"{held.min():.0%} to {held.max():.0%}"
+        said[f"coverage-{name}"] = span(held, said="{:.0%}".format)
     return said
 
 

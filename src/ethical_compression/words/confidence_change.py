@@ -99,7 +99,7 @@ def all_slopes(slopes: pd.DataFrame, margin: float) -> dict[str, str]:
     }
     return said | {
         "verdict": direction(slopes.loc[real, "directed"], margin),
-        "agreement": f"{min(agreement):.2f} to {max(agreement):.2f}",
+        "agreement": span(agreement, 2),
     }
 
 
@@ -133,8 +133,7 @@ def slopes_said(slopes: Sequence, margin: float) -> str:
     if known.empty:
         return "no slope could be computed"
     names = {"lower": "below zero", "higher": "above zero"}
-    ends = [signed(value, 2) for value in (known.min(), known.max())]
-    between = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    between = span(known, said=lambda end: signed(end, 2))
     return f"{between} ({counted(outcomes(table), f'±{margin:g}', names)}, after Holm)"
 
 

@@ -73,9 +73,7 @@ def _times(value: float) -> str:
 
 def _range(values: pd.Series) -> str:
     """`1.6 to 157`, of what is finite."""
-    known = values[np.isfinite(values)]
-    ends = [_number(known.min()), _number(known.max())]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    return span(values[np.isfinite(values)], said=_number)
 
 
 def _middle(values: pd.Series) -> str:

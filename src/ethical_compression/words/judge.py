@@ -7,7 +7,7 @@ import pandas as pd
 
 from ethical_compression.errors import InputError
 from ethical_compression.metrics.bias_auc import ALL, LEAST
-from ethical_compression.words import interval, listed, outcome, p_text, signed
+from ethical_compression.words import interval, listed, outcome, p_text, signed, span
 
 # Communities of RedditBias's comments, which its files call by shorter names.
 PEOPLE = {
@@ -125,12 +125,15 @@ def promise(table: pd.DataFrame) -> str:
     if kept.empty or taken.empty:
         raise InputError("There is no simulation to speak of: make results/judge_coverage.parquet.")
     biased = taken[~taken["unchanged"]]
-    low, high = kept["rate"].min(), kept["rate"].max()
+
+    def rates(table):
+        return span(table["rate"], said="{:.1%}".format)
+
     return (
         f"By simulation with the error rates that were measured, the corrected 95% intervals hold "
-        f"the truth in {low:.1%} to {high:.1%} of studies (in half of the {len(kept)} cases in "
+        f"the truth in {rates(kept)} of studies (in half of the {len(kept)} cases in "
         f"{kept['rate'].median():.1%} or more); those that take the judge at its word in "
-        f"{biased['rate'].min():.1%} to {biased['rate'].max():.1%} (half of {len(biased)}: "
+        f"{rates(biased)} (half of {len(biased)}: "
         f"{biased['rate'].median():.1%} or more), wherever there is something to get wrong."
     )
 

@@ -19,6 +19,7 @@ from ethical_compression.words import (
     outcomes,
     p_text,
     signed,
+    span,
     with_interval,
 )
 
@@ -97,8 +98,8 @@ def published_halves(published: pd.DataFrame, stories: int) -> str:
 
 def published_ways(likelihood: pd.DataFrame, prompted: pd.DataFrame) -> str:
     """What the models that were asked in both ways answered, by likelihood and outright."""
-    low, high = prompted["with_norm"].min(), prompted["with_norm"].max()
-    text = f"Asked outright, with the norm, the moral option is chosen in {low:.0f}% to {high:.0f}%"
+    chosen = span(prompted["with_norm"], said="{:.0f}%".format)
+    text = f"Asked outright, with the norm, the moral option is chosen in {chosen}"
     both = likelihood.merge(prompted, on=["model", "language"])
     if both.empty:
         return f"{text}; no model was asked in both ways"
@@ -117,7 +118,7 @@ def published(likelihood: pd.DataFrame, prompted: pd.DataFrame) -> dict[str, str
     chosen = prompted[["with_norm", "without_norm"]].to_numpy()
     of = PUBLISHED_STORIES
     return {
-        "range": f"{chosen.min():.0f}% to {chosen.max():.0f}%",
+        "range": span(chosen.ravel(), said="{:.0f}%".format),
         "below": str(int((chosen < 87.5).sum())),
         "published-stories": f"{of:,}",
         "published-half": published_halves(likelihood, of),

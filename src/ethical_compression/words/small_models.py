@@ -107,8 +107,7 @@ def larger(table: pd.DataFrame | None, made: Mapping) -> str:
 
 
 def _of_seeds(table: pd.DataFrame) -> str:
-    low, high = int(table["seeds"].min()), int(table["seeds"].max())
-    seeds = f"{low}" if low == high else f"{low} to {high}"
+    seeds = span(table["seeds"], 0)
     return f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each mixture"
 
 
