@@ -11,8 +11,6 @@ TORCH_INDEX ?=
 # Not empty: the pages go to the branch gh-pages, where Colab then opens their notebooks.
 PUBLISHED ?=
 export ETHICAL_COMPRESSION_CACHE ?= $(CURDIR)/_build/cache
-# Threads that spin while they wait take the processor from whoever else computes on it.
-export OMP_WAIT_POLICY ?= PASSIVE
 # Where this folder lies is written down by pip and read by Python in the terminal's encoding, which
 # must know the letters of its name.
 ifneq ($(shell locale charmap 2>/dev/null),UTF-8)

@@ -13,7 +13,6 @@ Every method against every harm, of a model, a job a shard (`make grid`):
 On a cluster the same file fans out: `snakemake --executor slurm --jobs 20 --config profile=paper`.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -21,9 +20,9 @@ import yaml
 
 from ethical_compression.chapters.run import read_profile
 from ethical_compression.errors import InputError
+from ethical_compression.threads import wait_briefly
 
-# Threads that spin while they wait take the processor from the other chapter that runs.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+wait_briefly()
 
 PROFILE = str(config.get("profile", "laptop"))
 EXECUTED = f"_build/executed/{PROFILE}"

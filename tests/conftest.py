@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-# Threads that spin while they wait take the processor from whoever else computes; read by torch
-# once, when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from ethical_compression.threads import wait_briefly
+
+# Read by torch once, when it is loaded.
+wait_briefly()
 # Converting the embedded model takes most of a minute: kept between runs, as `make` keeps it.
 CACHE = Path(__file__).parent.parent / "_build" / "cache"
 os.environ.setdefault("ETHICAL_COMPRESSION_CACHE", str(CACHE))

@@ -222,12 +222,6 @@ def test_make_grid_names_model_profile_and_shards(elsewhere):
     assert "-- grid" in said
 
 
-def test_make_tells_threads_not_to_spin_unless_the_user_says_otherwise(elsewhere):
-    probe = ["make", "-s", "--eval", "probe: ; @echo $$OMP_WAIT_POLICY", "probe"]
-    assert started(probe, elsewhere).stdout.strip() == "PASSIVE"
-    assert started(probe, elsewhere, OMP_WAIT_POLICY="ACTIVE").stdout.strip() == "ACTIVE"
-
-
 def test_make_knows_the_letters_of_its_folders_name_in_an_ascii_terminal(elsewhere):
     code = "import os, sys; print(os.fsencode(sys.argv[1]) == sys.argv[1].encode())"
     probe = f'probe: ; @"{sys.executable}" -X utf8=0 -c "{code}" "$$PWD"'

@@ -20,16 +20,11 @@ it was to fail on, 130 and 143 interrupted.
 """
 
 import codecs
-import os
 import re
 import signal
 import sys
 from pathlib import Path
 from unicodedata import normalize
-
-# Threads that spin while they wait take the processor from whoever else computes: two programs on
-# two cores cost each other ten times. It is read once, when torch's threads start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ethical_compression import provenance
 from ethical_compression.cli import (
@@ -44,7 +39,9 @@ from ethical_compression.cli import (
 )
 from ethical_compression.cli.given import Parser
 from ethical_compression.errors import InputError
+from ethical_compression.threads import wait_briefly
 
+wait_briefly()
 # What a terminal that knows no more than ASCII shows instead: a minus sign must not get lost.
 PLAIN = {"−": "-", "–": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "≤": "<=", "≥": ">="}
 PLAIN |= {"’": "'", "‘": "'", "“": '"', "”": '"', "·": "*", "÷": "/"}

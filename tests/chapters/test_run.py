@@ -301,10 +301,16 @@ def test_a_terminal_that_knows_only_ascii_loses_no_minus_sign(tmp_path):
     assert runner.plain("p = −3·10⁻¹² ± 1 µ × 2² ≥ ∂") == "p = -3*10^-12 +/- 1 ? x 2^2 >= ?"
 
 
-def test_threads_wait_without_spinning_unless_the_user_says_otherwise():
-    code = "import os, ethical_compression.__main__ as m; print(os.environ['OMP_WAIT_POLICY'])"
-    for wish, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | wish
+def test_threads_wait_a_moment_and_sleep_unless_the_user_says_otherwise():
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    code = f"import os, ethical_compression.__main__ as m; print(*map(os.environ.get, {names}))"
+    for wish, expected in (
+        ({}, "PASSIVE 3000"),
+        ({"OMP_WAIT_POLICY": "passive"}, "passive 3000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+    ):
+        environment = {k: v for k, v in os.environ.items() if k not in names} | wish
         done = subprocess.run(
             [sys.executable, "-c", code + "; import sys; assert 'torch' not in sys.modules"],
             capture_output=True,

@@ -8,6 +8,7 @@ program keeps its rows of them in registers from the first column to the last.
 import torch
 
 from ethical_compression.kernels.logprob import pick
+from ethical_compression.threads import one_thread
 
 # Columns solved one after another, between which errors pass on as products of matrices: on a CPU
 # as few as stay in its nearer cache, on a GPU as many as registers hold.
@@ -57,7 +58,8 @@ def column_solve(
         weight[middle:end].addmm_(passed_on, errors[begin:middle], alpha=-1)
         solve(middle, end)
 
-    solve(0, len(weight))
+    with one_thread(weight.device):
+        solve(0, len(weight))
     return codes, errors
 
 
