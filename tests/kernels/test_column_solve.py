@@ -94,3 +94,12 @@ def test_solve_gives_the_same_with_either(monkeypatch):
 def test_unknown_implementation():
     with pytest.raises(ValueError, match="choose auto, torch or triton"):
         column_solve(*block(2, 3, 4), 4, impl="numpy")
+
+
+def test_threads_are_as_many_afterwards_as_before():
+    before = torch.get_num_threads()
+    column_solve(*block(9, 4, 3), 3, "torch")
+    assert torch.get_num_threads() == before
+    with pytest.raises(RuntimeError):
+        column_solve(*block(9, 4, 3)[:1], torch.eye(2), *block(9, 4, 3)[2:], 3, "torch")
+    assert torch.get_num_threads() == before

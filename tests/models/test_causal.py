@@ -23,6 +23,20 @@ def gguf_path():
     return files.embedded_file(SMOLLM2["package"], SMOLLM2["file"])
 
 
+def test_fast_is_bfloat16_only_where_it_is_multiplied(monkeypatch):
+    assert models.fast_dtype("float16", "cuda") == "float16"
+    for amx, bf16, expected in ((0, 0, "float32"), (1, 0, "bfloat16"), (0, 1, "bfloat16")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=amx: bool(has))
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=bf16: bool(has))
+        assert models.fast_dtype("fast", "cpu") == expected
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert models.fast_dtype("fast", "cpu") == "bfloat16"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capability, expected in (((7, 5), "float32"), ((8, 0), "bfloat16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, has=capability: has)
+        assert models.fast_dtype("fast", "cuda") == expected
+
+
 # --- The embedded model ---------------------------------------------------------------------------
 
 

@@ -21,6 +21,22 @@ from ethical_compression.models.sources import (
 DTYPES = ("float32", "float16", "bfloat16")
 
 
+def fast_dtype(dtype: str, device: str = "cpu") -> str:
+    """`dtype`, or for "fast" the type in which a device multiplies fastest: "bfloat16" where it has
+    instructions for it (a GPU from Ampere on; AVX-512 BF16, AMX), and elsewhere "float32": there
+    bfloat16 is imitated, at a seventh of the speed (measured on a processor with AVX2 alone)."""
+    import torch
+
+    if dtype != "fast":
+        return dtype
+    if device.startswith("cuda"):
+        has = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        has = device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+    return "bfloat16" if has else "float32"
+
+
 class Loaded(NamedTuple):
     """A causal language model in eval mode, its tokenizer, and where they are from (`describe`)."""
 
