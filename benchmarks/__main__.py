@@ -12,6 +12,7 @@
     python -m benchmarks audit        a whole audit, against lm-eval scoring the same items under
                                       both models (--items is a group's: 12 take minutes)
     python -m benchmarks dpo          three steps of DPO, against TRL's DPOTrainer
+    python -m benchmarks growth       how time and memory of scoring and GPTQ grow with their sizes
     python -m benchmarks baby         a small model raised, against transformers' Trainer as it
                                       comes: tokens of text a second
 
@@ -30,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import audit, baby, dpo, gptq, harms, head, scoring
+from benchmarks import audit, baby, dpo, gptq, growth, harms, head, scoring
 from ethical_compression import provenance, store
 from ethical_compression.errors import InputError
 
@@ -40,6 +41,7 @@ TASKS = {
     "memory": scoring.memory,
     "kernels": head.speed,
     "gptq": gptq.speed,
+    "growth": growth.speed,
     "harms": harms.speed,
     "audit": audit.speed,
     "dpo": dpo.speed,

@@ -263,6 +263,21 @@ def kept():
     return pd.DataFrame(rows)
 
 
+def growth():
+    return pd.DataFrame(
+        {"curve": name, "size": 10 * 2**step, "seconds": 2**step + 1, "megabytes": 30 + 2**step}
+        for name in (
+            "Scoring: questions of PIQA",
+            "Scoring: tokens of a question",
+            "Scoring: answers of a question",
+            "GPTQ: blocks of the model",
+            "GPTQ: calibration tokens",
+            "GPTQ: inputs of a layer",
+        )
+        for step in range(5)
+    )
+
+
 def tree():
     from ethical_compression.score.token_tree import plan_rows
     from ethical_compression.score.tokens import Encoded
@@ -529,6 +544,7 @@ DRAWN = {
         grid_cells()[0], columns=HARM_TITLES, label="share of zeros"
     ),
     "interval_panels": lambda: figures.interval_panels(*panels()),
+    "growing_costs": lambda: figures.growing_costs(growth()),
     "token_tree": lambda: figures.token_tree(*tree()),
     "moral_preference": lambda: figures.moral_preference(verdicts(), changes()),
     "length_and_preference": lambda: figures.length_and_preference(

@@ -210,6 +210,19 @@ def test_the_token_tree_shows_trunk_and_branches():
     assert "sees the first 3, which all 2 branches share" in alt
 
 
+def test_growing_costs_are_multiples_of_the_least():
+    sizes = {"a": [2, 4, 8], "b": [10, 40]}
+    table = pd.concat(
+        pd.DataFrame({"curve": name, "size": its, "seconds": its, "megabytes": 5.0})
+        for name, its in sizes.items()
+    )
+    fig, alt = figures.growing_costs(table)
+    time, memory = fig.axes
+    assert [list(line.get_ydata()) for line in time.lines[:2]] == [[1, 2, 4], [1, 4]]
+    assert [list(line.get_ydata()) for line in memory.lines[:2]] == [[1, 1, 1], [1, 1]]
+    assert "a: 4 times as much takes 4.0" in alt and alt.endswith("times as long.")
+
+
 # --- Moral preference -----------------------------------------------------------------------------
 
 

@@ -100,3 +100,18 @@ def test_an_answer_is_cut_where_scoring_begins():
     assert list(table["answer"]) == ["a b", "c (right)"]
     assert list(table["tokens"]) == ["Q·? ‖  a· b", "Q·? ‖  c"]
     assert list(table["logprob"]) == [-2.0, -1.0]
+
+
+def test_growth_tells_every_curve_and_what_is_not_measured():
+    assert "not been measured" in said.growth(pd.DataFrame())
+    rows = pd.DataFrame(
+        [
+            ("Scoring: items", "seconds", 1.02, 0.91, 1.13),
+            ("Scoring: items", "megabytes", 0.1, 0.0, 0.2),
+            ("GPTQ: blocks", "seconds", 1.1, math.nan, math.nan),
+        ],
+        columns=["curve", "cost", "exponent", "ci_low", "ci_high"],
+    )
+    text = said.growth(rows)
+    assert "Scoring: items, 1.02 (95% interval 0.91 to 1.13); GPTQ: blocks, 1.10 (no" in text
+    assert "0.10" not in text

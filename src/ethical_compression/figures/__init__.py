@@ -62,7 +62,7 @@ from ethical_compression.figures.pruning import (
     bias_by_community,
     shift_against_overall,
 )
-from ethical_compression.figures.scoring import token_tree
+from ethical_compression.figures.scoring import growing_costs, token_tree
 from ethical_compression.figures.small_models import beside_chance, learning_curves
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "flips_by_group",
     "flips_by_margin",
     "grid_of_harms",
+    "growing_costs",
     "harms_by_dose",
     "hours_against_size",
     "interval_panels",

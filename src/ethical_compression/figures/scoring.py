@@ -1,8 +1,12 @@
-"""The figure of the chapter on how numbers are made."""
+"""The figures of the chapter on how numbers are made."""
 
 import numpy as np
+import pandas as pd
 
-from ethical_compression.figures.forms import LOOKS, WIDTH, style
+from ethical_compression.figures.forms import COLOURS, LOOKS, WIDTH, style
+
+COSTS = {"seconds": "time", "megabytes": "memory"}
+CURVE_MARKS = ("o", "s", "D", "^", "v", "P")
 
 
 def token_tree(row, pieces):
@@ -40,5 +44,50 @@ def token_tree(row, pieces):
         f"A square table of {count} tokens by {count}: each token sees the first {first + 1}, "
         f"which all {branches + 1} branches share, and the tokens before it on its own branch, but "
         "none of another branch."
+    )
+    return fig, alt
+
+
+def growing_costs(table: pd.DataFrame):
+    """Time and memory beside what is asked, both as multiples of the least that was measured, on
+    logarithmic axes; dotted, what grows in proportion, and with the square.
+
+    table: `curve`, `size`, `seconds`, `megabytes` (`python -m benchmarks growth`). Returns (figure,
+    alt).
+    """
+    from matplotlib import pyplot
+
+    style()
+    fig, panels = pyplot.subplots(2, 1, figsize=(WIDTH, 7.2), sharex=True)
+    ends = []
+    for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
+        axes.set(xscale="log", yscale="log")
+        for place, (curve, part) in enumerate(table.groupby("curve", sort=False)):
+            part = part.sort_values("size")
+            times = part["size"] / part["size"].iloc[0]
+            more = part[cost] / part[cost].iloc[0]
+            look = {"color": COLOURS[place % len(COLOURS)], "marker": CURVE_MARKS[place % 6]}
+            axes.plot(times, more, ms=6, label=curve if cost == "seconds" else None, **look)
+            if cost == "seconds":
+                ends.append(
+                    f"{curve}: {times.iloc[-1]:.0f} times as much takes {more.iloc[-1]:.1f}"
+                )
+        most = float(max(axes.get_xlim()[1], 2))
+        for power, said in ((1, "in proportion"), (2, "squared")):
+            reach = np.array([1.0, most if power == 1 else most**0.7])
+            axes.plot(reach, reach**power, color="0.45", ls=":", lw=1.2)
+            at = (reach[1], reach[1] ** power)
+            axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom", rotation=0)
+        axes.set_ylabel(f"{name}, times the least")
+        ticks = [one for one in (0.5, 1, 2, 4, 8, 16, 32) if one <= axes.get_ylim()[1]]
+        axes.set_yticks(ticks, [f"{one:g}" for one in ticks])
+        axes.minorticks_off()
+    ticks = [one for one in (1, 2, 4, 8, 16, 32) if one <= panels[1].get_xlim()[1]]
+    panels[1].set_xticks(ticks, [f"{one:g}" for one in ticks])
+    panels[1].set_xlabel("size, times the least")
+    fig.legend(loc="outside upper center", ncols=1)
+    alt = (
+        "Two panels, time and memory against the size of what is asked, each as multiples of the "
+        f"least measured, on logarithmic axes. Time: {'; '.join(ends)} times as long."
     )
     return fig, alt

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ethical_compression import statistics
-from ethical_compression.words import scientific, span
+from ethical_compression.words import interval, scientific, span
 
 # Nats: a difference of two log-likelihoods that no result of the book, given to a thousandth of a
 # probability, could show. Named here, before anything is measured.
@@ -87,6 +87,21 @@ def backward(rows: pd.DataFrame) -> str:
         f"Beside PyTorch {row.peer}, the backward pass takes {1 / row.ratio:.2f} times as long and "
         f"{1 / row.peak_memory_ratio:.2f} times the memory."
         for row in rows.itertuples()
+    )
+
+
+def growth(exponents: pd.DataFrame) -> str:
+    """How time grows with what is asked, of every curve: rows of `metrics.growth.exponents`."""
+    if exponents.empty:
+        return "How cost grows has not been measured here."
+    time = exponents[exponents["cost"] == "seconds"]
+    said = [
+        f"{row.curve}, {interval(row.exponent, row.ci_low, row.ci_high, least=2, sign=False)}"
+        for row in time.itertuples()
+    ]
+    return (
+        "Time grows as a power of what is asked, 1 being in proportion. The exponents: "
+        f"{'; '.join(said)}."
     )
 
 
