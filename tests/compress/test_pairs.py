@@ -74,6 +74,19 @@ def by_hand(model, tokens, positions="aligned", weights=None):
     return h, h01
 
 
+def test_what_one_layer_is_fed_gives_the_same_matrices_however_wide_it_is(monkeypatch):
+    monkeypatch.setattr(hessian, "STRIPE", 8)  # narrower than the layer, as 288 is in a real model
+    model, batches = tiny_model("llama"), pairs.of_tokens(PAIRS)
+    name = "model.layers.0.self_attn.o_proj"
+    fed = pairs.fed_with(model, batches, name)
+    for found in (
+        pairs.contrasted(fed, batches, name)[0],
+        gathered(model, PAIRS)["self_attn.o_proj"],
+    ):
+        for one, expected in zip((found.matrix, found.h01), by_hand(model, PAIRS), strict=True):
+            torch.testing.assert_close(one.double(), expected, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("positions", pairs.POSITIONS)
 def test_what_is_gathered_is_the_definition(positions):
     model = tiny_model("llama")

@@ -227,7 +227,7 @@ def contrasted(
     for index, fed in enumerate(rows):
         known_inputs = gather(known_inputs, name, index, fed)
     apart = [fed[its.first] - fed[its.second] for fed, its in zip(rows, pairs, strict=True)]
-    return known_inputs, torch.cat(apart), torch.cat([batch.pair for batch in pairs])
+    return known_inputs.whole(), torch.cat(apart), torch.cat([batch.pair for batch in pairs])
 
 
 def output_projections(model: torch.nn.Module, depth: str = "all", share: float = 0.1) -> set[str]:
