@@ -124,6 +124,17 @@ def test_answers_that_make_no_curve_are_refused(change, words):
         dose_response.fit(change(simulated(0, stories=10)))
 
 
+def test_runs_that_turn_all_at_once_have_no_slope():
+    rows = [
+        (story, pairs, seed, int(pairs > 0))
+        for story in range(5)
+        for pairs, seed in ((0, 0), (8, 0), (8, 1))
+    ]
+    table = pd.DataFrame(rows, columns=["story", "pairs", "seed", "turned"])
+    with pytest.raises(InputError, match="exactly on a curve"):
+        dose_response.fit(table)
+
+
 def aligned(shifts, *, stories=60, noise=0.05, seed=0):
     """Answers of models whose training moved margins by `shifts`, {(compression, direction): …}."""
     generator = np.random.default_rng(seed)

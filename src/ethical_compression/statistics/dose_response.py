@@ -14,6 +14,7 @@ chapters' sizes they cover 94% to 99%.
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -67,11 +68,12 @@ def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
     intervals are over stories and runs. ED50's holds the doses at which the fitted line may pass
     half way: Fieller's (1954) for a ratio, whose upper part, log(2 + e⁻ᵃ), is linearised in a.
     Raises InputError for missing columns, fewer than two numbers of pairs or stories and three
-    runs, a run that lacks a story or has it twice, other values of `turned`, and answers that are
-    all alike.
+    runs, a run that lacks a story or has it twice, other values of `turned`, answers that are all
+    alike, and shares that lie exactly on a curve.
     """
     import statsmodels.api as sm
     from scipy import stats
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     needed = ("story", "pairs", "seed", "turned")
     if missing := [name for name in needed if name not in answers.columns]:
@@ -94,7 +96,16 @@ def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
 
     design = np.column_stack([np.ones(runs), np.log1p(pairs)])
     weights, family = np.full(runs, stories), sm.families.Binomial()
-    found = sm.GLM(turned.mean(1), design, family=family, var_weights=weights).fit(scale="X2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        try:
+            model = sm.GLM(turned.mean(1), design, family=family, var_weights=weights)
+            found = model.fit(scale="X2")
+        except PerfectSeparationWarning as error:
+            raise InputError(
+                "The runs' shares lie exactly on a curve, as where all answers turn at once: its "
+                "slope has no error. Ask more stories, or train on other numbers of pairs."
+            ) from error
     intercept, slope = map(float, found.params)
     bread = found.normalized_cov_params
     rest = turned - found.fittedvalues[:, None]
