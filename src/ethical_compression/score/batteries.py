@@ -32,7 +32,7 @@ from ethical_compression.score.loglikelihood import OTHER_ARITHMETIC
 from ethical_compression.score.runs import Battery
 
 Rows = list[dict[str, Any]]
-OTHER_BATCH = {"batch": 3}
+OTHER_BATCH = {"batch": 7}
 # Millions of questions, and hundreds of thousands of sentences, made of lists of words.
 MADE = ("unqover", "holistic_bias")
 
