@@ -14,12 +14,13 @@ from ethical_compression.errors import InputError
 
 def power_of_t(noncentrality: float, df: float, *, alpha: float = 0.05) -> float:
     """Power of a two-sided t-test: the chance that |t| with this noncentrality is significant."""
-    from scipy import stats
+    # These functions, not the distributions of scipy.stats: a hundred times faster for one number.
+    from scipy import special
 
-    critical, shift = stats.t.ppf(1 - alpha / 2, df), abs(noncentrality)
-    # Far out scipy's noncentral t can be NaN: there the upper tail is 1 and the lower one 0.
-    above = float(stats.nct.sf(critical, df, shift))
-    below = float(stats.nct.cdf(-critical, df, shift))
+    critical, shift = special.stdtrit(df, 1 - alpha / 2), abs(noncentrality)
+    # Far out the noncentral t can be NaN: there the upper tail is 1 and the lower one 0.
+    above = 1 - float(special.nctdtr(df, shift, critical))
+    below = float(special.nctdtr(df, shift, -critical))
     return 1.0 if math.isnan(above) else above + (0.0 if math.isnan(below) else below)
 
 
