@@ -75,20 +75,7 @@ def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
     from scipy import stats
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-    needed = ("story", "pairs", "seed", "turned")
-    if missing := [name for name in needed if name not in answers.columns]:
-        raise InputError(f"The table of answers lacks the column(s) {', '.join(missing)}.")
-    if not np.isin(answers["turned"], [0, 1]).all() or not (answers["pairs"] >= 0).all():
-        raise InputError("Answers are 0 or 1, and numbers of pairs are not negative.")
-    if answers["pairs"].nunique() < 2 or answers["story"].nunique() < 2:
-        raise InputError("A curve needs at least two numbers of pairs and two stories.")
-    if answers["turned"].nunique() < 2:
-        raise InputError("All answers are alike: there is no curve to fit.")
-    if answers.duplicated(["pairs", "seed", "story"]).any():
-        raise InputError("A run answered a story twice: keep one answer each.")
-    wide = answers.pivot(index=["pairs", "seed"], columns="story", values="turned")
-    if wide.isna().any(axis=None):
-        raise InputError("Some runs lack answers to some stories: score all on the same.")
+    wide = _by_run(answers)
     turned, pairs = wide.to_numpy(float), wide.index.get_level_values("pairs").to_numpy(float)
     runs, stories = turned.shape
     if runs < 3:
@@ -134,6 +121,25 @@ def fit(answers: pd.DataFrame, *, level: float = 0.95) -> DoseResponse:
         ed50_high=high,
         observed={int(number): float(share) for number, share in observed.items()},
     )
+
+
+def _by_run(answers: pd.DataFrame) -> pd.DataFrame:
+    """Whether each run (its pairs and seed, a row) turned each story (a column), checked."""
+    needed = ("story", "pairs", "seed", "turned")
+    if missing := [name for name in needed if name not in answers.columns]:
+        raise InputError(f"The table of answers lacks the column(s) {', '.join(missing)}.")
+    if not np.isin(answers["turned"], [0, 1]).all() or not (answers["pairs"] >= 0).all():
+        raise InputError("Answers are 0 or 1, and numbers of pairs are not negative.")
+    if answers["pairs"].nunique() < 2 or answers["story"].nunique() < 2:
+        raise InputError("A curve needs at least two numbers of pairs and two stories.")
+    if answers["turned"].nunique() < 2:
+        raise InputError("All answers are alike: there is no curve to fit.")
+    if answers.duplicated(["pairs", "seed", "story"]).any():
+        raise InputError("A run answered a story twice: keep one answer each.")
+    wide = answers.pivot(index=["pairs", "seed"], columns="story", values="turned")
+    if wide.isna().any(axis=None):
+        raise InputError("Some runs lack answers to some stories: score all on the same.")
+    return wide
 
 
 def by_side(answers: pd.DataFrame) -> tuple[dict[str, DoseResponse], dict[str, str]]:
