@@ -69,31 +69,30 @@ def quantizing(curve: str, loaded: models.Loaded, size: int):
 
 
 def work(job):
-    """One point: seconds and bytes at the peak above what was there; the second of two goes."""
+    """A curve: of each size seconds, and bytes at the peak above what was there before."""
     torch.set_num_threads(job["threads"])
-    for _ in range(2):
-        loaded = models.load(job["model"])
-        make = scoring if job["curve"].startswith("Scoring") else quantizing
-        task = make(job["curve"], loaded, job["size"])
+    loaded, found = models.load(job["model"]), []
+    for size in SIZES[job["curve"]]:
+        if job["curve"].startswith("Scoring"):
+            task = scoring(job["curve"], loaded, size)
+            task()  # in which layout the model can be asked is tried once
+        else:
+            loaded = models.load(job["model"])
+            task = quantizing(job["curve"], loaded, size)
         _, seconds, memory = measured(task)
-    return {"seconds": seconds, "memory": memory}
+        found.append({"size": size, "seconds": seconds, "megabytes": memory / 2**20})
+    return found
 
 
 def speed(options) -> list[dict]:
     """Rows of `python -m benchmarks growth`: `curve`, `size`, `seconds`, `megabytes`."""
     rows = []
-    job = {"model": options.model, "threads": torch.get_num_threads()}
-    for curve, sizes in SIZES.items():
-        for size in sizes:
-            its = [
-                run(Path(__file__), job | {"curve": curve, "size": size})
-                for _ in range(options.repeats)
-            ]
-            best = {name: min(one[name] for one in its) for name in ("seconds", "memory")}
-            rows.append(
-                {"curve": curve, "size": size, "seconds": best["seconds"]}
-                | {"megabytes": best["memory"] / 2**20}
-            )
+    for curve in SIZES:
+        job = {"model": options.model, "threads": torch.get_num_threads(), "curve": curve}
+        turns = [run(Path(__file__), job) for _ in range(options.repeats)]
+        for its in zip(*turns, strict=True):
+            best = {name: min(one[name] for one in its) for name in ("seconds", "megabytes")}
+            rows.append({"curve": curve, "size": its[0]["size"]} | best)
             print(rows[-1], flush=True)
     return rows
 

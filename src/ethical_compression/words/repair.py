@@ -292,7 +292,9 @@ def design(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     alike = cells["seeds"].nunique() == 1
     said = []
     for how, its in cells.groupby("how", sort=False):
-        called = [names.get(cell, cell).replace("\n", " ") for cell in its["cell"]]
+        called = [
+            names.get(cell, cell).replace("-\n", "-").replace("\n", " ") for cell in its["cell"]
+        ]
         if not alike:
             called = [f"{one} ({n} draws)" for one, n in zip(called, its["seeds"], strict=True)]
         said.append(f"{how}: {listed(called)}")
@@ -344,8 +346,8 @@ def arithmetic(table: pd.DataFrame, spoilt: Collection[str] = ()) -> str:
     text = wide.loc["text"].mean()
     more = f"{text['full'] - text['float32']:+.3f}".replace("-", "−")
     said = (
-        f"bfloat16 by itself turns {listed(turned)} of the full model, and adds {more} nats to a "
-        "token of text"
+        f"bfloat16 by itself turns {listed(turned)} of the full model, and changes what a token "
+        f"of text costs by {more} nats"
     )
     if spoilt:
         said += f"; where its rounding changes more, float32 was taken (models: {len(spoilt)})"
