@@ -74,7 +74,7 @@ def growing_costs(table: pd.DataFrame):
                 )
         most = float(max(axes.get_xlim()[1], 2))
         for power, said in ((1, "in proportion"), (2, "squared")):
-            reach = np.array([1.0, most if power == 1 else most**0.7])
+            reach = np.array([1.0, most**0.9 if power == 1 else most**0.5])
             axes.plot(reach, reach**power, color="0.45", ls=":", lw=1.2)
             at = (reach[1], reach[1] ** power)
             axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom", rotation=0)
