@@ -55,7 +55,9 @@ def test_a_broken_layer_is_found_as_damage():
     assert by.loc["text", "difference"] > by.loc["text", "floor"]
 
 
-@pytest.mark.parametrize("made", ["--compressed", "--recipe"])
+@pytest.mark.parametrize(
+    "made", [pytest.param("--compressed", marks=pytest.mark.sweep), "--recipe"]
+)
 def test_an_audit_from_disk_is_that_of_models_in_memory(made, tmp_path, capsys, monkeypatch):
     """The command, of a base in shards, and of a folder that the package packed or a recipe."""
     loaded = models.load(TINY)

@@ -61,6 +61,7 @@ def same(one: run.Audit, other: run.Audit) -> None:
     assert first == second
 
 
+@pytest.mark.sweep
 def test_an_audit_that_is_stopped_while_it_writes_leaves_nothing_that_is_trusted(
     whole, cache, monkeypatch
 ):
@@ -121,6 +122,7 @@ def test_an_audit_that_is_killed_at_any_point_goes_on_to_the_same_report(whole, 
     same(audited(), whole[0])
 
 
+@pytest.mark.sweep
 def test_two_audits_at_once_share_the_store(whole, cache):
     children = [started(), started()]
     assert [ended(child) for child in children] == [0, 0]

@@ -260,6 +260,7 @@ print(json.dumps(most - before))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells no memory")
+@pytest.mark.sweep
 def test_memory_is_that_of_one_block_and_what_is_beside_the_blocks(tmp_path):
     """Of sixteen blocks less than five are held where one is at a time, and nearly all else.
 

@@ -166,7 +166,10 @@ def test_where_lm_eval_errs():
         assert np.abs(np.subtract(theirs, truth)).max() > 0.1
 
 
-@pytest.mark.parametrize("benchmark", ["piqa", "openbookqa", "boolq", "social_iqa"])
+@pytest.mark.parametrize(
+    "benchmark",
+    ["piqa", "openbookqa", pytest.param("boolq", marks=pytest.mark.sweep), "social_iqa"],
+)
 def test_equals_lm_eval_on_a_real_model(benchmark, smollm2):
     """A few items of each; `python -m benchmarks agreement` takes 100."""
     from ethical_compression.datasets import multiple_choice
