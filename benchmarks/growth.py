@@ -71,14 +71,13 @@ def quantizing(curve: str, loaded: models.Loaded, size: int):
 def work(job):
     """A curve: of each size seconds, and bytes at the peak above what was there before."""
     torch.set_num_threads(job["threads"])
-    loaded, found = models.load(job["model"]), []
+    loaded, found, asks = None, [], job["curve"].startswith("Scoring")
     for size in SIZES[job["curve"]]:
-        if job["curve"].startswith("Scoring"):
-            task = scoring(job["curve"], loaded, size)
-            task()  # in which layout the model can be asked is tried once
-        else:
+        if loaded is None or not asks:  # what quantizes a model changes it
             loaded = models.load(job["model"])
-            task = quantizing(job["curve"], loaded, size)
+        task = (scoring if asks else quantizing)(job["curve"], loaded, size)
+        if asks:
+            task()  # in which layout the model can be asked is tried once
         _, seconds, memory = measured(task)
         found.append({"size": size, "seconds": seconds, "megabytes": memory / 2**20})
     return found

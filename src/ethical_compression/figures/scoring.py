@@ -66,18 +66,20 @@ def growing_costs(table: pd.DataFrame):
             part = part.sort_values("size")
             times = part["size"] / part["size"].iloc[0]
             more = part[cost] / part[cost].iloc[0]
-            look = {"color": COLOURS[place % len(COLOURS)], "marker": CURVE_MARKS[place % 6]}
+            look = {
+                "color": COLOURS[place % len(COLOURS)],
+                "marker": CURVE_MARKS[place % len(CURVE_MARKS)],
+            }
             axes.plot(times, more, ms=6, label=curve if cost == "seconds" else None, **look)
             if cost == "seconds":
                 ends.append(
                     f"{curve}: {times.iloc[-1]:.0f} times as much takes {more.iloc[-1]:.1f}"
                 )
         most = float(max(axes.get_xlim()[1], 2))
-        for power, said in ((1, "in proportion"), (2, "squared")):
-            reach = np.array([1.0, most**0.9 if power == 1 else most**0.5])
-            axes.plot(reach, reach**power, color="0.45", ls=":", lw=1.2)
-            at = (reach[1], reach[1] ** power)
-            axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom", rotation=0)
+        for power, end, said in ((1, most**0.9, "in proportion"), (2, most**0.5, "squared")):
+            axes.plot([1, end], [1, end**power], color="0.45", ls=":", lw=1.2)
+            at = (end, end**power)
+            axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom")
         axes.set_ylabel(f"{name}, times the least")
         ticks = [one for one in (0.5, 1, 2, 4, 8, 16, 32) if one <= axes.get_ylim()[1]]
         axes.set_yticks(ticks, [f"{one:g}" for one in ticks])
