@@ -76,7 +76,7 @@ def growing_costs(table: pd.DataFrame):
                     f"{curve}: {times.iloc[-1]:.0f} times as much takes {more.iloc[-1]:.1f}"
                 )
         most = float(max(axes.get_xlim()[1], 2))
-        for power, end, said in ((1, most**0.9, "in proportion"), (2, most**0.42, "squared")):
+        for power, end, said in ((1, most**0.8, "in proportion"), (2, most**0.4, "squared")):
             axes.plot([1, end], [1, end**power], color="0.45", ls=":", lw=1.2)
             at = (end, end**power)
             axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom")
