@@ -80,6 +80,7 @@ def growing_costs(table: pd.DataFrame):
             axes.plot([1, end], [1, end**power], color="0.45", ls=":", lw=1.2)
             at = (end, end**power)
             axes.annotate(said, at, fontsize=10, color="0.35", ha="right", va="bottom")
+        axes.set_ylim(top=1.5 * axes.get_ylim()[1])  # room for the word at the upper end
         axes.set_ylabel(f"{name}, times the least")
         ticks = [one for one in (0.5, 1, 2, 4, 8, 16, 32) if one <= axes.get_ylim()[1]]
         axes.set_yticks(ticks, [f"{one:g}" for one in ticks])
